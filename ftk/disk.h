@@ -1,0 +1,165 @@
+/*
+ * ftk/disk.h -- files and asynchronous I/O behind one table of functions.
+ *
+ * Everything that touches a disk below the engine goes through a struct ftk_disk, so that a test
+ * can put a simulated disk under a database.  The native disk (ftk_disk_native) opens files with
+ * O_DIRECT where asked and where the file system takes it.
+ *
+ * I/O backends of the native disk: libaio, and a pool of threads with pread/pwrite where libaio is
+ * refused (FTK_AIO_AUTO tries libaio first).
+ */
+#ifndef FTK_DISK_H
+#define FTK_DISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ftk/status.h"
+
+enum ftk_open_flags {
+    FTK_OPEN_READ_ONLY = 1,
+    FTK_OPEN_CREATE = 2,   /* create when missing */
+    FTK_OPEN_EXCLUSIVE = 4, /* with CREATE: FTK_EXISTS when it is there */
+    FTK_OPEN_DIRECT = 8,   /* bypass the page cache if the file system can */
+};
+
+struct ftk_disk;
+struct ftk_aio;
+struct ftk_io;
+
+/* Base of every open file; backends embed it first. */
+struct ftk_file {
+    struct ftk_disk *disk;
+    uint32_t io_align;   /* offset and size of direct I/O are multiples of this; 1 if none */
+    uint32_t mem_align;  /* so is the memory address; 1 if none */
+    bool direct;         /* the page cache is bypassed */
+    char *path;          /* owned by the file; for messages */
+};
+
+enum ftk_io_op { FTK_IO_READ, FTK_IO_WRITE };
+
+/*
+ * One asynchronous I/O.  The caller owns it and keeps it (and its memory) untouched from submit
+ * until `done` is called.  `done` runs on a thread of the backend, or on the thread in
+ * ftk_aio_submit/ftk_aio_poll; it must not block and must not submit.  A short transfer is
+ * continued by the backend; a read past the end of the file gives FTK_IO.
+ */
+struct ftk_io {
+    struct ftk_file *file;
+    enum ftk_io_op op;
+    void *memory;
+    size_t size;
+    uint64_t offset;
+    void (*done)(struct ftk_io *io); /* status below is set before */
+    void *context;                   /* the caller's */
+    ftk_status status;               /* set by the backend; os_errno likewise */
+    int os_errno;
+    uint64_t backend[10]; /* the backend's own (an iocb fits) */
+};
+
+enum ftk_aio_kind { FTK_AIO_AUTO, FTK_AIO_LIBAIO, FTK_AIO_THREADS };
+
+struct ftk_disk_ops {
+    ftk_status (*open)(struct ftk_disk *disk, const char *path, unsigned flags,
+                       struct ftk_file **file_out);
+    void (*close)(struct ftk_file *file);
+    /* Whole transfers or an error; a read past the end gives FTK_IO with text "short read". */
+    ftk_status (*read)(struct ftk_file *file, void *memory, size_t size, uint64_t offset);
+    ftk_status (*write)(struct ftk_file *file, const void *memory, size_t size, uint64_t offset);
+    ftk_status (*sync)(struct ftk_file *file); /* fdatasync */
+    ftk_status (*size)(struct ftk_file *file, uint64_t *size_out);
+    ftk_status (*truncate)(struct ftk_file *file, uint64_t size);
+    /* Make [offset, offset+size) part of the file with space reserved; contents read as zero
+     * where nothing was written.  FTK_NOSPACE leaves the file as it was. */
+    ftk_status (*allocate)(struct ftk_file *file, uint64_t offset, uint64_t size);
+    /* Exclusive (or shared) lock on the file, held until close.  FTK_INUSE when refused. */
+    ftk_status (*lock)(struct ftk_file *file, bool exclusive);
+    ftk_status (*rename)(struct ftk_disk *disk, const char *from, const char *to);
+    ftk_status (*remove)(struct ftk_disk *disk, const char *path); /* FTK_NOTFOUND when absent */
+    ftk_status (*mkdir)(struct ftk_disk *disk, const char *path);  /* FTK_EXISTS when there */
+    ftk_status (*sync_dir)(struct ftk_disk *disk, const char *path);
+    /* Calls each for every entry but . and ..; stops at the first status that is not FTK_OK. */
+    ftk_status (*list)(struct ftk_disk *disk, const char *path,
+                       ftk_status (*each)(void *context, const char *name), void *context);
+    /* Free bytes and total bytes of the file system holding path. */
+    ftk_status (*space)(struct ftk_disk *disk, const char *path, uint64_t *free_out,
+                        uint64_t *total_out);
+    ftk_status (*aio_open)(struct ftk_disk *disk, enum ftk_aio_kind kind, unsigned depth,
+                           struct ftk_aio **aio_out);
+    void (*aio_close)(struct ftk_aio *aio); /* waits for what is under way */
+    /* Queue ios[0..count); blocks only when the kernel's queue is full.  Errors are delivered
+     * through each io's done, never as a return value. */
+    void (*aio_submit)(struct ftk_aio *aio, struct ftk_io **ios, size_t count);
+    /* Complete at least one I/O on this thread if the backend works that way (simulated disk);
+     * false when completions come from the backend's own thread, or nothing is under way. */
+    bool (*aio_poll)(struct ftk_aio *aio);
+};
+
+struct ftk_disk {
+    const struct ftk_disk_ops *ops;
+};
+
+/* Base of every aio queue. */
+struct ftk_aio {
+    struct ftk_disk *disk;
+    const char *name; /* "libaio", "threads", "simulated" */
+};
+
+/* The operating system's files; static storage. */
+struct ftk_disk *ftk_disk_native(void);
+
+/* Forms that callers use. */
+static inline ftk_status
+ftk_file_open(struct ftk_disk *disk, const char *path, unsigned flags, struct ftk_file **file_out)
+{
+    return disk->ops->open(disk, path, flags, file_out);
+}
+
+static inline void
+ftk_file_close(struct ftk_file *file) /* NULL is fine */
+{
+    if (file != NULL)
+        file->disk->ops->close(file);
+}
+
+static inline ftk_status
+ftk_file_read(struct ftk_file *file, void *memory, size_t size, uint64_t offset)
+{
+    return file->disk->ops->read(file, memory, size, offset);
+}
+
+static inline ftk_status
+ftk_file_write(struct ftk_file *file, const void *memory, size_t size, uint64_t offset)
+{
+    return file->disk->ops->write(file, memory, size, offset);
+}
+
+static inline ftk_status
+ftk_file_sync(struct ftk_file *file)
+{
+    return file->disk->ops->sync(file);
+}
+
+static inline ftk_status
+ftk_file_size(struct ftk_file *file, uint64_t *size_out)
+{
+    return file->disk->ops->size(file, size_out);
+}
+
+static inline ftk_status
+ftk_file_truncate(struct ftk_file *file, uint64_t size)
+{
+    return file->disk->ops->truncate(file, size);
+}
+
+static inline ftk_status
+ftk_file_allocate(struct ftk_file *file, uint64_t offset, uint64_t size)
+{
+    return file->disk->ops->allocate(file, offset, size);
+}
+
+/* "dir/name" into owned text. */
+ftk_status ftk_path_join(const char *dir, const char *name, char **path_out);
+
+#endif

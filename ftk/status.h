@@ -1,0 +1,105 @@
+/* ftk/status.h -- status codes, their texts, and the place where an error was born. */
+#ifndef FTK_STATUS_H
+#define FTK_STATUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The one table of status codes: name, number, text.  Numbers are frozen: they are part of the
+ * public interface (engine/status.c asserts that kiln.h shows the same).
+ */
+#define FTK_STATUS_MAP(X)                                                                          \
+    X(OK, 0, "success")                                                                            \
+    X(NOTFOUND, 1, "not found")                                                                    \
+    X(EXISTS, 2, "already exists")                                                                 \
+    X(INVALID, 3, "invalid argument")                                                              \
+    X(NOMEM, 4, "out of memory")                                                                   \
+    X(IO, 5, "input/output error")                                                                 \
+    X(NOSPACE, 6, "no space left")                                                                 \
+    X(CORRUPT, 7, "data is corrupt")                                                               \
+    X(INUSE, 8, "in use by another process")                                                       \
+    X(FOREIGN, 9, "not a kiln file")                                                               \
+    X(VERSION, 10, "format version is not supported")                                              \
+    X(READONLY, 11, "opened read-only")                                                            \
+    X(TIMEOUT, 12, "timed out")                                                                    \
+    X(TOOBIG, 13, "too large")                                                                     \
+    X(STATE, 14, "not legal in this state")                                                        \
+    X(FAILED, 15, "the database has failed and must be reopened")                                  \
+    X(CANCELED, 16, "canceled")                                                                    \
+    X(UNSUPPORTED, 17, "not supported here")                                                       \
+    X(TRUNCATED, 18, "buffer too small")                                                           \
+    X(CONSTRAINT, 19, "violates a constraint")
+
+#define FTK_STATUS_ENUM(name, number, text) FTK_##name = number,
+typedef enum ftk_status { FTK_STATUS_MAP(FTK_STATUS_ENUM) } ftk_status;
+#undef FTK_STATUS_ENUM
+
+#define FTK_ERROR_TEXT_MAX 256
+
+/* The last error of this thread: where it was born and with what words. */
+struct ftk_error {
+    ftk_status status;
+    int os_errno;     /* 0 when the operating system was not involved */
+    const char *file; /* static storage */
+    int line;
+    char text[FTK_ERROR_TEXT_MAX];
+};
+
+/* Static text of a code; never NULL, also for numbers outside the table. */
+const char *ftk_status_text(ftk_status status);
+
+/* Static name of a code, such as "NOSPACE". */
+const char *ftk_status_name(ftk_status status);
+
+/* The last error born in this thread; borrowed, valid until the next one.  Never NULL. */
+const struct ftk_error *ftk_error_last(void);
+
+/* Copy an error born in another thread into this thread's slot (a background failure reported). */
+void ftk_error_set(const struct ftk_error *error);
+
+/* Record an error in the thread's slot and return its code.  Used through FTK_FAIL. */
+ftk_status ftk_error_born(ftk_status status, int os_errno, const char *file, int line,
+                          const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+#define FTK_FAIL(status, ...) ftk_error_born((status), 0, __FILE__, __LINE__, __VA_ARGS__)
+#define FTK_FAIL_OS(status, err, ...)                                                              \
+    ftk_error_born((status), (err), __FILE__, __LINE__, __VA_ARGS__)
+
+/* Maps an errno to a code: ENOMEM, ENOSPC/EDQUOT/EFBIG, EROFS, EEXIST, ENOENT; else FTK_IO. */
+ftk_status ftk_status_of_errno(int os_errno);
+
+/* rc = call; on failure go to the cleanup label `out`. */
+#define FTK_TRY(call)                                                                              \
+    do {                                                                                           \
+        rc = (call);                                                                               \
+        if (rc != FTK_OK)                                                                          \
+            goto out;                                                                              \
+    } while (0)
+
+/* Keep the first error: for cleanups that can fail themselves. */
+#define FTK_KEEP_FIRST(call)                                                                       \
+    do {                                                                                           \
+        ftk_status keep_ = (call);                                                                 \
+        if (rc == FTK_OK)                                                                          \
+            rc = keep_;                                                                            \
+    } while (0)
+
+/*
+ * Assertions are for bugs of our own, never for input.
+ * FTK_ASSERT: cheap, always on.  FTK_DEBUG_ASSERT: expensive, on with -DKILN_DEBUG.
+ */
+void ftk_assert_failed(const char *expression, const char *file, int line)
+    __attribute__((noreturn));
+#define FTK_ASSERT(x) ((x) ? (void)0 : ftk_assert_failed(#x, __FILE__, __LINE__))
+#ifdef KILN_DEBUG
+#define FTK_DEBUG_ASSERT(x) FTK_ASSERT(x)
+#else
+#define FTK_DEBUG_ASSERT(x) ((void)sizeof(x))
+#endif
+
+#define FTK_LIKELY(x) __builtin_expect(!!(x), 1)
+#define FTK_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+#endif
