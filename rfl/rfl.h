@@ -1,0 +1,122 @@
+/*
+ * rfl/rfl.h -- the roll-forward log: append, group commit, segments, read back, archive.
+ * Rules and lock order: rfl/README.md.  Bytes: rfl/rfl_format.h.
+ *
+ * An LSN is a byte position in the log since its creation.  A record occupies [lsn, lsn_end); the
+ * next record begins at lsn_end (a multiple of 8).  Records may cross from one segment into the
+ * next only as whole records: a segment's tail that is too small is padded by a filler.
+ */
+#ifndef RFL_RFL_H
+#define RFL_RFL_H
+
+#include "ftk/disk.h"
+#include "ftk/log.h"
+
+struct rfl_log;    /* opaque: rfl_open to rfl_close */
+struct rfl_reader; /* opaque: rfl_reader_open to rfl_reader_close */
+
+#define RFL_BODY_MAX (1u << 20)      /* largest body of one record; owners split larger ones */
+#define RFL_SEGMENT_BYTES_DEFAULT (64u << 20)
+#define RFL_SEGMENT_BYTES_MIN (2u << 20) /* holds a record of RFL_BODY_MAX with headers */
+
+enum rfl_durability {
+    RFL_LAZY, /* flushed in the background within lazy_ms */
+    RFL_OS,   /* handed to the operating system: survives the process, not the machine */
+    RFL_FULL, /* on stable storage */
+};
+
+struct rfl_options {
+    struct ftk_disk *disk;
+    const struct ftk_log *log;  /* messages; may be NULL */
+    const char *dir;            /* created when missing (one level) */
+    uint8_t identity[16];       /* of the owner; a segment of another identity is FTK_FOREIGN */
+    uint32_t segment_bytes;     /* of new segments; multiple of 4096 */
+    uint32_t buffer_bytes;      /* of each of the two buffers in flight; at least 4 MiB by default */
+    uint32_t spare_segments;    /* pre-written segments kept ready; default 2 */
+    uint32_t lazy_ms;           /* default 100 */
+    bool read_only;             /* no append, no repair; works on a read-only file system */
+    bool background;            /* a thread prepares segments ahead and serves RFL_LAZY; false: the
+                                   caller's threads do it (simulation) */
+    /* Called with a full segment's path before it is recycled or removed; the log keeps the segment
+     * until FTK_OK is returned.  May be NULL.  Runs without locks. */
+    ftk_status (*archive)(void *context, const char *path, uint64_t lsn_begin, uint64_t lsn_end);
+    void *archive_context;
+};
+
+struct rfl_stats {
+    uint64_t appends, append_bytes; /* records and their bytes with headers */
+    uint64_t flushes, flush_bytes;  /* writes to the device or the operating system, padding included */
+    uint64_t syncs, sync_ns;        /* fdatasync calls and time in them */
+    uint64_t waiters_served;        /* commits made durable; / syncs = group size */
+    uint64_t segments, segments_spare, bytes_on_disk;
+    uint64_t lsn_oldest, lsn_end, lsn_written, lsn_durable;
+};
+
+/*
+ * Open a log, creating it when `create` is set and the directory holds none.  Finds the end of the
+ * log by reading from `lsn_start` (the owner's checkpoint; 0 for a new log): the end is the first
+ * record that fails its checksum or its LSN.  Every record carries the LSN known to be durable when
+ * it was written: a bad record at P with a valid record behind it that says durable > P is damage,
+ * reported as FTK_CORRUPT with segment and offset, never cut.  A log that ends before lsn_start is
+ * FTK_CORRUPT too, unless `allow_short` (then it is begun anew at lsn_start).
+ *
+ * The owner reads its records back (rfl_reader) before the first append.
+ * errors: FTK_IO, FTK_CORRUPT, FTK_FOREIGN, FTK_VERSION, FTK_NOMEM, FTK_NOSPACE, FTK_NOTFOUND (no
+ * log and no `create`).
+ */
+ftk_status rfl_open(const struct rfl_options *options, bool create, uint64_t lsn_start,
+                    struct rfl_log **log_out);
+
+/* Flush all (as RFL_FULL unless the log has failed), stop the thread, free.  NULL is fine. */
+ftk_status rfl_close(struct rfl_log *log);
+
+/*
+ * Append one record.  Copies the body (gathered from parts) into the open buffer; blocks only when
+ * both buffers are full.  Not durable until rfl_commit(lsn_end).
+ *
+ * shapes: sum of sizes 1..RFL_BODY_MAX.  kind is the owner's (1..255), stream likewise.
+ * errors: FTK_FAILED (an earlier write or sync failed: only rfl_close is legal), FTK_NOSPACE (no
+ * room for a segment: log unchanged, later appends may succeed), FTK_TOOBIG.
+ * locks: the append lock; callers that need an order between records serialise themselves.
+ */
+struct rfl_part {
+    const void *memory;
+    size_t size;
+};
+ftk_status rfl_append(struct rfl_log *log, uint32_t stream, uint8_t kind,
+                      const struct rfl_part *parts, size_t part_count, uint64_t *lsn_out,
+                      uint64_t *lsn_end_out);
+
+/*
+ * Make the log up to `lsn_end` as durable as asked.  Group commit: the first caller that finds no
+ * flush under way leads one for everybody; meanwhile others append into the other buffer and wait.
+ * A failure of write or sync is final for the log (FTK_IO now, FTK_FAILED later); never retried.
+ */
+ftk_status rfl_commit(struct rfl_log *log, uint64_t lsn_end, enum rfl_durability durability);
+
+/* The owner no longer needs records below lsn: whole segments below it are archived and recycled. */
+ftk_status rfl_release(struct rfl_log *log, uint64_t lsn);
+
+uint64_t rfl_lsn_end(struct rfl_log *log); /* of the last append */
+void rfl_stats(struct rfl_log *log, struct rfl_stats *stats_out);
+
+/* A record read back; body borrowed until the next call on the reader. */
+struct rfl_record {
+    uint64_t lsn;
+    uint64_t lsn_end;
+    uint32_t stream;
+    uint8_t kind;
+    const uint8_t *body;
+    uint32_t body_size;
+};
+
+/*
+ * Read records from lsn on, with large read-ahead (1 MiB and more per read).  The log may be open
+ * and growing: records up to lsn_written can be read.  lsn must be a record's beginning.
+ * rfl_reader_next: FTK_NOTFOUND at the end of the log; FTK_CORRUPT names segment and offset.
+ */
+ftk_status rfl_reader_open(struct rfl_log *log, uint64_t lsn, struct rfl_reader **reader_out);
+ftk_status rfl_reader_next(struct rfl_reader *reader, struct rfl_record *record_out);
+void rfl_reader_close(struct rfl_reader *reader);
+
+#endif
