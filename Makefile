@@ -74,7 +74,6 @@ FUZZ_SRC    := $(wildcard tests/fuzz/fuzz_*.c)
 EXAMPLE_SRC := $(wildcard examples/*.c)
 MICRO_SRC   := $(wildcard tests/bench/micro/*.c)
 MICRO_SRCXX := $(wildcard tests/bench/micro/*.cc)
-TIDY_SRC    := $(wildcard tests/tidy/canary_*.c)
 
 obj = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(1)))
 
@@ -112,9 +111,14 @@ PAR = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 
 # Objects are made anew when the flags change.
 FLAGS_NOW := $(CC) $(CXX) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(CXXFLAGS_ALL) $(LDFLAGS_ALL)
+SOURCES_NOW := $(LIB_SRC) $(SUPPORT_SRC) $(UTILS_SRC) $(GIGA_SRC) $(KILND_SRC)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(FLAGS_NOW)' | cmp -s - $@ || printf '%s\n' '$(FLAGS_NOW)' >$@
+# Archives are made anew when a source file comes or goes.
+$(BUILD)/sources: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(SOURCES_NOW)' | cmp -s - $@ || printf '%s\n' '$(SOURCES_NOW)' >$@
 .PHONY: FORCE
 FORCE:
 
@@ -131,13 +135,13 @@ $(BUILD)/internal/libkiln.a: $(LIB_OBJ)
 $(BUILD)/internal/libsupport.a: $(SUPPORT_OBJ)
 $(BUILD)/internal/libutils.a: $(UTILS_OBJ)
 $(BUILD)/internal/libgigatest.a: $(GIGA_OBJ)
-$(BUILD)/internal/lib%.a: $(BUILD)/flags
+$(BUILD)/internal/lib%.a: $(BUILD)/sources
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(AR) rcs $@ $(filter %.o,$^)
 
 # kiln_* only: one relocatable object with every hidden symbol made local.
-$(LIB_STATIC): $(LIB_OBJ)
+$(LIB_STATIC): $(LIB_OBJ) $(BUILD)/sources
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(LD) -r -o $(@D)/kiln.o $(LIB_OBJ)
@@ -145,7 +149,7 @@ $(LIB_STATIC): $(LIB_OBJ)
 	$(AR) rcs $@ $(@D)/kiln.o
 	@rm -f $(@D)/kiln.o
 
-$(LIB_SHARED): $(LIB_OBJ) kiln.map
+$(LIB_SHARED): $(LIB_OBJ) kiln.map $(BUILD)/sources
 	@mkdir -p $(@D)
 	$(CC) -shared -Wl,-soname,$(LIB_SONAME) -Wl,--version-script=kiln.map $(if $(SANITIZE),,-Wl,-z,defs) \
 	    -o $@ $(LIB_OBJ) $(LDFLAGS_ALL) $(LIBS)
@@ -182,14 +186,201 @@ $(BUILD)/examples/%: examples/%.c $(BUILD)/lib/libkiln.so
 .PHONY: build-tests
 build-tests: all $(TESTS) $(EXAMPLES)
 
--include $(shell find $(BUILD)/obj $(BUILD)/examples -name '*.d' 2>/dev/null)
+SHELL_TESTS := $(sort $(wildcard tests/test_*.sh tests/*/test_*.sh tests/*/*/test_*.sh))
+
+# make NAME.run: build and run one test, e.g. make tests/unit/test_rfl.run
+%.run: $(BUILD)/%
+	@KILN_BUILD=$(BUILD) tests/tidy/run_tests.sh $<
+
+# TSan wants its address space unrandomised on some kernels; ASan wants its own limits stated.
+RUN_ENV = KILN_BUILD='$(BUILD)' KILN_TEST_JOBS='$(TEST_JOBS)' KILN_TEST_TIMEOUT='$(TEST_TIMEOUT)' \
+          KILN_TEST_WRAP='$(TEST_WRAP)' KILN_SANITIZE='$(SANITIZE)' KILN_CC='$(CC)' KILN_CXX='$(CXX)' \
+          KILN_MAKE='$(MAKE)' \
+          ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=1:$$ASAN_OPTIONS \
+          UBSAN_OPTIONS=print_stacktrace=1:$$UBSAN_OPTIONS \
+          TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:$$TSAN_OPTIONS
+TEST_JOBS    ?= 2
+TEST_TIMEOUT ?= $(if $(SANITIZE),1200,300)
+TEST_WRAP    ?= $(if $(findstring thread,$(SANITIZE)),$(shell setarch -R true 2>/dev/null && echo setarch -R))
+
+# A part that does not build fails the run, and the rest is tested all the same.
+.PHONY: test
+test:
+	@$(MAKE) --no-print-directory deps
+	@rc=0; $(MAKE) --no-print-directory -k $(PAR) build-tests || rc=$$?; \
+	KILN_BUILD_RC=$$rc $(RUN_ENV) tests/tidy/run_tests.sh $(TESTS) $(EXAMPLES) $(SHELL_TESTS)
+
+.PHONY: asan tsan
+asan:
+	@$(MAKE) --no-print-directory test BUILD='$(BUILD)/asan' SANITIZE=address,undefined
+tsan:
+	@$(MAKE) --no-print-directory test BUILD='$(BUILD)/tsan' SANITIZE=thread
+
+# Every crash point of the long crash programs, not only the sample that `make test` takes.
+CRASH_STATES ?= 1000000
+CRASH_TESTS  := $(filter $(BUILD)/tests/crash/%,$(TESTS))
+.PHONY: crash
+crash:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory $(PAR) $(CRASH_TESTS)
+	@KILN_CRASH_STATES=$(CRASH_STATES) $(RUN_ENV) KILN_TEST_TIMEOUT=86400 \
+	    tests/tidy/run_tests.sh $(CRASH_TESTS)
+
+# libFuzzer on every decoder; new inputs that reach new code stay in $(BUILD)/fuzz/corpus.
+FUZZ_SECONDS ?= 30
+FUZZERS      := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzers/%,$(FUZZ_SRC))
+$(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%.o $(INTERNAL) $(INTERNAL_AUX)
+	@mkdir -p $(@D)
+	$(CC) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
+	    -Wl,--end-group $(LDFLAGS_ALL) $(LIBS) $(LIBS_SCREEN)
+
+.PHONY: fuzz fuzzers
+fuzzers: $(FUZZERS)
+fuzz:
+	@$(MAKE) --no-print-directory deps
+	@sh tests/tidy/deps.sh clang $(DEPS_FUZZ)
+	@$(MAKE) --no-print-directory $(PAR) fuzzers BUILD='$(BUILD)/fuzz' CC=clang \
+	    SANITIZE=fuzzer-no-link,address,undefined
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) KILN_BUILD='$(BUILD)/fuzz' tests/tidy/run_fuzzers.sh \
+	    $(patsubst $(BUILD)/%,$(BUILD)/fuzz/%,$(FUZZERS))
+
+# Lines reached by the tests, by file.
+.PHONY: coverage
+coverage:
+	@rm -rf '$(BUILD)/coverage'
+	@$(MAKE) --no-print-directory test BUILD='$(BUILD)/coverage' OPT='-O0 -g' \
+	    CFLAGS='--coverage -fprofile-update=atomic $(CFLAGS)' LDFLAGS='--coverage $(LDFLAGS)' || true
+	@sh tests/tidy/coverage.sh '$(BUILD)/coverage'
+
+# ---- benchmarks and demonstration -------------------------------------------------------------
+
+$(BUILD)/bin/kiln_microbench: $(MICRO_OBJ) $(INTERNAL) $(INTERNAL_AUX)
+	@mkdir -p $(@D)
+	$(CXX) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+	    $(LDFLAGS_ALL) -lbenchmark_main -lbenchmark $(LIBS) $(LIBS_SCREEN)
+
+.PHONY: bench bench-peers
+BENCH_ARGS ?=
+bench:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory $(PAR) $(if $(MICRO_OBJ),$(BUILD)/bin/kiln_microbench,no-micro)
+	$(BUILD)/bin/kiln_microbench $(BENCH_ARGS)
+
+.PHONY: no-micro
+no-micro:
+	@echo "there is no micro benchmark below tests/bench/micro" >&2; exit 1
+
+bench-peers:
+	@$(MAKE) --no-print-directory deps
+	@sh tests/tidy/deps.sh $(DEPS_PEERS)
+	@$(MAKE) --no-print-directory $(PAR) all
+	@$(MAKE) -C tests/bench/peers BUILD='$(abspath $(BUILD))' TOP='$(CURDIR)' bench-peers
+
+# One million objects into a database in a temporary directory, then every one of them checked.
+DEMO_COUNT ?= 1m
+DEMO_ARGS  ?=
+.PHONY: demo
+demo:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory $(PAR) all
+	@tests/tidy/demo.sh '$(BUILD)' $(DEMO_COUNT) --verify $(DEMO_ARGS)
+
+# A long load with its report: make big COUNT=1g
+COUNT    ?= 100m
+BIG_ARGS ?=
+.PHONY: big
+big:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory $(PAR) all
+	@mkdir -p '$(BUILD)/report'
+	@tests/tidy/demo.sh '$(BUILD)' $(COUNT) --verify --html '$(abspath $(BUILD))/report/gigatest.html' \
+	    --json '$(abspath $(BUILD))/report/gigatest.json' $(BIG_ARGS)
+	@echo "reports: $(BUILD)/report/gigatest.html $(BUILD)/report/gigatest.json"
+
+# ---- looking after the source -----------------------------------------------------------------
+
+ALL_C := $(wildcard $(addsuffix /*.[ch],ftk cache rfl engine replication utils gigatest include examples \
+         tests/unit tests/crash tests/sim tests/fuzz tests/support tests/cluster tests/bench/micro \
+         tests/bench/peers))
+
+.PHONY: lint format
+lint:
+	@$(MAKE) --no-print-directory deps
+	@sh tests/tidy/deps.sh clang clang-tidy clang-format cppcheck
+	@sh tests/tidy/lint.sh '$(BUILD)' $(CPPFLAGS_ALL)
+format:
+	@sh tests/tidy/deps.sh clang-format
+	clang-format -i --style=file $(ALL_C)
+
+# ---- installing -------------------------------------------------------------------------------
+
+MAN_PAGES := $(foreach s,1 3 5 7 8,$(wildcard docs/man/*.$(s)))
+
+.PHONY: install uninstall
+install: all
+	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(BINDIR)'
+	install -m 644 include/kiln.h '$(DESTDIR)$(INCLUDEDIR)/kiln.h'
+	install -m 644 $(LIB_STATIC) '$(DESTDIR)$(LIBDIR)/libkiln.a'
+	install -m 755 $(LIB_SHARED) '$(DESTDIR)$(LIBDIR)/$(notdir $(LIB_SHARED))'
+	ln -sf $(notdir $(LIB_SHARED)) '$(DESTDIR)$(LIBDIR)/$(LIB_SONAME)'
+	ln -sf $(LIB_SONAME) '$(DESTDIR)$(LIBDIR)/libkiln.so'
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+	    -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' kiln.pc.in \
+	    >'$(DESTDIR)$(LIBDIR)/pkgconfig/kiln.pc'
+	chmod 644 '$(DESTDIR)$(LIBDIR)/pkgconfig/kiln.pc'
+	set -e; for program in $(PROGRAMS); do install -m 755 $$program '$(DESTDIR)$(BINDIR)/'; done
+	set -e; for page in $(MAN_PAGES); do \
+	    install -d "$(DESTDIR)$(MANDIR)/man$${page##*.}"; \
+	    install -m 644 $$page "$(DESTDIR)$(MANDIR)/man$${page##*.}/"; done
+	if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ]; then ldconfig || true; fi
+
+uninstall:
+	rm -f '$(DESTDIR)$(INCLUDEDIR)/kiln.h' '$(DESTDIR)$(LIBDIR)/libkiln.a' \
+	    '$(DESTDIR)$(LIBDIR)/libkiln.so' '$(DESTDIR)$(LIBDIR)/$(LIB_SONAME)' \
+	    '$(DESTDIR)$(LIBDIR)/$(notdir $(LIB_SHARED))' '$(DESTDIR)$(LIBDIR)/pkgconfig/kiln.pc' \
+	    '$(DESTDIR)$(BINDIR)/kiln' '$(DESTDIR)$(BINDIR)/gigatest' '$(DESTDIR)$(BINDIR)/kilnd'
+	for page in $(MAN_PAGES); do \
+	    rm -f "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; done
+
+# The last commit, as a tar file.
+.PHONY: dist
+dist:
+	@mkdir -p '$(BUILD)'
+	git archive --format=tar.gz --prefix=kiln-$(VERSION)/ -o '$(BUILD)/kiln-$(VERSION).tar.gz' HEAD
+	@echo '$(BUILD)/kiln-$(VERSION).tar.gz'
+
+# ---- what must be installed -------------------------------------------------------------------
+
+DEPS_BUILD := gcc g++ make binutils libc6-dev pkg-config libaio-dev libjemalloc-dev libxxhash-dev \
+              zlib1g-dev libncurses-dev libcunit1-dev libbenchmark-dev
+DEPS_PEERS := liblmdb-dev librocksdb-dev libleveldb-dev libwiredtiger-dev wiredtiger libdb5.3-dev \
+              libsqlite3-dev fio python3
+# clang's sanitizer runtimes are a package of their own where a clang version wants it so.
+DEPS_FUZZ   = $(shell apt-cache depends clang 2>/dev/null | \
+                sed -n 's/.*Depends: clang-\([0-9][0-9]*\)$$/libclang-rt-\1-dev/p' | head -n 1)
 
 .PHONY: deps
-DEPS_BUILD := gcc make libc6-dev pkg-config binutils libaio-dev libjemalloc-dev libxxhash-dev \
-              zlib1g-dev libncurses-dev libcunit1-dev libbenchmark-dev g++
 deps:
 	@sh tests/tidy/deps.sh $(DEPS_BUILD)
 
 .PHONY: clean
 clean:
-	rm -rf $(BUILD)
+	rm -rf '$(BUILD)'
+
+.PHONY: help
+help:
+	@echo 'make all          libraries and programs, below $(BUILD)'
+	@echo 'make demo         load $(DEMO_COUNT) objects and verify them (DEMO_COUNT, DEMO_ARGS)'
+	@echo 'make test         every test; NAME.run for one, e.g. tests/unit/test_x.run'
+	@echo 'make asan tsan    every test under the address and undefined, or the thread sanitizer'
+	@echo 'make fuzz         libFuzzer on each decoder for FUZZ_SECONDS ($(FUZZ_SECONDS))'
+	@echo 'make crash        $(CRASH_STATES) crash states (CRASH_STATES)'
+	@echo 'make coverage     lines reached by the tests'
+	@echo 'make lint format  clang-tidy, cppcheck and format check; reformat'
+	@echo 'make bench        micro benchmarks (BENCH_ARGS)'
+	@echo 'make bench-peers  kiln beside LMDB, RocksDB, LevelDB, WiredTiger, Berkeley DB, SQLite'
+	@echo 'make big          a load of COUNT ($(COUNT)) objects with its report'
+	@echo 'make install uninstall   PREFIX ($(PREFIX)), DESTDIR'
+	@echo 'make deps dist clean     packages the build needs; a tar file; remove $(BUILD)'
+
+-include $(shell find $(BUILD)/obj $(BUILD)/examples -name '*.d' 2>/dev/null)
