@@ -1,0 +1,200 @@
+/*
+ * cache/cache.h -- page cache: one region of address space per database, page id x page size =
+ * address (Leis et al., "Virtual-Memory Assisted Buffer Management", SIGMOD 2023).
+ * Rules and lock order: cache/README.md.
+ *
+ * One 32-bit atomic word of state per page:
+ *
+ *     ABSENT --fetch--> READING --read ok--> RESIDENT <--rescue-- EVICTING --discard--> ABSENT
+ *        \--new (contents irrelevant)-----------^   \--evictor marks--^
+ *
+ * with flags DIRTY (contents newer than the file), WRITING (a write of it is under way), REF (second
+ * chance), RAW (no page header: not verified on read, not sealed on write) and a pin count.
+ *
+ * Invariants
+ * 1. A RESIDENT page stays where it is while it is pinned, DIRTY, WRITING, or while any slot that
+ *    entered before the page was marked EVICTING has not left (epochs).
+ * 2. No slot is inside an epoch while it waits for memory or for I/O.
+ * 3. A DIRTY page whose contents may still change is never written by another thread than the one
+ *    that changes it: `seal` refuses it.
+ * 4. used pages x page size (all databases of the process) <= the limit, at all times; but a limit
+ *    just lowered is reached as fast as pages become clean.
+ */
+#ifndef CACHE_CACHE_H
+#define CACHE_CACHE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ftk/iobuf.h"
+#include "ftk/log.h"
+
+struct cache;
+
+enum {
+    CACHE_STATE_MASK = 7, /* one of the states below */
+    CACHE_ABSENT = 0,
+    CACHE_READING = 1,
+    CACHE_RESIDENT = 2,
+    CACHE_EVICTING = 3,
+    CACHE_DIRTY = 1 << 3,
+    CACHE_WRITING = 1 << 4,
+    CACHE_REF = 1 << 5,
+    CACHE_RAW = 1 << 6,
+    CACHE_PIN_ONE = 1 << 8, /* pins in the upper 24 bits */
+};
+
+/* What one user of the cache (a transaction) announces to others; a cache line of its own. */
+struct cache_slot {
+    _Alignas(64) _Atomic uint64_t epoch; /* 0: outside; else the epoch it entered in */
+    _Atomic uint64_t snapshot;           /* the engine's: the pinned snapshot's id, 0 when none */
+    struct cache *cache;
+    struct cache_slot *next;             /* list of all slots; never unlinked while the cache lives */
+    _Atomic uint32_t taken;
+};
+
+struct cache_options {
+    struct ftk_file *file;
+    struct ftk_iobufs *bufs;
+    const struct ftk_log *log;
+    uint32_t page_bytes; /* power of two, 4096..65536 */
+    uint64_t pages_want; /* size of the address space wanted, in pages; halved until it can be had */
+    uint64_t pages_need; /* but not below this */
+    /* Called after a read of a page that is not RAW, before anyone sees it.  errors: FTK_CORRUPT. */
+    ftk_status (*verify)(void *context, uint64_t page_id, const void *page);
+    /* Called with WRITING set before a page that is not RAW is written: set its checksum and return
+     * true; false: this pass does not write it (born after `limit`, may still change). */
+    bool (*seal)(void *context, uint64_t page_id, void *page, uint64_t limit);
+    void *context;
+};
+
+/* The parts that the inline fast path needs; the rest is private to the folder. */
+struct cache_fast {
+    uint8_t *base;
+    _Atomic uint32_t *states; /* one per page id */
+    uint32_t page_shift;
+    _Atomic uint64_t *epoch_now; /* the global epoch, >= 1 */
+    uint64_t pages_max;          /* page ids below this have an address */
+};
+
+ftk_status cache_open(const struct cache_options *options, struct cache **cache_out);
+void cache_close(struct cache *cache); /* nothing may be pinned or under way; dirty pages are dropped */
+const struct cache_fast *cache_fast(struct cache *cache);
+
+/* The process-wide limit in bytes, shared by all caches; see kiln_cache_limit. */
+ftk_status cache_limit_set(uint64_t bytes);
+uint64_t cache_limit(void);
+
+ftk_status cache_slot_take(struct cache *cache, struct cache_slot **slot_out);
+void cache_slot_give(struct cache_slot *slot); /* outside an epoch; clears snapshot */
+/* First slot of the list (follow ->next); slots with taken == 0 have snapshot 0. */
+struct cache_slot *cache_slots(struct cache *cache);
+
+static inline void
+cache_enter(const struct cache_fast *fast, struct cache_slot *slot)
+{
+    atomic_store_explicit(&slot->epoch, atomic_load_explicit(fast->epoch_now, memory_order_relaxed),
+                          memory_order_seq_cst);
+}
+
+static inline void
+cache_leave(struct cache_slot *slot)
+{
+    atomic_store_explicit(&slot->epoch, 0, memory_order_release);
+}
+
+static inline uint8_t *
+cache_address(const struct cache_fast *fast, uint64_t page_id)
+{
+    return fast->base + (page_id << fast->page_shift);
+}
+
+/* Slow part of cache_use: rescues an EVICTING page; false when the page must be fetched. */
+bool cache_use_slow(const struct cache_fast *fast, uint64_t page_id);
+
+/* Inside an epoch: true when the page is resident and stays so until the slot leaves. */
+static inline bool
+cache_use(const struct cache_fast *fast, uint64_t page_id)
+{
+    uint32_t state = atomic_load_explicit(&fast->states[page_id], memory_order_acquire);
+    if (FTK_LIKELY((state & (CACHE_STATE_MASK | CACHE_REF)) == (CACHE_RESIDENT | CACHE_REF)))
+        return true;
+    return cache_use_slow(fast, page_id);
+}
+
+/* Inside an epoch and after cache_use: keep the page beyond the epoch. */
+static inline void
+cache_pin(const struct cache_fast *fast, uint64_t page_id)
+{
+    atomic_fetch_add_explicit(&fast->states[page_id], CACHE_PIN_ONE, memory_order_acquire);
+}
+
+static inline void
+cache_unpin(const struct cache_fast *fast, uint64_t page_id)
+{
+    atomic_fetch_sub_explicit(&fast->states[page_id], CACHE_PIN_ONE, memory_order_release);
+}
+
+enum { CACHE_SCAN = 1 /* do not set REF: first to be evicted */ };
+
+/*
+ * Outside an epoch: make the page resident (reading it when absent, evicting others when memory is
+ * short) and pin it.  Page ids at or above pages_max are FTK_CORRUPT (a reference that cannot be).
+ * errors: FTK_IO, FTK_CORRUPT, FTK_NOMEM (everything is pinned or dirty and nothing gets clean).
+ */
+ftk_status cache_fetch(struct cache *cache, uint64_t page_id, unsigned flags);
+/* The same for [first, first + count): a run of RAW pages; verified by the caller.  *read_out (may be
+ * NULL): true when any page had to be read. */
+ftk_status cache_fetch_run(struct cache *cache, uint64_t first, uint64_t count, bool *read_out);
+void cache_unpin_run(struct cache *cache, uint64_t first, uint64_t count);
+/* Outside an epoch: read all absent pages of ids[0..count) with I/Os under way together; returns
+ * when they are resident (not pinned: use them soon).  Duplicates are fine.  First error. */
+ftk_status cache_fetch_many(struct cache *cache, const uint64_t *ids, size_t count, unsigned flags);
+/* Start such reads and return at once; best effort: no memory, no buffer: nothing happens. */
+void cache_prefetch(struct cache *cache, const uint64_t *ids, size_t count, unsigned flags);
+
+/* ---- for the writer (one thread at a time) ---- */
+
+/* Outside an epoch: see that the next `count` calls of cache_new need not wait for memory. */
+ftk_status cache_reserve(struct cache *cache, size_t count);
+void cache_unreserve(struct cache *cache); /* give back what is left */
+/* Make page ids RESIDENT with undefined contents (zero when it was absent), neither DIRTY nor REF'd;
+ * waits while a write of the page's former life is under way. Legal inside an epoch if reserved. */
+void cache_new(struct cache *cache, uint64_t page_id);
+/* Contents are (about to be) newer than the file.  For pages that are resident and may change only by
+ * this thread.  Set it after the header's birth is in place. */
+void cache_dirty_slow(struct cache *cache, uint64_t page_id, uint32_t flags);
+static inline void
+cache_dirty(struct cache *cache, const struct cache_fast *fast, uint64_t page_id)
+{
+    if (FTK_UNLIKELY(!(atomic_load_explicit(&fast->states[page_id], memory_order_relaxed) & CACHE_DIRTY)))
+        cache_dirty_slow(cache, page_id, 0);
+}
+/* RAW pages [first, first+count), filled, final: DIRTY | RAW. */
+void cache_dirty_run(struct cache *cache, uint64_t first, uint64_t count);
+/* RAW runs of the writer are created here: cache_new for each, flagged RAW, waits as cache_reserve. */
+ftk_status cache_new_run(struct cache *cache, uint64_t first, uint64_t count);
+/* The page's life is over: it is not DIRTY (nor RAW) any more and may be evicted first. */
+void cache_free(struct cache *cache, uint64_t page_id);
+
+/*
+ * Write dirty pages in page-id order, adjacent ones as one I/O up to 1 MiB, through the buffer
+ * manager, and wait for all of them (no sync).  limit is handed to seal.  One pass at a time: others
+ * wait.  cancel (may be NULL): stop early when it becomes true.
+ */
+struct cache_write_stats {
+    uint64_t pages, bytes, ios, ns;
+};
+ftk_status cache_write_dirty(struct cache *cache, uint64_t limit, struct cache_write_stats *stats_out);
+
+struct cache_stats {
+    uint64_t limit_bytes, process_bytes; /* process: used by all caches */
+    uint64_t used_bytes, dirty_bytes;    /* of this cache */
+    uint64_t misses, evictions, rescues, prefetches;
+    uint64_t write_left_bytes; /* of the pass under way */
+};
+void cache_stats(struct cache *cache, struct cache_stats *stats_out);
+uint64_t cache_dirty_bytes(struct cache *cache);
+
+#endif
