@@ -25,9 +25,10 @@ INCLUDEDIR ?= $(PREFIX)/include
 MANDIR     ?= $(PREFIX)/share/man
 
 # The public header is the one place that knows the version.
-VERSION := $(shell sed -n 's/^\#define KILN_VERSION_STRING "\(.*\)".*/\1/p' include/kiln.h 2>/dev/null)
+VERSION := $(shell awk '/^.define KILN_VERSION_(MAJOR|MINOR|PATCH) / { v = v dot $$3; dot = "." } END { print v }' \
+             include/kiln.h 2>/dev/null)
 ifeq ($(VERSION),)
-VERSION := 0.1.0
+VERSION := 0.0.0
 endif
 SOVERSION := $(firstword $(subst ., ,$(VERSION)))
 
@@ -195,7 +196,6 @@ SHELL_TESTS := $(sort $(wildcard tests/test_*.sh tests/*/test_*.sh tests/*/*/tes
 # TSan wants its address space unrandomised on some kernels; ASan wants its own limits stated.
 RUN_ENV = KILN_BUILD='$(BUILD)' KILN_TEST_JOBS='$(TEST_JOBS)' KILN_TEST_TIMEOUT='$(TEST_TIMEOUT)' \
           KILN_TEST_WRAP='$(TEST_WRAP)' KILN_SANITIZE='$(SANITIZE)' KILN_CC='$(CC)' KILN_CXX='$(CXX)' \
-          KILN_MAKE='$(MAKE)' \
           ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=1:$$ASAN_OPTIONS \
           UBSAN_OPTIONS=print_stacktrace=1:$$UBSAN_OPTIONS \
           TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:$$TSAN_OPTIONS

@@ -134,7 +134,8 @@ corpus_read(const char *target)
     char path[4096];
     int count;
 
-    snprintf(folder, sizeof folder, "%s/tests/fuzz/corpus/%s", source != NULL ? source : ".", target);
+    snprintf(folder, sizeof folder, "%s/tests/fuzz/corpus/%s", source != NULL ? source : ".",
+             target);
     count = scandir(folder, &entries, NULL, name_order);
     for (int i = 0; i < count; i++) {
         if (entries[i]->d_name[0] != '.') {
@@ -150,20 +151,17 @@ corpus_read(const char *target)
 static size_t
 mutate_once(uint8_t *bytes, size_t size, size_t room, uint64_t *state)
 {
-    static const uint64_t edges[] = {0,      1,      0x7f,       0x80,       0xff,
-                                     0x7fff, 0x8000, 0xffff,     0x10000,    0x7fffffff,
-                                     1u << 31, UINT32_MAX, INT64_MAX, (uint64_t)1 << 63, UINT64_MAX};
+    static const uint64_t edges[] = {
+        0,         1,       0x7f,       0x80,     0xff,       0x7fff,    0x8000,
+        0xffff,    0x10000, 0x7fffffff, 1u << 31, UINT32_MAX, INT64_MAX, (uint64_t)1 << 63,
+        UINT64_MAX};
     size_t at = random_below(state, size);
     size_t length = 1 + random_below(state, 16);
     uint64_t value;
 
     switch (size == 0 ? 3 : random_below(state, 7)) {
-    case 0: /* flip a bit */
-        bytes[at] ^= (uint8_t)(1u << random_below(state, 8));
-        break;
-    case 1: /* any byte */
-        bytes[at] = (uint8_t)random_next(state);
-        break;
+    case 0: /* flip a bit */ bytes[at] ^= (uint8_t)(1u << random_below(state, 8)); break;
+    case 1: /* any byte */ bytes[at] = (uint8_t)random_next(state); break;
     case 2: /* an edge value of 1, 2, 4 or 8 bytes, or near one */
         value = edges[random_below(state, sizeof edges / sizeof edges[0])];
         value += random_below(state, 3) - 1;
@@ -194,9 +192,7 @@ mutate_once(uint8_t *bytes, size_t size, size_t room, uint64_t *state)
             length = size - value;
         memmove(bytes + at, bytes + value, length);
         break;
-    default: /* cut off */
-        size = at;
-        break;
+    default: /* cut off */ size = at; break;
     }
     return size;
 }
