@@ -36,10 +36,10 @@ SOVERSION := $(firstword $(subst ., ,$(VERSION)))
 
 WARN_BOTH := -Wall -Wextra -Wshadow -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef -Wvla \
              -Wformat=2 -Wimplicit-fallthrough -Wconversion -Wno-sign-conversion
-WARN_C    := $(WARN_BOTH) -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition
 ifdef WERROR
 WARN_BOTH += -Werror
 endif
+WARN_C    := $(WARN_BOTH) -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition
 
 # SANITIZE: a list for -fsanitize=.  jemalloc and the sanitizers both want to be malloc.
 ifdef SANITIZE
@@ -307,7 +307,7 @@ ALL_C := $(wildcard $(addsuffix /*.[ch],ftk cache rfl engine replication utils g
 lint:
 	@$(MAKE) --no-print-directory deps
 	@sh tests/tidy/deps.sh clang clang-tidy clang-format cppcheck
-	@sh tests/tidy/lint.sh '$(BUILD)' $(CPPFLAGS_ALL)
+	@bash tests/tidy/lint.sh '$(BUILD)' $(CPPFLAGS_ALL)
 format:
 	@sh tests/tidy/deps.sh clang-format
 	clang-format -i --style=file $(ALL_C)
