@@ -189,9 +189,11 @@ build-tests: all $(TESTS) $(EXAMPLES)
 
 SHELL_TESTS := $(sort $(wildcard tests/test_*.sh tests/*/test_*.sh tests/*/*/test_*.sh))
 
-# make NAME.run: build and run one test, e.g. make tests/unit/test_rfl.run
-%.run: $(BUILD)/%
-	@KILN_BUILD=$(BUILD) tests/tidy/run_tests.sh $<
+# make NAME.run: build and run one test, e.g. make tests/unit/test_rfl.run, tests/tidy/test_sizes.sh.run
+tests/%.sh.run: tests/%.sh
+	@$(RUN_ENV) tests/tidy/run_tests.sh $<
+tests/%.run: $(BUILD)/tests/%
+	@$(RUN_ENV) tests/tidy/run_tests.sh $<
 
 # TSan wants its address space unrandomised on some kernels; ASan wants its own limits stated.
 RUN_ENV = KILN_BUILD='$(BUILD)' KILN_TEST_JOBS='$(TEST_JOBS)' KILN_TEST_TIMEOUT='$(TEST_TIMEOUT)' \
