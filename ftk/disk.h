@@ -43,7 +43,8 @@ enum ftk_io_op { FTK_IO_READ, FTK_IO_WRITE };
  * One asynchronous I/O.  The caller owns it and keeps it (and its memory) untouched from submit
  * until `done` is called.  `done` runs on a thread of the backend, or on the thread in
  * ftk_aio_submit/ftk_aio_poll; it must not block and must not submit.  A short transfer is
- * continued by the backend; a read past the end of the file gives FTK_IO.
+ * continued by the backend; a read past the end of the file gives FTK_IO.  When status is not FTK_OK,
+ * ftk_error_last() of the thread that runs `done` has the words.
  */
 struct ftk_io {
     struct ftk_file *file;
@@ -55,7 +56,7 @@ struct ftk_io {
     void *context;                   /* the caller's */
     ftk_status status;               /* set by the backend; os_errno likewise */
     int os_errno;
-    uint64_t backend[10]; /* the backend's own (an iocb fits) */
+    uint64_t backend[10]; /* the backend's own: 64 bytes of iocb, progress, link */
 };
 
 enum ftk_aio_kind { FTK_AIO_AUTO, FTK_AIO_LIBAIO, FTK_AIO_THREADS };
@@ -104,6 +105,7 @@ struct ftk_disk {
 struct ftk_aio {
     struct ftk_disk *disk;
     const char *name; /* "libaio", "threads", "simulated" */
+    bool polled;      /* completions happen in aio_poll alone, on the caller's thread */
 };
 
 /* The operating system's files; static storage. */

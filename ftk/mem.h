@@ -19,7 +19,9 @@ void ftk_free(void *memory); /* NULL is fine; memory of any of the functions abo
 
 /* Typed forms: struct foo *p; FTK_TRY(FTK_NEW(&p)); */
 #define FTK_NEW(pp) ftk_zalloc(sizeof(**(pp)), (void **)(pp))
-#define FTK_NEW_ARRAY(pp, n) ftk_zalloc(sizeof(**(pp)) * (size_t)(n), (void **)(pp))
+#define FTK_NEW_ARRAY(pp, n) ftk_zalloc_array(sizeof(**(pp)), (size_t)(n), (void **)(pp))
+/* count elements of size bytes, zeroed.  errors: FTK_NOMEM, also when the product overflows. */
+ftk_status ftk_zalloc_array(size_t size, size_t count, void **out);
 
 /*
  * Reserve address space without committing memory (PROT_NONE is not used: pages appear when
@@ -40,7 +42,12 @@ void ftk_mem_stats(struct ftk_mem_stats *stats_out);
 /*
  * Fault points.  A test arms a kind of fault: the call number `after` (1 = the next one) fails,
  * and so do the `repeat` - 1 after it.  Process-wide and off by default; one relaxed atomic load
- * when off.
+ * when off.  Several kinds can be armed at a time, each with counters of its own; armed with
+ * after = UINT64_MAX a kind only counts.
+ *
+ * ALLOC: every allocation and region reservation.  READ: read, open, size, list, space.  WRITE:
+ * write, truncate, allocate, rename, remove, mkdir.  SYNC: sync and sync_dir.  Synchronous or not,
+ * on the native disk and on the simulated one.
  */
 enum ftk_fault { FTK_FAULT_ALLOC, FTK_FAULT_READ, FTK_FAULT_WRITE, FTK_FAULT_SYNC, FTK_FAULT_COUNT };
 void ftk_fault_arm(enum ftk_fault kind, uint64_t after, uint64_t repeat);

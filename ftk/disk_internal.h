@@ -1,0 +1,67 @@
+/* ftk/disk_internal.h -- what the parts of the native disk share. */
+#ifndef FTK_DISK_INTERNAL_H
+#define FTK_DISK_INTERNAL_H
+
+#include "ftk/disk.h"
+
+struct native_file {
+    struct ftk_file base;
+    int fd;
+    bool read_only;
+};
+
+static inline struct native_file *
+ftk__native_file(struct ftk_file *file)
+{
+    return (struct native_file *)file;
+}
+
+/* Text of an errno, in one of a few buffers of the thread. */
+const char *ftk__errno_text(int err);
+
+/* The parts of a ftk_io's `backend` words behind the iocb. */
+#define FTK__IO_LINK 9 /* next I/O of a queue */
+
+/*
+ * May this transfer go to the file as it is?  errors: FTK_INVALID (misaligned on a direct file),
+ * FTK_READONLY, FTK_TOOBIG, and FTK_IO from an armed fault point.
+ */
+ftk_status ftk__transfer_check(struct ftk_file *file, enum ftk_io_op op, const void *memory,
+                               size_t size, uint64_t offset);
+
+/* The rest of a transfer of which `done` bytes are through; blocks. */
+ftk_status ftk__transfer_finish(struct ftk_file *file, enum ftk_io_op op, void *memory, size_t size,
+                                uint64_t offset, size_t done);
+
+ftk_status ftk__transfer_failed(struct ftk_file *file, enum ftk_io_op op, size_t size,
+                                uint64_t offset, int err);
+
+/* Set io's result from a status just born in this thread, and run its callback. */
+void ftk__io_complete(struct ftk_io *io, ftk_status status);
+
+/* disk_dirs.c */
+ftk_status ftk__native_rename(struct ftk_disk *disk, const char *from, const char *to);
+ftk_status ftk__native_remove(struct ftk_disk *disk, const char *path);
+ftk_status ftk__native_mkdir(struct ftk_disk *disk, const char *path);
+ftk_status ftk__native_sync_dir(struct ftk_disk *disk, const char *path);
+ftk_status ftk__native_list(struct ftk_disk *disk, const char *path,
+                            ftk_status (*each)(void *context, const char *name), void *context);
+ftk_status ftk__native_space(struct ftk_disk *disk, const char *path, uint64_t *free_out,
+                             uint64_t *total_out);
+
+/* disk_align.c: switch the file to direct I/O if it can, and find its alignment. */
+void ftk__direct_begin(struct native_file *file);
+
+/* An asynchronous backend of the native disk. */
+struct native_aio_ops {
+    void (*close)(struct ftk_aio *aio);
+    void (*submit)(struct ftk_aio *aio, struct ftk_io **ios, size_t count);
+};
+struct native_aio {
+    struct ftk_aio base;
+    const struct native_aio_ops *ops;
+};
+ftk_status ftk__libaio_open(struct ftk_disk *disk, unsigned depth, struct ftk_aio **aio_out);
+ftk_status ftk__aio_threads_open(struct ftk_disk *disk, unsigned depth, struct ftk_aio **aio_out);
+
+#endif

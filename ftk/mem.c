@@ -1,0 +1,265 @@
+/*
+ * ftk/mem.c -- memory and fault points.
+ *
+ * 1. Every allocation passes alloc_begin, which counts it and asks the fault points.
+ * 2. With no fault armed, a fault point costs one relaxed load.
+ * 3. Allocations are counted in shards, one cache line each, so that threads do not share a line.
+ */
+#include "ftk/mem.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef KILN_NO_JEMALLOC
+#include <jemalloc/jemalloc.h>
+#endif
+
+/* ---- fault points ------------------------------------------------------------------------- */
+
+struct fault_point {
+    _Atomic uint64_t after;
+    _Atomic uint64_t repeat;
+    _Atomic uint64_t calls;
+    _Atomic uint64_t hits;
+};
+
+static struct fault_point fault_points[FTK_FAULT_COUNT];
+static _Atomic unsigned fault_armed; /* bit per kind */
+
+void
+ftk_fault_arm(enum ftk_fault kind, uint64_t after, uint64_t repeat)
+{
+    struct fault_point *point = &fault_points[kind];
+
+    atomic_fetch_and(&fault_armed, ~(1u << kind));
+    atomic_store(&point->after, after);
+    atomic_store(&point->repeat, repeat);
+    atomic_store(&point->calls, 0);
+    atomic_store(&point->hits, 0);
+    atomic_fetch_or(&fault_armed, 1u << kind);
+}
+
+void
+ftk_fault_disarm(void)
+{
+    atomic_store(&fault_armed, 0);
+}
+
+uint64_t
+ftk_fault_hits(enum ftk_fault kind)
+{
+    return atomic_load(&fault_points[kind].hits);
+}
+
+uint64_t
+ftk_fault_calls(enum ftk_fault kind)
+{
+    return atomic_load(&fault_points[kind].calls);
+}
+
+bool
+ftk_fault_due(enum ftk_fault kind)
+{
+    if (FTK_LIKELY((atomic_load_explicit(&fault_armed, memory_order_relaxed) & (1u << kind)) == 0))
+        return false;
+
+    struct fault_point *point = &fault_points[kind];
+    uint64_t call = atomic_fetch_add(&point->calls, 1) + 1;
+    uint64_t after = atomic_load(&point->after);
+    if (call < after || call - after >= atomic_load(&point->repeat))
+        return false;
+    atomic_fetch_add(&point->hits, 1);
+    return true;
+}
+
+/* ---- allocation --------------------------------------------------------------------------- */
+
+#define ALLOC_SHARDS 16
+
+struct alloc_shard {
+    _Alignas(64) _Atomic uint64_t count;
+};
+
+static struct alloc_shard alloc_shards[ALLOC_SHARDS];
+static _Atomic unsigned alloc_shard_next;
+static _Thread_local unsigned alloc_shard_own; /* index + 1; 0 before the first allocation */
+
+static void
+alloc_count(void)
+{
+    if (FTK_UNLIKELY(alloc_shard_own == 0))
+        alloc_shard_own = atomic_fetch_add(&alloc_shard_next, 1) % ALLOC_SHARDS + 1;
+    atomic_fetch_add_explicit(&alloc_shards[alloc_shard_own - 1].count, 1, memory_order_relaxed);
+}
+
+static ftk_status
+alloc_failed(size_t size)
+{
+    return FTK_FAIL_OS(FTK_NOMEM, ENOMEM, "out of memory: %zu bytes", size);
+}
+
+/* Before every allocation: may it go on? */
+static bool
+alloc_begin(size_t size)
+{
+    alloc_count();
+    return size <= PTRDIFF_MAX && !FTK_UNLIKELY(ftk_fault_due(FTK_FAULT_ALLOC));
+}
+
+ftk_status
+ftk_alloc(size_t size, void **out)
+{
+    *out = alloc_begin(size) ? malloc(size == 0 ? 1 : size) : NULL;
+    return *out != NULL ? FTK_OK : alloc_failed(size);
+}
+
+ftk_status
+ftk_zalloc(size_t size, void **out)
+{
+    *out = alloc_begin(size) ? calloc(1, size == 0 ? 1 : size) : NULL;
+    return *out != NULL ? FTK_OK : alloc_failed(size);
+}
+
+ftk_status
+ftk_zalloc_array(size_t size, size_t count, void **out)
+{
+    size_t total;
+
+    *out = NULL;
+    if (__builtin_mul_overflow(size, count, &total))
+        return FTK_FAIL_OS(FTK_NOMEM, ENOMEM, "out of memory: %zu times %zu bytes", count, size);
+    return ftk_zalloc(total, out);
+}
+
+ftk_status
+ftk_alloc_aligned(size_t alignment, size_t size, void **out)
+{
+    void *memory = NULL;
+
+    FTK_ASSERT(alignment >= sizeof(void *) && (alignment & (alignment - 1)) == 0);
+    *out = NULL;
+    if (!alloc_begin(size) || posix_memalign(&memory, alignment, size == 0 ? 1 : size) != 0)
+        return alloc_failed(size);
+    *out = memory;
+    return FTK_OK;
+}
+
+ftk_status
+ftk_realloc(void **inout, size_t size)
+{
+    void *memory = alloc_begin(size) ? realloc(*inout, size == 0 ? 1 : size) : NULL;
+
+    if (memory == NULL)
+        return alloc_failed(size);
+    *inout = memory;
+    return FTK_OK;
+}
+
+ftk_status
+ftk_strdup(const char *text, char **out)
+{
+    size_t size = strlen(text) + 1;
+    void *memory;
+    ftk_status rc = ftk_alloc(size, &memory);
+
+    *out = memory;
+    if (rc == FTK_OK)
+        memcpy(memory, text, size);
+    return rc;
+}
+
+void
+ftk_free(void *memory)
+{
+    free(memory);
+}
+
+/* ---- regions ------------------------------------------------------------------------------ */
+
+ftk_status
+ftk_region_reserve(size_t size, void **out)
+{
+    *out = NULL;
+    if (size == 0)
+        return FTK_FAIL(FTK_INVALID, "a region of no bytes");
+    if (!alloc_begin(size))
+        return alloc_failed(size);
+
+    void *region = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (region == MAP_FAILED)
+        return FTK_FAIL_OS(FTK_NOMEM, errno, "cannot reserve %zu bytes of address space: %s", size,
+                           strerror(errno));
+    *out = region;
+    return FTK_OK;
+}
+
+void
+ftk_region_release(void *region, size_t size)
+{
+    if (region != NULL) {
+        int failed = munmap(region, size);
+        FTK_ASSERT(failed == 0);
+    }
+}
+
+void
+ftk_region_discard(void *address, size_t size)
+{
+    FTK_DEBUG_ASSERT((uintptr_t)address % (uintptr_t)sysconf(_SC_PAGESIZE) == 0);
+    FTK_DEBUG_ASSERT(size % (size_t)sysconf(_SC_PAGESIZE) == 0);
+    int failed;
+    do
+        failed = madvise(address, size, MADV_DONTNEED);
+    while (failed != 0 && errno == EAGAIN);
+    FTK_ASSERT(failed == 0);
+}
+
+/* ---- statistics --------------------------------------------------------------------------- */
+
+#ifdef KILN_NO_JEMALLOC
+static void
+allocator_stats(struct ftk_mem_stats *stats)
+{
+#if defined(__GLIBC__) && (__GLIBC__ > 2 || (__GLIBC__ == 2 && __GLIBC_MINOR__ >= 33))
+    struct mallinfo2 info = mallinfo2();
+    stats->allocated_bytes = info.uordblks + info.hblkhd;
+    stats->resident_bytes = info.arena + info.hblkhd;
+#else
+    (void)stats;
+#endif
+}
+#else
+static uint64_t
+jemalloc_stat(const char *name)
+{
+    size_t value = 0;
+    size_t size = sizeof value;
+    return mallctl(name, &value, &size, NULL, 0) == 0 ? value : 0;
+}
+
+static void
+allocator_stats(struct ftk_mem_stats *stats)
+{
+    uint64_t epoch = 1; /* jemalloc refreshes its statistics when the epoch is written */
+    size_t size = sizeof epoch;
+    (void)mallctl("epoch", &epoch, &size, &epoch, size);
+    stats->allocated_bytes = jemalloc_stat("stats.allocated");
+    stats->resident_bytes = jemalloc_stat("stats.resident");
+}
+#endif
+
+void
+ftk_mem_stats(struct ftk_mem_stats *stats_out)
+{
+    memset(stats_out, 0, sizeof *stats_out);
+    allocator_stats(stats_out);
+    for (size_t i = 0; i < ALLOC_SHARDS; i++)
+        stats_out->allocs += atomic_load_explicit(&alloc_shards[i].count, memory_order_relaxed);
+}
