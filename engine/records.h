@@ -1,0 +1,57 @@
+/*
+ * engine/records.h -- what the records part offers to the transactions below it.
+ *
+ * Records are built on collections (kiln_get, kiln_put_many ...).  A transaction keeps a slot for the
+ * state of its records; the state is made at the first use of a record, field, container or index.
+ */
+#ifndef ENGINE_RECORDS_H
+#define ENGINE_RECORDS_H
+
+#include "ftk/status.h"
+#include "kiln.h"
+
+struct records_txn; /* what a transaction has gathered, and its dictionary */
+
+/*
+ * Provided by engine/txn.h:
+ *   struct records_txn **txn_records(kiln_txn *txn);  the slot of a transaction, NULL at first
+ *   void **db_records(kiln_txn *txn);                 the slot of its database, NULL at first
+ *   bool txn_is_write(const kiln_txn *txn);
+ */
+
+/* Apply gathered changes.  A status other than FTK_OK aborts the commit: nothing is committed. */
+ftk_status records_before_commit(kiln_txn *txn);
+
+/* Free the state: at commit (after it) and at abort.  Nothing when there is none. */
+void records_txn_end(kiln_txn *txn);
+
+/* Apply gathered changes before a savepoint is set.  A status other than FTK_OK: no savepoint. */
+ftk_status records_savepoint(kiln_txn *txn);
+
+/* After a rollback to a savepoint: forget gathered changes and what was read. */
+void records_rollback(kiln_txn *txn);
+
+/* Free what db_records holds: when the database closes.  NULL is fine. */
+void records_db_end(void *state);
+
+/*
+ * Every record against the dictionary, every index entry against its record and the other way round.
+ * `finding` is told each fault.  errors: FTK_CORRUPT when there was one; others end the check.
+ */
+ftk_status records_check(kiln_txn *read_txn, void (*finding)(void *context, const char *text),
+                         void *context);
+
+/* The two enumerations have the same numbers (engine/status.c asserts it). */
+static inline kiln_status
+kiln_status_of(ftk_status status)
+{
+    return (kiln_status)(int)status;
+}
+
+static inline ftk_status
+ftk_status_of(kiln_status status)
+{
+    return (ftk_status)(int)status;
+}
+
+#endif
