@@ -161,6 +161,12 @@ ftk_file_allocate(struct ftk_file *file, uint64_t offset, uint64_t size)
     return file->disk->ops->allocate(file, offset, size);
 }
 
+static inline ftk_status
+ftk_file_lock(struct ftk_file *file, bool exclusive)
+{
+    return file->disk->ops->lock(file, exclusive);
+}
+
 /* "dir/name" into owned text. */
 ftk_status ftk_path_join(const char *dir, const char *name, char **path_out);
 
