@@ -37,6 +37,8 @@ struct rfl_options {
     bool read_only;             /* no append, no repair; works on a read-only file system */
     bool background;            /* a thread prepares segments ahead and serves RFL_LAZY; false: the
                                    caller's threads do it (simulation) */
+    bool allow_short;           /* a log that is missing, or ends before lsn_start, is begun anew at
+                                   lsn_start: the owner has everything below elsewhere */
     /* Called with a full segment's path before it is recycled or removed; the log keeps the segment
      * until FTK_OK is returned.  May be NULL.  Runs without locks. */
     ftk_status (*archive)(void *context, const char *path, uint64_t lsn_begin, uint64_t lsn_end);
@@ -86,6 +88,13 @@ struct rfl_part {
 ftk_status rfl_append(struct rfl_log *log, uint32_t stream, uint8_t kind,
                       const struct rfl_part *parts, size_t part_count, uint64_t *lsn_out,
                       uint64_t *lsn_end_out);
+/*
+ * The same for records that end work or free space (commit, abort, delete): they may begin to use
+ * the last segment kept in reserve, so that on a full disk rfl_append fails first.
+ */
+ftk_status rfl_append_reserved(struct rfl_log *log, uint32_t stream, uint8_t kind,
+                               const struct rfl_part *parts, size_t part_count, uint64_t *lsn_out,
+                               uint64_t *lsn_end_out);
 
 /*
  * Make the log up to `lsn_end` as durable as asked.  Group commit: the first caller that finds no
@@ -94,7 +103,11 @@ ftk_status rfl_append(struct rfl_log *log, uint32_t stream, uint8_t kind,
  */
 ftk_status rfl_commit(struct rfl_log *log, uint64_t lsn_end, enum rfl_durability durability);
 
-/* The owner no longer needs records below lsn: whole segments below it are archived and recycled. */
+/*
+ * The owner no longer needs records below lsn: whole segments below it are archived and recycled.
+ * An owner that will open with lsn_start = lsn makes the log durable up to lsn first.  A segment
+ * that an archive function refuses stays, and is offered again at the next release.
+ */
 ftk_status rfl_release(struct rfl_log *log, uint64_t lsn);
 
 uint64_t rfl_lsn_end(struct rfl_log *log); /* of the last append */

@@ -1,0 +1,233 @@
+/*
+ * rfl/rfl_background.c -- the two threads of a log, and leaving segments.
+ *
+ *   flusher   writes a long stream out while it is appended, syncs full segments, serves RFL_LAZY
+ *   keeper    prepares segments ahead; archives and recycles released ones.  It may be held up by
+ *             the archive function as long as that likes: appenders prepare for themselves then.
+ *
+ * Without `background` there is neither: the caller's thread does all of it, when it must.
+ */
+#include <inttypes.h>
+
+#include "ftk/clock.h"
+#include "rfl/rfl_internal.h"
+
+/* ---- flusher ---- */
+
+void
+rfl__flusher_wake(struct rfl_log *log)
+{
+    ftk_cond_signal(&log->flusher_wake);
+}
+
+/* End of the newest segment that is full, written and not synced; 0 when there is none. */
+static uint64_t
+full_unsynced(const struct rfl_log *log)
+{
+    const struct rfl__segment *active = log->buffers[log->active].segment;
+    uint64_t lsn = 0;
+
+    for (const struct rfl__segment *s = log->oldest; s != active; s = s->next)
+        if (s->dirty && s->lsn_end <= log->lsn_written)
+            lsn = s->lsn_end;
+    return lsn;
+}
+
+static void
+flusher_run(void *context)
+{
+    struct rfl_log *log = context;
+
+    ftk_mutex_lock(&log->mutex);
+    while (!log->stop) {
+        uint64_t lsn_sync = log->failed ? 0 : full_unsynced(log);
+
+        if (log->failed) {
+            ftk_cond_wait(&log->flusher_wake, &log->mutex);
+            continue;
+        }
+        if (log->lazy_deadline_ns != 0 && ftk_clock_ns() >= log->lazy_deadline_ns) {
+            log->lazy_deadline_ns = 0;
+            lsn_sync = log->lsn_end;
+        }
+        if (log->stream_wanted) {
+            (void)rfl__write(log); /* a failure is in log->error */
+            log->stream_wanted = false;
+        } else if (lsn_sync > log->lsn_durable) {
+            ftk_mutex_unlock(&log->mutex);
+            (void)rfl__sync(log, lsn_sync);
+            ftk_mutex_lock(&log->mutex);
+        } else if (log->lazy_deadline_ns != 0) {
+            (void)ftk_cond_wait_until(&log->flusher_wake, &log->mutex, log->lazy_deadline_ns);
+        } else {
+            ftk_cond_wait(&log->flusher_wake, &log->mutex);
+        }
+    }
+    ftk_mutex_unlock(&log->mutex);
+}
+
+/* ---- keeper ---- */
+
+void
+rfl__keeper_wake(struct rfl_log *log)
+{
+    log->lsn_prepare = UINT64_MAX;
+    log->keeper_wanted = true;
+    ftk_cond_signal(&log->keeper_wake);
+}
+
+static void
+prepare_ahead(struct rfl_log *log)
+{
+    uint32_t ready = log->spare_segments;
+    ftk_status rc;
+
+    if (ready < 1 + RFL_RESERVE_SEGMENTS)
+        ready = 1 + RFL_RESERVE_SEGMENTS;
+    rc = rfl__segments_prepare(log, ready);
+    if (rc == FTK_OK || log->failed)
+        return;
+    ftk_log(log->messages, FTK_LOG_WARNING, "%s: no log segment could be prepared ahead: %s",
+            log->dir, ftk_error_last()->text);
+    log->lsn_prepare = log->lsn_end + log->segment_bytes / 16; /* try again then */
+}
+
+static void
+keeper_run(void *context)
+{
+    struct rfl_log *log = context;
+
+    ftk_mutex_lock(&log->mutex);
+    while (!log->stop) {
+        const struct rfl__segment *active = log->buffers[log->active].segment;
+
+        if (!log->keeper_wanted) {
+            ftk_cond_wait(&log->keeper_wake, &log->mutex);
+            continue;
+        }
+        log->keeper_wanted = false;
+        if (log->failed)
+            continue;
+        if (log->lsn_end - active->lsn_begin >= (active->lsn_end - active->lsn_begin) / 2)
+            prepare_ahead(log);
+        ftk_mutex_unlock(&log->mutex);
+        rfl__recycle(log);
+        ftk_mutex_lock(&log->mutex);
+    }
+    ftk_mutex_unlock(&log->mutex);
+}
+
+ftk_status
+rfl__threads_start(struct rfl_log *log)
+{
+    ftk_status rc;
+
+    if (!log->background)
+        return FTK_OK;
+    rc = ftk_thread_start(&log->flusher, "rfl-flusher", flusher_run, log);
+    if (rc == FTK_OK)
+        rc = ftk_thread_start(&log->keeper, "rfl-keeper", keeper_run, log);
+    return rc;
+}
+
+void
+rfl__threads_stop(struct rfl_log *log)
+{
+    ftk_mutex_lock(&log->mutex);
+    log->stop = true;
+    ftk_cond_broadcast(&log->flusher_wake);
+    ftk_cond_broadcast(&log->keeper_wake);
+    ftk_mutex_unlock(&log->mutex);
+    ftk_thread_join(&log->flusher);
+    ftk_thread_join(&log->keeper);
+}
+
+/* ---- release, archive, recycle ---- */
+
+/* The oldest segment if it may leave now; marked, so that nobody begins to read it. */
+static struct rfl__segment *
+leaving_begin(struct rfl_log *log)
+{
+    struct rfl__segment *s = log->oldest;
+
+    if (log->failed || s == log->buffers[log->active].segment || s->lsn_end > log->lsn_release ||
+        s->lsn_end > log->lsn_durable || s->readers > 0)
+        return NULL;
+    s->leaving = true;
+    return s;
+}
+
+/* Offer to the archive, then recycle; false when the segment must stay. */
+static bool
+segment_leave(struct rfl_log *log, struct rfl__segment *s)
+{
+    ftk_status rc = FTK_OK;
+
+    if (log->archive != NULL) {
+        rc = log->archive(log->archive_context, s->path, s->lsn_begin, s->lsn_end);
+        if (rc != FTK_OK)
+            ftk_log(log->messages, FTK_LOG_WARNING, "%s was not archived (%s) and is kept", s->path,
+                    ftk_status_text(rc));
+    }
+    if (rc == FTK_OK) {
+        rc = rfl__segment_retire(log, s);
+        if (rc != FTK_OK && rc != FTK_NOMEM) {
+            ftk_mutex_lock(&log->mutex);
+            rfl__fail(log);
+            ftk_mutex_unlock(&log->mutex);
+        }
+    }
+    return rc == FTK_OK;
+}
+
+void
+rfl__recycle(struct rfl_log *log)
+{
+    struct rfl__segment *s;
+    bool gone = true;
+
+    ftk_mutex_lock(&log->mutex);
+    if (log->recycling) {
+        ftk_mutex_unlock(&log->mutex);
+        return;
+    }
+    log->recycling = true;
+    while (gone && (s = leaving_begin(log)) != NULL) {
+        ftk_mutex_unlock(&log->mutex);
+        gone = segment_leave(log, s);
+        ftk_mutex_lock(&log->mutex);
+        if (gone) {
+            log->oldest = s->next;
+            rfl__segment_free(s);
+        } else {
+            s->leaving = false;
+        }
+    }
+    log->recycling = false;
+    ftk_mutex_unlock(&log->mutex);
+}
+
+ftk_status
+rfl_release(struct rfl_log *log, uint64_t lsn)
+{
+    ftk_status rc = FTK_OK;
+
+    if (log->read_only)
+        return FTK_FAIL(FTK_READONLY, "%s: the log is open read-only", log->dir);
+    ftk_mutex_lock(&log->mutex);
+    if (log->failed)
+        rc = rfl__failed(log);
+    if (lsn > log->lsn_end)
+        lsn = log->lsn_end;
+    if (lsn > log->lsn_release)
+        log->lsn_release = lsn;
+    log->released = true;
+    if (log->background) {
+        log->keeper_wanted = true;
+        ftk_cond_signal(&log->keeper_wake);
+    }
+    ftk_mutex_unlock(&log->mutex);
+    if (rc == FTK_OK && !log->background)
+        rfl__recycle(log);
+    return rc;
+}

@@ -1,0 +1,239 @@
+/*
+ * rfl/rfl_internal.h -- what the files of rfl/ share.  Rules and lock order: rfl/README.md.
+ *
+ *   rfl_format.c      bytes
+ *   rfl_segment.c     files: make, pre-write, activate, retire
+ *   rfl_scan.c        sequential reading of records, shared by open and readers
+ *   rfl_open.c        open, find the end, close
+ *   rfl_append.c      records into the buffers
+ *   rfl_flush.c       write, sync, group commit
+ *   rfl_background.c  the two threads; release and archive
+ *   rfl_reader.c      records back
+ */
+#ifndef RFL_RFL_INTERNAL_H
+#define RFL_RFL_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "ftk/thread.h"
+#include "rfl/rfl.h"
+#include "rfl/rfl_format.h"
+
+#define RFL_BUFFER_BYTES_DEFAULT (4u << 20)
+#define RFL_BUFFER_BYTES_MIN ((1u << 20) + (64u << 10)) /* RFL_BODY_MAX, headers, a tail block */
+#define RFL_SPARE_SEGMENTS_DEFAULT 2u
+#define RFL_LAZY_MS_DEFAULT 100u
+/* A new log begins with a segment of this size, each next one doubles it up to segment_bytes: a
+ * small database has a small log and opens at once. */
+#define RFL_SEGMENT_BYTES_FIRST (4u << 20)
+/* Segments ready beyond the open one that only rfl_append_reserved may begin to use. */
+#define RFL_RESERVE_SEGMENTS 1u
+
+/* One segment in use, from the oldest kept to the one prepared behind the open one. */
+struct rfl__segment {
+    struct rfl__segment *next;
+    uint64_t number;
+    uint64_t lsn_begin;   /* of the record area */
+    uint64_t lsn_records; /* first record */
+    uint64_t lsn_end;     /* of the record area */
+    uint64_t bytes;       /* of the file */
+    struct ftk_file *file; /* open from activation until synced to its end; else NULL */
+    bool dirty;            /* written since its last sync */
+    bool leaving;          /* being archived and recycled: no new readers */
+    uint32_t readers;
+    char *path;
+};
+
+/* A pre-written file without a place in the log. */
+struct rfl__spare {
+    struct rfl__spare *next;
+    uint64_t bytes;
+    char *path;
+};
+
+/*
+ * A buffer holds the log bytes [lsn_base, lsn_base + used) of one segment; lsn_base is a multiple
+ * of RFL_BLOCK.  lsn_end is the end of its last record: lsn_base + used, or the end of the segment
+ * after a filler.
+ */
+struct rfl__buffer {
+    uint8_t *memory;
+    struct rfl__segment *segment;
+    uint64_t lsn_base;
+    uint64_t used;
+    uint64_t lsn_end;
+};
+
+/* A thread waiting for a sync; on that thread's stack.  See rfl_flush.c. */
+struct rfl__waiter {
+    struct rfl__waiter *next;
+    uint64_t lsn_end;
+    struct ftk_mutex mutex; /* guards `state` and its signal; innermost lock */
+    struct ftk_cond cond;
+    enum { RFL__WAITING, RFL__SERVED, RFL__LEAD } state;
+    bool failed;
+};
+
+struct rfl_log {
+    /* Constant after open. */
+    struct ftk_disk *disk;
+    const struct ftk_log *messages;
+    char *dir;
+    uint8_t identity[16];
+    uint64_t seed;
+    uint64_t segment_bytes;
+    uint64_t buffer_bytes;
+    uint64_t stream_bytes; /* the flusher begins to write when the buffer holds as much */
+    uint32_t spare_segments;
+    uint64_t lazy_ns;
+    bool read_only;
+    bool background;
+    ftk_status (*archive)(void *context, const char *path, uint64_t lsn_begin, uint64_t lsn_end);
+    void *archive_context;
+
+    struct ftk_mutex mutex; /* the append lock: guards everything below */
+
+    /* Segments: oldest .. active .. last. */
+    struct rfl__segment *oldest;
+    struct rfl__segment *last;
+    struct rfl__spare *spares;
+    uint32_t spare_count;
+    uint64_t file_number_next; /* for names of spares; above every number seen */
+    bool preparing;            /* slot: one thread makes segments */
+    bool recycling;            /* slot: one thread retires segments */
+    struct ftk_cond prepared;  /* broadcast when the slot `preparing` is free again */
+    uint64_t lsn_release;      /* the owner needs nothing below */
+    bool released;             /* rfl_release was called since open */
+
+    /* Appending. */
+    struct rfl__buffer buffers[2];
+    unsigned active;
+    uint32_t salt;      /* of the last record; of all records of this open once it has begun */
+    bool epoch_begun;   /* this open has written its epoch record */
+    bool tail_unclean;  /* bytes behind lsn_end may hold old records: write the tail block first */
+    bool stream_wanted; /* the flusher has been told */
+
+    /* Flushing. */
+    bool writing;            /* slot: one write to the files under way */
+    bool syncing;            /* slot: one sync under way, handed from leader to leader */
+    struct ftk_cond turn;    /* broadcast when the slot `writing` is free again */
+    uint32_t turn_waiters;
+    struct rfl__waiter *waiters_first; /* for a sync, in order of arrival */
+    struct rfl__waiter *waiters_last;
+    uint32_t waiter_count;
+    uint32_t group_last; /* commits served by the last sync */
+    bool failed;
+    struct ftk_error error; /* why */
+
+    _Atomic uint64_t lsn_end;     /* of the last append */
+    _Atomic uint64_t lsn_written; /* handed to the operating system */
+    _Atomic uint64_t lsn_durable; /* on stable storage */
+
+    /* Threads. */
+    struct ftk_thread flusher, keeper;
+    struct ftk_cond flusher_wake, keeper_wake;
+    bool stop;
+    uint64_t lazy_deadline_ns; /* 0: nothing lazy is waiting */
+    bool keeper_wanted;
+    uint64_t lsn_prepare; /* the keeper is woken when lsn_end reaches it */
+
+    struct rfl_stats stats; /* counters only */
+};
+
+/* ---- rfl_segment.c ---- */
+
+struct rfl__found { /* what a directory holds */
+    struct rfl__segment *oldest;
+    struct rfl__segment *last;
+    struct rfl__spare *spares;
+    uint32_t spare_count;
+    uint64_t file_number_next;
+};
+
+uint64_t rfl__offset(const struct rfl__segment *segment, uint64_t lsn);
+ftk_status rfl__name_path(const char *dir, uint64_t number, const char *suffix, char **path_out);
+/* Number of a name with this suffix; false when it is not one. */
+bool rfl__name_parse(const char *name, const char *suffix, uint64_t *number_out);
+void rfl__segment_free(struct rfl__segment *segment); /* closes its file; NULL is fine */
+void rfl__spare_free(struct rfl__spare *spare);
+/* List the directory, read every segment's header, check that the chain is whole from the segment
+ * that holds lsn_start on.  Fills the log's lists.  errors: see rfl_open; FTK_NOTFOUND: no log. */
+ftk_status rfl__segments_load(struct rfl_log *log, uint64_t lsn_start);
+/* Make the very first segment of a log, or of one begun anew.  Not locked: open only. */
+ftk_status rfl__segment_create_first(struct rfl_log *log, uint64_t number, uint64_t lsn_start);
+/* Turn segments behind `tail` into spares, newest first. */
+ftk_status rfl__segments_cut(struct rfl_log *log, struct rfl__segment *tail);
+/*
+ * With the mutex, which is dropped meanwhile: make sure that a segment is prepared behind the
+ * active one and `ready` files in all are (spares included).  errors: FTK_NOSPACE, FTK_NOMEM (log
+ * unchanged); anything else has failed the log.
+ */
+ftk_status rfl__segments_prepare(struct rfl_log *log, uint32_t ready);
+uint32_t rfl__segments_ready(const struct rfl_log *log);
+/* Take one segment off the log for good: a spare when it serves, else removed.  Not locked. */
+ftk_status rfl__segment_retire(struct rfl_log *log, struct rfl__segment *segment);
+
+/* ---- rfl_scan.c ---- */
+
+/* Sequential reading.  One thread. */
+struct rfl__scan {
+    struct ftk_disk *disk;
+    uint64_t seed;
+    struct ftk_file *file;
+    struct rfl__segment *segment; /* borrowed */
+    uint8_t *memory;
+    uint64_t capacity;
+    uint64_t read_bytes;   /* of the next read at least */
+    uint64_t lsn_have;     /* memory holds [lsn_have, lsn_have_end) of the segment */
+    uint64_t lsn_have_end;
+    uint64_t lsn;          /* of the next record */
+    uint64_t lsn_limit;    /* nothing at or above is read as a record */
+    uint32_t salt;         /* of the record before */
+    bool salt_known;
+    bool closed;           /* the record before says: log closed */
+};
+
+ftk_status rfl__scan_init(struct rfl__scan *scan, struct ftk_disk *disk, uint64_t seed);
+void rfl__scan_release(struct rfl__scan *scan);
+ftk_status rfl__scan_enter(struct rfl__scan *scan, struct rfl__segment *segment, uint64_t lsn);
+/*
+ * The next record within the segment, internal ones included; *verdict_out RFL__GOOD with header
+ * and body (borrowed until the next call), RFL__MORE at the segment's end, RFL__BAD: no record of
+ * this log's chain at scan->lsn.  errors: FTK_IO.
+ */
+ftk_status rfl__scan_next(struct rfl__scan *scan, enum rfl__verdict *verdict_out,
+                          struct rfl__record_header *header_out, const uint8_t **body_out);
+/*
+ * Is there behind the bad record at lsn_bad a record that says that more than lsn_bad was durable?
+ * From `scan`'s place, at most bytes_max further in this segment.
+ */
+ftk_status rfl__scan_claims(struct rfl__scan *scan, uint64_t lsn_bad, uint64_t bytes_max,
+                            bool *damaged_out);
+
+/* Are there zeros where a record's header would be? */
+ftk_status rfl__scan_blank(struct rfl__scan *scan, bool *blank_out);
+
+/* ---- rfl_append.c ---- */
+
+/* The record that says that the log was closed; flushed by the caller. */
+ftk_status rfl__append_close(struct rfl_log *log);
+
+/* ---- rfl_flush.c ---- */
+
+ftk_status rfl__failed(struct rfl_log *log); /* with the mutex: FTK_FAILED and why */
+void rfl__fail(struct rfl_log *log);         /* with the mutex: this thread's last error is final */
+/* With the mutex, dropped meanwhile: write what the active buffer holds. */
+ftk_status rfl__write(struct rfl_log *log);
+/* Without the mutex: lsn_end on stable storage, whatever else is waiting too. */
+ftk_status rfl__sync(struct rfl_log *log, uint64_t lsn_end);
+
+/* ---- rfl_background.c ---- */
+
+ftk_status rfl__threads_start(struct rfl_log *log);
+void rfl__threads_stop(struct rfl_log *log);
+void rfl__flusher_wake(struct rfl_log *log); /* with the mutex; so the others */
+void rfl__keeper_wake(struct rfl_log *log);
+/* Archive and recycle what the owner released.  Without the mutex. */
+void rfl__recycle(struct rfl_log *log);
+
+#endif

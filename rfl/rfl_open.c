@@ -1,0 +1,491 @@
+/*
+ * rfl/rfl_open.c -- open a log, find its end, close it.
+ *
+ * The end P is the first LSN from lsn_start on where no record of the chain is (rfl_scan.c).  What
+ * lies behind P decides what P is (README.md, invariant 2):
+ *
+ *   a record that says "durable > P"     damage: FTK_CORRUPT, nothing is cut
+ *   none                                 the end: a crash has cut what was not durable yet
+ *
+ * Where no record stands at lsn_start itself, the chain must at least lead there from the beginning
+ * of the segment; if it does not, the log is short.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "ftk/clock.h"
+#include "ftk/mem.h"
+#include "rfl/rfl_internal.h"
+
+/* After a record that says "closed" and blank bytes, no more than this is searched for claims. */
+#define CLAIMS_BYTES_CLOSED (256u << 10)
+
+/* ---- find the end ---- */
+
+struct end {
+    struct rfl__segment *tail; /* holds lsn */
+    uint64_t lsn;
+    uint32_t salt; /* of the last record; 0: there is none */
+    bool is_short; /* the log ends before lsn_start */
+};
+
+static ftk_status
+damaged(const struct rfl__segment *segment, uint64_t lsn)
+{
+    return FTK_FAIL(FTK_CORRUPT,
+                    "%s: damaged log record at offset %" PRIu64 " (LSN %" PRIu64
+                    "): records behind it say that it was durable",
+                    segment->path, rfl__offset(segment, lsn), lsn);
+}
+
+/* Follow the chain to its end, or until lsn_stop.  records_out: how many there were. */
+static ftk_status
+chain_follow(struct rfl__scan *scan, uint64_t lsn_stop, uint64_t *records_out)
+{
+    *records_out = 0;
+    while (scan->lsn < lsn_stop) {
+        struct rfl__record_header header;
+        enum rfl__verdict verdict;
+        const uint8_t *body;
+        ftk_status rc = rfl__scan_next(scan, &verdict, &header, &body);
+
+        if (rc != FTK_OK)
+            return rc;
+        if (verdict == RFL__BAD || (verdict == RFL__MORE && scan->segment->next == NULL))
+            break;
+        if (verdict == RFL__GOOD)
+            (*records_out)++;
+        else if ((rc = rfl__scan_enter(scan, scan->segment->next,
+                                       scan->segment->next->lsn_records)) != FTK_OK)
+            return rc;
+    }
+    return FTK_OK;
+}
+
+/* Nothing stands at lsn_start: does the chain lead there?  Gives the salt it arrives with. */
+static ftk_status
+reach_check(struct rfl_log *log, struct rfl__segment *segment, uint64_t lsn_start, struct end *end)
+{
+    struct rfl__segment *from = segment;
+    struct rfl__scan scan;
+    uint64_t records;
+    ftk_status rc;
+
+    if (lsn_start == segment->lsn_records) /* the chain comes from the segment before, if any */
+        for (from = log->oldest; from != segment && from->next != segment; from = from->next)
+            continue;
+    if (from->lsn_records == lsn_start)
+        return FTK_OK;
+    rc = rfl__scan_init(&scan, log->disk, log->seed);
+    if (rc != FTK_OK)
+        return rc;
+    FTK_TRY(rfl__scan_enter(&scan, from, from->lsn_records));
+    FTK_TRY(chain_follow(&scan, lsn_start, &records));
+    end->salt = scan.salt_known ? scan.salt : 0;
+    if (scan.lsn > lsn_start)
+        rc = FTK_FAIL(FTK_CORRUPT, "%s: no record begins at LSN %" PRIu64, scan.segment->path,
+                      lsn_start);
+    else if (scan.lsn < lsn_start && !(lsn_start == scan.segment->lsn_end &&
+                                       lsn_start - scan.lsn < RFL_RECORD_HEADER)) {
+        end->is_short = true;
+        end->lsn = scan.lsn;
+    }
+out:
+    rfl__scan_release(&scan);
+    return rc;
+}
+
+/* The chain ends at scan->lsn: say whether anything behind claims that more was durable. */
+static ftk_status
+claims_check(struct rfl__scan *scan)
+{
+    struct rfl__segment *tail = scan->segment;
+    uint64_t lsn = scan->lsn;
+    bool closed = scan->closed;
+    bool found = false;
+    ftk_status rc;
+
+    if (closed) {
+        rc = rfl__scan_blank(scan, &closed);
+        if (rc != FTK_OK)
+            return rc;
+    }
+    rc = rfl__scan_claims(scan, lsn, closed ? CLAIMS_BYTES_CLOSED : UINT64_MAX, &found);
+    for (struct rfl__segment *s = tail->next; rc == FTK_OK && !found && !closed && s != NULL;
+         s = s->next) {
+        rc = rfl__scan_enter(scan, s, s->lsn_begin);
+        if (rc == FTK_OK)
+            rc = rfl__scan_claims(scan, lsn, UINT64_MAX, &found);
+    }
+    if (rc == FTK_OK && found)
+        rc = damaged(tail, lsn);
+    return rc;
+}
+
+static ftk_status
+end_find(struct rfl_log *log, uint64_t lsn_start, struct end *end)
+{
+    struct rfl__segment *segment = log->oldest;
+    struct rfl__scan scan;
+    uint64_t records;
+    ftk_status rc;
+
+    if (lsn_start < segment->lsn_records)
+        return FTK_FAIL(FTK_CORRUPT, "%s: the log begins at LSN %" PRIu64 ", needed from %" PRIu64,
+                        log->dir, segment->lsn_records, lsn_start);
+    while (segment->next != NULL && lsn_start >= segment->lsn_end)
+        segment = segment->next;
+    if (lsn_start > segment->lsn_end) {
+        end->lsn = segment->lsn_end;
+        end->is_short = true;
+        return FTK_OK;
+    }
+    rc = rfl__scan_init(&scan, log->disk, log->seed);
+    if (rc != FTK_OK)
+        return rc;
+    FTK_TRY(rfl__scan_enter(&scan, segment, lsn_start));
+    FTK_TRY(chain_follow(&scan, UINT64_MAX, &records));
+    end->tail = scan.segment;
+    end->lsn = scan.lsn;
+    end->salt = scan.salt;
+    if (records == 0) {
+        end->salt = 0;
+        FTK_TRY(reach_check(log, segment, lsn_start, end));
+        if (end->is_short)
+            goto out;
+    }
+    rc = claims_check(&scan);
+out:
+    rfl__scan_release(&scan);
+    return rc;
+}
+
+/* ---- open for writing ---- */
+
+/* The directory above dir, so that a directory just made in it can be made durable. */
+static ftk_status
+parent_sync(struct rfl_log *log)
+{
+    char *parent = NULL;
+    char *slash;
+    ftk_status rc = ftk_strdup(log->dir, &parent);
+
+    if (rc != FTK_OK)
+        return rc;
+    slash = strrchr(parent, '/');
+    if (slash == NULL)
+        rc = log->disk->ops->sync_dir(log->disk, ".");
+    else if (slash == parent)
+        rc = log->disk->ops->sync_dir(log->disk, "/");
+    else {
+        *slash = '\0';
+        rc = log->disk->ops->sync_dir(log->disk, parent);
+    }
+    ftk_free(parent);
+    return rc;
+}
+
+static ftk_status
+log_create(struct rfl_log *log, uint64_t lsn_start, struct end *end)
+{
+    ftk_status rc = log->disk->ops->mkdir(log->disk, log->dir);
+
+    if (rc == FTK_OK)
+        rc = parent_sync(log);
+    else if (rc == FTK_EXISTS)
+        rc = FTK_OK;
+    if (rc == FTK_OK)
+        rc = rfl__segment_create_first(log, 1, lsn_start);
+    end->tail = log->oldest;
+    end->lsn = lsn_start;
+    end->salt = 0;
+    return rc;
+}
+
+/* The log is short and the owner allows it: newest first, so that a crash leaves a shorter log. */
+static ftk_status
+log_begin_anew(struct rfl_log *log, uint64_t lsn_start, struct end *end)
+{
+    uint64_t number = log->last->number + 1;
+    ftk_status rc;
+
+    ftk_log(log->messages, FTK_LOG_WARNING,
+            "%s: the log ends at LSN %" PRIu64 " and is begun anew at %" PRIu64, log->dir, end->lsn,
+            lsn_start);
+    rc = rfl__segments_cut(log, log->oldest);
+    if (rc == FTK_OK)
+        rc = log->disk->ops->remove(log->disk, log->oldest->path);
+    if (rc == FTK_OK)
+        rc = log->disk->ops->sync_dir(log->disk, log->dir);
+    if (rc != FTK_OK)
+        return rc;
+    rfl__segment_free(log->oldest);
+    log->oldest = NULL;
+    log->last = NULL;
+    rc = rfl__segment_create_first(log, number, lsn_start);
+    end->tail = log->oldest;
+    end->lsn = lsn_start;
+    end->salt = 0;
+    end->is_short = false;
+    return rc;
+}
+
+/* Segments behind the tail: one that is prepared and blank stays, the others become spares. */
+static ftk_status
+behind_tail(struct rfl_log *log, struct rfl__segment *tail)
+{
+    struct rfl__segment *next = tail->next;
+    struct rfl__scan scan;
+    bool blank = false;
+    ftk_status rc;
+
+    if (next == NULL)
+        return FTK_OK;
+    rc = rfl__scan_init(&scan, log->disk, log->seed);
+    if (rc != FTK_OK)
+        return rc;
+    FTK_TRY(rfl__scan_enter(&scan, next, next->lsn_begin));
+    FTK_TRY(rfl__scan_blank(&scan, &blank));
+    FTK_TRY(rfl__segments_cut(log, blank ? next : tail));
+    if (blank)
+        rc = ftk_file_open(log->disk, next->path, 0, &next->file);
+out:
+    rfl__scan_release(&scan);
+    return rc;
+}
+
+/* A process that died may have left full segments that only the operating system has. */
+static ftk_status
+before_tail(struct rfl_log *log, const struct rfl__segment *tail, uint64_t lsn_start)
+{
+    ftk_status rc = FTK_OK;
+
+    for (struct rfl__segment *s = log->oldest; s != tail && rc == FTK_OK; s = s->next) {
+        struct ftk_file *file = NULL;
+
+        if (s->lsn_end <= lsn_start)
+            continue;
+        rc = ftk_file_open(log->disk, s->path, 0, &file);
+        if (rc == FTK_OK)
+            rc = ftk_file_sync(file);
+        ftk_file_close(file);
+    }
+    return rc;
+}
+
+static ftk_status
+buffers_open(struct rfl_log *log, const struct end *end)
+{
+    struct rfl__buffer *buffer = &log->buffers[0];
+    ftk_status rc;
+
+    /* A filler's header and a zero block may come behind what appends fill. */
+    for (int i = 0; i < 2; i++) {
+        void *memory;
+        rc = ftk_alloc_aligned(RFL_BLOCK, (size_t)log->buffer_bytes + 2 * RFL_BLOCK, &memory);
+        if (rc != FTK_OK)
+            return rc;
+        log->buffers[i].memory = memory;
+    }
+    buffer->lsn_base = RFL_ALIGN_DOWN(end->lsn, RFL_BLOCK);
+    buffer->used = end->lsn - buffer->lsn_base;
+    if (buffer->used == 0)
+        return FTK_OK;
+    return ftk_file_read(end->tail->file, buffer->memory, RFL_BLOCK,
+                         rfl__offset(end->tail, buffer->lsn_base));
+}
+
+static ftk_status
+writable_begin(struct rfl_log *log, uint64_t lsn_start, const struct end *end)
+{
+    ftk_status rc;
+
+    if (end->tail->file == NULL) {
+        rc = ftk_file_open(log->disk, end->tail->path, 0, &end->tail->file);
+        if (rc != FTK_OK)
+            return rc;
+    }
+    rc = before_tail(log, end->tail, lsn_start);
+    if (rc == FTK_OK)
+        rc = behind_tail(log, end->tail);
+    if (rc == FTK_OK)
+        rc = buffers_open(log, end);
+    /* Records of an open that failed may stand behind the end: the tail block is written before
+     * the end is called durable. */
+    log->tail_unclean = true;
+    end->tail->dirty = true;
+    log->lsn_prepare = end->tail->lsn_begin + (end->tail->lsn_end - end->tail->lsn_begin) / 2;
+    return rc;
+}
+
+/* ---- open and close ---- */
+
+static void
+log_free(struct rfl_log *log)
+{
+    if (log == NULL)
+        return;
+    while (log->oldest != NULL) {
+        struct rfl__segment *s = log->oldest;
+        log->oldest = s->next;
+        rfl__segment_free(s);
+    }
+    while (log->spares != NULL) {
+        struct rfl__spare *spare = log->spares;
+        log->spares = spare->next;
+        rfl__spare_free(spare);
+    }
+    ftk_free(log->buffers[0].memory);
+    ftk_free(log->buffers[1].memory);
+    ftk_free(log->dir);
+    ftk_cond_release(&log->prepared);
+    ftk_cond_release(&log->turn);
+    ftk_cond_release(&log->flusher_wake);
+    ftk_cond_release(&log->keeper_wake);
+    ftk_mutex_release(&log->mutex);
+    ftk_free(log);
+}
+
+static ftk_status
+log_new(const struct rfl_options *options, struct rfl_log **log_out)
+{
+    struct rfl_log *log;
+    ftk_status rc = FTK_NEW(&log);
+
+    if (rc != FTK_OK)
+        return rc;
+    ftk_mutex_init(&log->mutex);
+    ftk_cond_init(&log->prepared);
+    ftk_cond_init(&log->turn);
+    ftk_cond_init(&log->flusher_wake);
+    ftk_cond_init(&log->keeper_wake);
+    log->disk = options->disk;
+    log->messages = options->log;
+    memcpy(log->identity, options->identity, sizeof log->identity);
+    log->seed = rfl__record_seed(log->identity);
+    log->segment_bytes = options->segment_bytes != 0 ? options->segment_bytes
+                                                     : RFL_SEGMENT_BYTES_DEFAULT;
+    log->buffer_bytes = options->buffer_bytes != 0 ? options->buffer_bytes
+                                                   : RFL_BUFFER_BYTES_DEFAULT;
+    if (log->buffer_bytes < RFL_BUFFER_BYTES_MIN)
+        log->buffer_bytes = RFL_BUFFER_BYTES_MIN;
+    log->buffer_bytes = RFL_ALIGN_DOWN(log->buffer_bytes, RFL_BLOCK);
+    log->stream_bytes = log->buffer_bytes / 4;
+    log->spare_segments = options->spare_segments != 0 ? options->spare_segments
+                                                       : RFL_SPARE_SEGMENTS_DEFAULT;
+    log->lazy_ns = (options->lazy_ms != 0 ? options->lazy_ms : RFL_LAZY_MS_DEFAULT) * UINT64_C(1000000);
+    log->read_only = options->read_only;
+    log->background = options->background && !options->read_only;
+    log->archive = options->archive;
+    log->archive_context = options->archive_context;
+    rc = ftk_strdup(options->dir, &log->dir);
+    if (rc != FTK_OK)
+        log_free(log);
+    else
+        *log_out = log;
+    return rc;
+}
+
+static ftk_status
+log_find(struct rfl_log *log, const struct rfl_options *options, bool create, uint64_t lsn_start,
+         struct end *end)
+{
+    ftk_status rc = rfl__segments_load(log, lsn_start);
+
+    if (rc == FTK_NOTFOUND && create && !log->read_only) {
+        if (lsn_start > 0 && !options->allow_short)
+            return FTK_FAIL(FTK_CORRUPT, "%s: holds no log, one that reaches LSN %" PRIu64
+                            " is needed", log->dir, lsn_start);
+        return log_create(log, lsn_start, end);
+    }
+    if (rc == FTK_OK)
+        rc = end_find(log, lsn_start, end);
+    if (rc != FTK_OK || !end->is_short)
+        return rc;
+    if (options->allow_short && !log->read_only)
+        return log_begin_anew(log, lsn_start, end);
+    return FTK_FAIL(FTK_CORRUPT, "%s: the log ends at LSN %" PRIu64 ", needed to %" PRIu64, log->dir,
+                    end->lsn, lsn_start);
+}
+
+ftk_status
+rfl_open(const struct rfl_options *options, bool create, uint64_t lsn_start, struct rfl_log **log_out)
+{
+    struct rfl_log *log = NULL;
+    struct end end = {0};
+    ftk_status rc;
+
+    *log_out = NULL;
+    if (lsn_start % 8 != 0 || lsn_start > INT64_MAX ||
+        (options->segment_bytes != 0 && (options->segment_bytes < RFL_SEGMENT_BYTES_MIN ||
+                                         options->segment_bytes % RFL_BLOCK != 0)))
+        return FTK_FAIL(FTK_INVALID, "%s: impossible log options", options->dir);
+    FTK_TRY(log_new(options, &log));
+    FTK_TRY(log_find(log, options, create, lsn_start, &end));
+    log->salt = end.salt;
+    for (int i = 0; i < 2; i++) {
+        log->buffers[i].segment = end.tail;
+        log->buffers[i].lsn_end = end.lsn;
+    }
+    log->lsn_end = end.lsn;
+    log->lsn_written = end.lsn;
+    log->lsn_durable = log->read_only ? end.lsn : lsn_start;
+    if (!log->read_only) {
+        FTK_TRY(writable_begin(log, lsn_start, &end));
+        FTK_TRY(rfl__threads_start(log));
+    }
+    *log_out = log;
+    log = NULL;
+out:
+    if (log != NULL) {
+        rfl__threads_stop(log);
+        log_free(log);
+    }
+    return rc;
+}
+
+ftk_status
+rfl_close(struct rfl_log *log)
+{
+    ftk_status rc = FTK_OK;
+
+    if (log == NULL)
+        return FTK_OK;
+    if (!log->read_only) {
+        rfl__threads_stop(log);
+        if (log->failed)
+            rc = rfl__failed(log);
+        else if (log->epoch_begun || log->released) {
+            rc = rfl__append_close(log);
+            if (rc == FTK_NOSPACE) /* an end without a last word is as good */
+                rc = FTK_OK;
+            if (rc == FTK_OK)
+                rc = rfl__sync(log, log->lsn_end);
+        }
+    }
+    log_free(log);
+    return rc;
+}
+
+void
+rfl_stats(struct rfl_log *log, struct rfl_stats *stats_out)
+{
+    ftk_mutex_lock(&log->mutex);
+    *stats_out = log->stats;
+    stats_out->segments = 0;
+    stats_out->segments_spare = 0;
+    stats_out->bytes_on_disk = 0;
+    for (const struct rfl__segment *s = log->oldest; s != NULL; s = s->next) {
+        stats_out->segments++;
+        stats_out->bytes_on_disk += s->bytes;
+    }
+    for (const struct rfl__spare *spare = log->spares; spare != NULL; spare = spare->next) {
+        stats_out->segments_spare++;
+        stats_out->bytes_on_disk += spare->bytes;
+    }
+    stats_out->lsn_oldest = log->oldest->lsn_records;
+    stats_out->lsn_end = log->lsn_end;
+    stats_out->lsn_written = log->lsn_written;
+    stats_out->lsn_durable = log->lsn_durable;
+    ftk_mutex_unlock(&log->mutex);
+}

@@ -1,0 +1,562 @@
+/*
+ * rfl/rfl_segment.c -- the files of a log.
+ *
+ * 1. A file becomes a segment in this order: all its blocks written and synced under the name
+ *    .new; renamed to .spare, directory synced; header and a zero first record block written,
+ *    synced; renamed to <number>.rfl, directory synced.  So a file named .rfl always has its
+ *    header, and at its first LSN there is no old record.
+ * 2. Segments leave from the oldest, or (rfl__segments_cut) from the newest with a directory sync
+ *    after each: the numbers in a directory have no gap, but for segments below the owner's
+ *    lsn_start, whose removal needs no sync.
+ * 3. Nothing here touches the bytes of records.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ftk/clock.h"
+#include "ftk/mem.h"
+#include "rfl/rfl_internal.h"
+
+#define PREWRITE_BYTES (1u << 20)
+
+/* ---- names ---- */
+
+uint64_t
+rfl__offset(const struct rfl__segment *segment, uint64_t lsn)
+{
+    return RFL_BLOCK + (lsn - segment->lsn_begin);
+}
+
+ftk_status
+rfl__name_path(const char *dir, uint64_t number, const char *suffix, char **path_out)
+{
+    char name[RFL_NAME_DIGITS + 8];
+
+    snprintf(name, sizeof name, "%016" PRIx64 "%s", number, suffix);
+    return ftk_path_join(dir, name, path_out);
+}
+
+bool
+rfl__name_parse(const char *name, const char *suffix, uint64_t *number_out)
+{
+    uint64_t number = 0;
+
+    for (int i = 0; i < RFL_NAME_DIGITS; i++) {
+        char c = name[i];
+        if (c >= '0' && c <= '9')
+            number = number << 4 | (uint64_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            number = number << 4 | (uint64_t)(c - 'a' + 10);
+        else
+            return false;
+    }
+    *number_out = number;
+    return strcmp(name + RFL_NAME_DIGITS, suffix) == 0;
+}
+
+void
+rfl__segment_free(struct rfl__segment *segment)
+{
+    if (segment == NULL)
+        return;
+    ftk_file_close(segment->file);
+    ftk_free(segment->path);
+    ftk_free(segment);
+}
+
+void
+rfl__spare_free(struct rfl__spare *spare)
+{
+    if (spare == NULL)
+        return;
+    ftk_free(spare->path);
+    ftk_free(spare);
+}
+
+static ftk_status
+move_and_sync(struct rfl_log *log, const char *from, const char *to)
+{
+    ftk_status rc = log->disk->ops->rename(log->disk, from, to);
+
+    return rc != FTK_OK ? rc : log->disk->ops->sync_dir(log->disk, log->dir);
+}
+
+/* ---- load ---- */
+
+struct listing {
+    uint64_t *numbers; /* of .rfl files */
+    size_t count, room;
+    struct rfl_log *log;
+    uint64_t *others; /* of .spare and .new files: number * 2 + (1 for .new) */
+    size_t other_count, other_room;
+};
+
+static ftk_status
+number_push(uint64_t **numbers, size_t *count, size_t *room, uint64_t number)
+{
+    if (*count == *room) {
+        size_t more = *room == 0 ? 64 : *room * 2;
+        void *memory = *numbers;
+        ftk_status rc = ftk_realloc(&memory, more * sizeof **numbers);
+        if (rc != FTK_OK)
+            return rc;
+        *numbers = memory;
+        *room = more;
+    }
+    (*numbers)[(*count)++] = number;
+    return FTK_OK;
+}
+
+static ftk_status
+list_each(void *context, const char *name)
+{
+    struct listing *list = context;
+    uint64_t number;
+    bool spare;
+
+    if (rfl__name_parse(name, RFL_SEGMENT_SUFFIX, &number))
+        return number_push(&list->numbers, &list->count, &list->room, number);
+    spare = rfl__name_parse(name, RFL_SPARE_SUFFIX, &number);
+    if (!spare && !rfl__name_parse(name, RFL_NEW_SUFFIX, &number))
+        return FTK_OK;
+    number &= UINT64_MAX >> 1;
+    if (number >= list->log->file_number_next)
+        list->log->file_number_next = number + 1;
+    return number_push(&list->others, &list->other_count, &list->other_room, number * 2 + !spare);
+}
+
+static int
+number_order(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* Keep a spare found in the directory, or remove it when it is of no use. */
+static ftk_status
+other_load(struct rfl_log *log, uint64_t other)
+{
+    struct rfl__spare *spare = NULL;
+    struct ftk_file *file = NULL;
+    bool is_new = other & 1;
+    uint64_t size = 0;
+    ftk_status rc;
+
+    FTK_TRY(FTK_NEW(&spare));
+    FTK_TRY(rfl__name_path(log->dir, other / 2, is_new ? RFL_NEW_SUFFIX : RFL_SPARE_SUFFIX,
+                           &spare->path));
+    if (!is_new) {
+        FTK_TRY(ftk_file_open(log->disk, spare->path, FTK_OPEN_READ_ONLY, &file));
+        FTK_TRY(ftk_file_size(file, &size));
+        ftk_file_close(file);
+        file = NULL;
+    }
+    spare->bytes = RFL_ALIGN_DOWN(size, RFL_BLOCK);
+    if (size < RFL_SEGMENT_BYTES_MIN || size > UINT32_MAX ||
+        log->spare_count >= log->spare_segments + 1) {
+        rc = log->disk->ops->remove(log->disk, spare->path);
+        goto out;
+    }
+    spare->next = log->spares;
+    log->spares = spare;
+    log->spare_count++;
+    spare = NULL;
+out:
+    ftk_file_close(file);
+    rfl__spare_free(spare);
+    return rc;
+}
+
+static ftk_status
+segment_load(struct rfl_log *log, uint64_t number, struct rfl__segment **segment_out)
+{
+    struct rfl__segment_header header;
+    struct rfl__segment *segment = NULL;
+    struct ftk_file *file = NULL;
+    void *block = NULL;
+    uint64_t size;
+    ftk_status rc;
+
+    FTK_TRY(FTK_NEW(&segment));
+    FTK_TRY(rfl__name_path(log->dir, number, RFL_SEGMENT_SUFFIX, &segment->path));
+    FTK_TRY(ftk_alloc_aligned(RFL_BLOCK, RFL_BLOCK, &block));
+    FTK_TRY(ftk_file_open(log->disk, segment->path, FTK_OPEN_READ_ONLY, &file));
+    FTK_TRY(ftk_file_size(file, &size));
+    if (size < RFL_BLOCK) {
+        rc = FTK_FAIL(FTK_CORRUPT, "%s: %" PRIu64 " bytes are no segment", segment->path, size);
+        goto out;
+    }
+    FTK_TRY(ftk_file_read(file, block, RFL_BLOCK, 0));
+    FTK_TRY(rfl__segment_decode(block, RFL_BLOCK, log->identity, segment->path, &header));
+    if (header.number != number || header.segment_bytes > size) {
+        rc = FTK_FAIL(FTK_CORRUPT,
+                      "%s: header says segment %" PRIu64 " of %" PRIu64 " bytes, the file has %" PRIu64,
+                      segment->path, header.number, header.segment_bytes, size);
+        goto out;
+    }
+    segment->number = number;
+    segment->bytes = header.segment_bytes;
+    segment->lsn_begin = header.lsn_begin;
+    segment->lsn_records = header.lsn_records;
+    segment->lsn_end = header.lsn_begin + header.segment_bytes - RFL_BLOCK;
+    *segment_out = segment;
+    segment = NULL;
+out:
+    ftk_file_close(file);
+    ftk_free(block);
+    rfl__segment_free(segment);
+    return rc;
+}
+
+/* Remove files of segments that lie below a gap that lies below lsn_start: left-overs. */
+static void
+leftover_remove(struct rfl_log *log, uint64_t number)
+{
+    char *path = NULL;
+
+    if (log->read_only || rfl__name_path(log->dir, number, RFL_SEGMENT_SUFFIX, &path) != FTK_OK)
+        return;
+    if (log->disk->ops->remove(log->disk, path) != FTK_OK)
+        ftk_log(log->messages, FTK_LOG_WARNING, "cannot remove the old log segment %s", path);
+    ftk_free(path);
+}
+
+/* From the newest down, until the first, or a gap that does not matter. */
+static ftk_status
+chain_load(struct rfl_log *log, const struct listing *list, uint64_t lsn_start)
+{
+    ftk_status rc = FTK_OK;
+
+    for (size_t i = list->count; i-- > 0;) {
+        struct rfl__segment *newer = log->oldest;
+        struct rfl__segment *segment = NULL;
+
+        if (newer != NULL && newer->number != list->numbers[i] + 1) {
+            if (newer->lsn_begin > lsn_start)
+                return FTK_FAIL(FTK_CORRUPT, "%s: log segment %016" PRIx64 RFL_SEGMENT_SUFFIX
+                                " is missing", log->dir, newer->number - 1);
+            leftover_remove(log, list->numbers[i]);
+            continue;
+        }
+        rc = segment_load(log, list->numbers[i], &segment);
+        if (rc != FTK_OK)
+            return rc;
+        segment->next = newer;
+        log->oldest = segment;
+        if (newer == NULL)
+            log->last = segment;
+        else if (newer->lsn_begin != segment->lsn_end)
+            return FTK_FAIL(FTK_CORRUPT, "%s: ends at LSN %" PRIu64 ", the next segment begins at %"
+                            PRIu64, segment->path, segment->lsn_end, newer->lsn_begin);
+    }
+    return rc;
+}
+
+ftk_status
+rfl__segments_load(struct rfl_log *log, uint64_t lsn_start)
+{
+    struct listing list = {.log = log};
+    ftk_status rc;
+
+    log->file_number_next = 1;
+    FTK_TRY(log->disk->ops->list(log->disk, log->dir, list_each, &list));
+    for (size_t i = 0; i < list.other_count && !log->read_only; i++)
+        FTK_TRY(other_load(log, list.others[i]));
+    if (list.count == 0) {
+        rc = FTK_FAIL(FTK_NOTFOUND, "%s: holds no log", log->dir);
+        goto out;
+    }
+    qsort(list.numbers, list.count, sizeof *list.numbers, number_order);
+    rc = chain_load(log, &list, lsn_start);
+out:
+    ftk_free(list.numbers);
+    ftk_free(list.others);
+    return rc;
+}
+
+/* ---- make ---- */
+
+static ftk_status
+prewrite(struct ftk_file *file, uint64_t bytes)
+{
+    void *zeros = NULL;
+    ftk_status rc;
+
+    FTK_TRY(ftk_alloc_aligned(RFL_BLOCK, PREWRITE_BYTES, &zeros));
+    memset(zeros, 0, PREWRITE_BYTES);
+    FTK_TRY(ftk_file_allocate(file, 0, bytes));
+    for (uint64_t at = 0; at < bytes; at += PREWRITE_BYTES)
+        FTK_TRY(ftk_file_write(file, zeros,
+                               bytes - at < PREWRITE_BYTES ? (size_t)(bytes - at) : PREWRITE_BYTES,
+                               at));
+    rc = ftk_file_sync(file);
+out:
+    ftk_free(zeros);
+    return rc;
+}
+
+/* A new spare of so many bytes; not in any list yet. */
+static ftk_status
+spare_create(struct rfl_log *log, uint64_t file_number, uint64_t bytes, struct rfl__spare **spare_out)
+{
+    struct rfl__spare *spare = NULL;
+    struct ftk_file *file = NULL;
+    char *path_new = NULL;
+    ftk_status rc;
+
+    FTK_TRY(FTK_NEW(&spare));
+    FTK_TRY(rfl__name_path(log->dir, file_number, RFL_NEW_SUFFIX, &path_new));
+    FTK_TRY(rfl__name_path(log->dir, file_number, RFL_SPARE_SUFFIX, &spare->path));
+    FTK_TRY(ftk_file_open(log->disk, path_new,
+                          FTK_OPEN_CREATE | FTK_OPEN_EXCLUSIVE | FTK_OPEN_DIRECT, &file));
+    rc = prewrite(file, bytes);
+    ftk_file_close(file);
+    if (rc == FTK_OK)
+        rc = move_and_sync(log, path_new, spare->path);
+    if (rc != FTK_OK) {
+        struct ftk_error why = *ftk_error_last();
+        (void)log->disk->ops->remove(log->disk, path_new);
+        ftk_error_set(&why);
+        goto out;
+    }
+    spare->bytes = bytes;
+    *spare_out = spare;
+    spare = NULL;
+out:
+    ftk_free(path_new);
+    rfl__spare_free(spare);
+    return rc;
+}
+
+/* Header and an empty first record block; see rule 1. */
+static ftk_status
+header_write(struct rfl_log *log, struct rfl__segment *segment)
+{
+    struct rfl__segment_header header = {
+        .number = segment->number,
+        .lsn_begin = segment->lsn_begin,
+        .lsn_records = segment->lsn_records,
+        .segment_bytes = segment->bytes,
+        .created_ns = ftk_clock_wall_ns(),
+    };
+    void *blocks = NULL;
+    ftk_status rc;
+
+    memcpy(header.identity, log->identity, sizeof header.identity);
+    FTK_TRY(ftk_alloc_aligned(RFL_BLOCK, (size_t)2 * RFL_BLOCK, &blocks));
+    rfl__segment_encode(&header, blocks);
+    memset((uint8_t *)blocks + RFL_BLOCK, 0, RFL_BLOCK);
+    FTK_TRY(ftk_file_write(segment->file, blocks, (size_t)2 * RFL_BLOCK, 0));
+    rc = ftk_file_sync(segment->file);
+out:
+    ftk_free(blocks);
+    return rc;
+}
+
+/* The spare becomes segment `number`.  The spare stays the caller's to free in any case. */
+static ftk_status
+segment_activate(struct rfl_log *log, const struct rfl__spare *spare, uint64_t number,
+                 uint64_t lsn_records, struct rfl__segment **segment_out)
+{
+    struct rfl__segment *segment = NULL;
+    ftk_status rc;
+
+    FTK_TRY(FTK_NEW(&segment));
+    segment->number = number;
+    segment->bytes = spare->bytes;
+    segment->lsn_begin = RFL_ALIGN_DOWN(lsn_records, RFL_BLOCK);
+    segment->lsn_records = lsn_records;
+    segment->lsn_end = segment->lsn_begin + spare->bytes - RFL_BLOCK;
+    FTK_TRY(rfl__name_path(log->dir, number, RFL_SEGMENT_SUFFIX, &segment->path));
+    FTK_TRY(ftk_file_open(log->disk, spare->path, 0, &segment->file));
+    FTK_TRY(header_write(log, segment));
+    FTK_TRY(move_and_sync(log, spare->path, segment->path));
+    *segment_out = segment;
+    segment = NULL;
+out:
+    rfl__segment_free(segment);
+    return rc;
+}
+
+ftk_status
+rfl__segment_create_first(struct rfl_log *log, uint64_t number, uint64_t lsn_start)
+{
+    struct rfl__spare *spare = NULL;
+    uint64_t bytes = log->segment_bytes;
+    ftk_status rc = FTK_OK;
+
+    if (bytes > RFL_SEGMENT_BYTES_FIRST)
+        bytes = RFL_SEGMENT_BYTES_FIRST;
+    if (log->spares != NULL) {
+        spare = log->spares;
+        log->spares = spare->next;
+        log->spare_count--;
+    } else {
+        FTK_TRY(spare_create(log, log->file_number_next++, bytes, &spare));
+    }
+    FTK_TRY(segment_activate(log, spare, number, lsn_start, &log->oldest));
+    log->last = log->oldest;
+out:
+    rfl__spare_free(spare);
+    return rc;
+}
+
+/* ---- prepare ahead ---- */
+
+static struct rfl__segment *
+active_segment(const struct rfl_log *log)
+{
+    return log->buffers[log->active].segment;
+}
+
+uint32_t
+rfl__segments_ready(const struct rfl_log *log)
+{
+    uint32_t ready = log->spare_count;
+
+    for (struct rfl__segment *s = active_segment(log)->next; s != NULL; s = s->next)
+        ready++;
+    return ready;
+}
+
+/* Size of a segment made now: each doubles the one before, up to the size asked for. */
+static uint64_t
+bytes_wanted(const struct rfl_log *log)
+{
+    uint64_t bytes = active_segment(log)->bytes * 2;
+
+    return bytes < log->segment_bytes ? bytes : log->segment_bytes;
+}
+
+static void
+spare_push(struct rfl_log *log, struct rfl__spare *spare)
+{
+    spare->next = log->spares;
+    log->spares = spare;
+    log->spare_count++;
+}
+
+/* One step, with the slot and the mutex, which is dropped meanwhile. */
+static ftk_status
+prepare_step(struct rfl_log *log, bool next_missing)
+{
+    struct rfl__spare *spare = NULL;
+    struct rfl__segment *segment = NULL;
+    uint64_t number = log->last->number + 1;
+    uint64_t lsn_begin = log->last->lsn_end;
+    uint64_t file_number = log->file_number_next++;
+    uint64_t bytes = bytes_wanted(log);
+    ftk_status rc = FTK_OK;
+
+    if (next_missing && log->spares != NULL) {
+        spare = log->spares;
+        log->spares = spare->next;
+        log->spare_count--;
+    }
+    ftk_mutex_unlock(&log->mutex);
+    if (spare == NULL)
+        rc = spare_create(log, file_number, bytes, &spare);
+    if (rc == FTK_OK && next_missing)
+        rc = segment_activate(log, spare, number, lsn_begin, &segment);
+    ftk_mutex_lock(&log->mutex);
+    if (segment != NULL) {
+        log->last->next = segment;
+        log->last = segment;
+        rfl__spare_free(spare);
+    } else if (spare != NULL) {
+        spare_push(log, spare);
+    }
+    return rc;
+}
+
+ftk_status
+rfl__segments_prepare(struct rfl_log *log, uint32_t ready)
+{
+    ftk_status rc = FTK_OK;
+
+    while (log->preparing)
+        ftk_cond_wait(&log->prepared, &log->mutex);
+    log->preparing = true;
+    while (rc == FTK_OK && !log->failed) {
+        bool next_missing = active_segment(log)->next == NULL;
+        if (!next_missing && rfl__segments_ready(log) >= ready)
+            break;
+        rc = prepare_step(log, next_missing);
+    }
+    log->preparing = false;
+    ftk_cond_broadcast(&log->prepared);
+    if (rc == FTK_OK && log->failed)
+        return rfl__failed(log);
+    /* A full disk leaves the log as it was.  Anything else does too, but a disk that fails to
+     * write or sync once is not trusted with a log any more. */
+    if (rc != FTK_OK && rc != FTK_NOSPACE && rc != FTK_NOMEM)
+        rfl__fail(log);
+    return rc;
+}
+
+/* ---- leave ---- */
+
+ftk_status
+rfl__segment_retire(struct rfl_log *log, struct rfl__segment *segment)
+{
+    struct rfl__spare *spare = NULL;
+    uint64_t file_number;
+    bool keep;
+    ftk_status rc = FTK_OK;
+
+    ftk_mutex_lock(&log->mutex);
+    keep = log->spare_count < log->spare_segments && segment->bytes >= bytes_wanted(log) &&
+           segment->bytes <= log->segment_bytes;
+    file_number = log->file_number_next++;
+    ftk_mutex_unlock(&log->mutex);
+    ftk_file_close(segment->file);
+    segment->file = NULL;
+    if (!keep) {
+        rc = log->disk->ops->remove(log->disk, segment->path);
+        goto out;
+    }
+    FTK_TRY(FTK_NEW(&spare));
+    spare->bytes = segment->bytes;
+    FTK_TRY(rfl__name_path(log->dir, file_number, RFL_SPARE_SUFFIX, &spare->path));
+    FTK_TRY(move_and_sync(log, segment->path, spare->path));
+    ftk_mutex_lock(&log->mutex);
+    spare_push(log, spare);
+    ftk_mutex_unlock(&log->mutex);
+    spare = NULL;
+out:
+    rfl__spare_free(spare);
+    return rc;
+}
+
+ftk_status
+rfl__segments_cut(struct rfl_log *log, struct rfl__segment *tail)
+{
+    while (tail->next != NULL) {
+        struct rfl__segment *before = tail;
+        struct rfl__segment *gone;
+        struct rfl__spare *spare = NULL;
+        ftk_status rc;
+
+        while (before->next->next != NULL)
+            before = before->next;
+        gone = before->next;
+        rc = FTK_NEW(&spare);
+        if (rc == FTK_OK)
+            rc = rfl__name_path(log->dir, log->file_number_next++, RFL_SPARE_SUFFIX, &spare->path);
+        if (rc == FTK_OK)
+            rc = move_and_sync(log, gone->path, spare->path);
+        if (rc != FTK_OK) {
+            rfl__spare_free(spare);
+            return rc;
+        }
+        spare->bytes = gone->bytes;
+        spare_push(log, spare);
+        before->next = NULL;
+        log->last = before;
+        rfl__segment_free(gone);
+    }
+    return FTK_OK;
+}
