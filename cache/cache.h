@@ -5,15 +5,17 @@
  *
  * One 32-bit atomic word of state per page:
  *
- *     ABSENT --fetch--> READING --read ok--> RESIDENT <--rescue-- EVICTING --discard--> ABSENT
- *        \--new (contents irrelevant)-----------^   \--evictor marks--^
+ *     ABSENT --fetch--> READING --read ok--> RESIDENT <--rescue-- EVICTING --> LEAVING --> ABSENT
+ *        \                                    ^   ^  \--evictor marks--^   (epochs)  (discard)
+ *         \--new (contents irrelevant)--> FRESH---/
+ *                                      dirty, free
  *
  * with flags DIRTY (contents newer than the file), WRITING (a write of it is under way), REF (second
- * chance), RAW (no page header: not verified on read, not sealed on write) and a pin count.
+ * chance), RAW (no page header: not verified on read, not sealed on write), WAITED and a pin count.
  *
  * Invariants
  * 1. A RESIDENT page stays where it is while it is pinned, DIRTY, WRITING, or while any slot that
- *    entered before the page was marked EVICTING has not left (epochs).
+ *    entered before the page was marked EVICTING has not left (epochs).  A FRESH page stays.
  * 2. No slot is inside an epoch while it waits for memory or for I/O.
  * 3. A DIRTY page whose contents may still change is never written by another thread than the one
  *    that changes it: `seal` refuses it.
@@ -38,10 +40,13 @@ enum {
     CACHE_READING = 1,
     CACHE_RESIDENT = 2,
     CACHE_EVICTING = 3,
+    CACHE_LEAVING = 4,  /* being discarded by the evictor: as good as ABSENT, but wait */
+    CACHE_FRESH = 5,    /* from cache_new until cache_dirty or cache_free: resident, not evictable */
     CACHE_DIRTY = 1 << 3,
     CACHE_WRITING = 1 << 4,
     CACHE_REF = 1 << 5,
     CACHE_RAW = 1 << 6,
+    CACHE_WAITED = 1 << 7, /* someone sleeps until READING, LEAVING or WRITING ends */
     CACHE_PIN_ONE = 1 << 8, /* pins in the upper 24 bits */
 };
 
@@ -67,6 +72,10 @@ struct cache_options {
      * true; false: this pass does not write it (born after `limit`, may still change). */
     bool (*seal)(void *context, uint64_t page_id, void *page, uint64_t limit);
     void *context;
+    /* May be NULL.  Memory is wanted and all of it is dirty: start cleaning.  Called from any thread,
+     * with locks of the cache held: only wake someone up.  (checkpointer_open asks for the same on
+     * its own account; an engine with a checkpointer needs no hook.) */
+    void (*pressure)(void *context);
 };
 
 /* The parts that the inline fast path needs; the rest is private to the folder. */
@@ -94,8 +103,12 @@ struct cache_slot *cache_slots(struct cache *cache);
 static inline void
 cache_enter(const struct cache_fast *fast, struct cache_slot *slot)
 {
+    /* The store must be visible before any state is looked at: on x86-64 it is an xchg. */
     atomic_store_explicit(&slot->epoch, atomic_load_explicit(fast->epoch_now, memory_order_relaxed),
                           memory_order_seq_cst);
+#if !defined(__x86_64__)
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
 }
 
 static inline void

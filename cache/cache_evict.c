@@ -1,0 +1,164 @@
+/*
+ * cache/cache_evict.c -- second chance over the resident pages, in batches.
+ *
+ * 1. Only clean, unpinned RESIDENT pages are marked EVICTING; freed pages first (the hints), then
+ *    those whose REF was not set since the hand came by.
+ * 2. After marking, the epoch goes up, and the evictor waits until every slot is outside or entered
+ *    later.  Nobody who saw a marked page RESIDENT is inside then, and who sees it EVICTING rescues
+ *    it.  Slots stay inside for microseconds (invariant 2 of cache.h), so the wait spins.
+ * 3. What is still EVICTING, unpinned and clean becomes LEAVING, and now belongs to the evictor.
+ * 4. One evictor at a time in the process (the pool's mutex): a page found EVICTING after the wait
+ *    was marked before it.
+ */
+#include "cache/cache_internal.h"
+#include "ftk/mem.h"
+
+#define NOT_EVICTABLE (CACHE_DIRTY | CACHE_WRITING | CACHE_WAITED)
+
+struct batch {
+    uint64_t ids[CACHE__EVICT_PAGES];
+    uint64_t count, want;
+};
+
+/* RESIDENT -> EVICTING, or take the second chance away. */
+static void
+mark(struct cache *cache, struct batch *batch, uint64_t page_id)
+{
+    _Atomic uint32_t *word = &cache->fast.states[page_id];
+    uint32_t state = atomic_load_explicit(word, memory_order_relaxed);
+
+    for (;;) {
+        if ((state & CACHE_STATE_MASK) != CACHE_RESIDENT || (state & NOT_EVICTABLE) != 0 ||
+            CACHE__PINS(state) != 0)
+            return;
+        bool chance = (state & CACHE_REF) != 0;
+        uint32_t wanted = chance ? state & ~(uint32_t)CACHE_REF
+                                 : (state & ~(uint32_t)CACHE_STATE_MASK) | CACHE_EVICTING;
+        if (!atomic_compare_exchange_weak(word, &state, wanted))
+            continue;
+        if (!chance)
+            batch->ids[batch->count++] = page_id;
+        return;
+    }
+}
+
+static void
+mark_hinted(struct cache *cache, struct batch *batch)
+{
+    uint64_t head = atomic_load_explicit(&cache->hint_head, memory_order_relaxed);
+
+    if (head - cache->hint_tail > CACHE__HINTS)
+        cache->hint_tail = head - CACHE__HINTS;
+    for (; cache->hint_tail != head && batch->count < batch->want; cache->hint_tail++) {
+        uint64_t id = atomic_exchange_explicit(&cache->hints[cache->hint_tail % CACHE__HINTS], 0,
+                                               memory_order_relaxed);
+        if (id == 0)
+            continue;
+        uint32_t state = atomic_load_explicit(&cache->fast.states[id - 1], memory_order_relaxed);
+        if ((state & CACHE_REF) == 0)
+            mark(cache, batch, id - 1);
+    }
+}
+
+static void
+mark_swept(struct cache *cache, struct batch *batch, bool *wrapped_out)
+{
+    uint64_t end = atomic_load(&cache->resident.end);
+    uint64_t word_end = (end + 63) / 64, word = cache->hand / 64;
+
+    while (batch->count < batch->want) {
+        uint64_t leaf = cache__bits_next(&cache->resident, &word, word_end);
+        if (leaf == 0) {
+            *wrapped_out = true;
+            cache->hand = 0;
+            return;
+        }
+        leaf &= ~atomic_load_explicit(&cache->dirty.leaf[word], memory_order_relaxed);
+        if (word == cache->hand / 64)
+            leaf &= UINT64_MAX << (cache->hand % 64);
+        for (; leaf != 0; leaf &= leaf - 1) {
+            uint64_t id = word * 64 + (uint64_t)__builtin_ctzll(leaf);
+            if (batch->count == batch->want) {
+                cache->hand = id;
+                return;
+            }
+            mark(cache, batch, id);
+        }
+        cache->hand = ++word * 64;
+    }
+}
+
+static void
+await_slots(struct cache *cache)
+{
+    uint64_t epoch = atomic_fetch_add(&cache->epoch, 1) + 1;
+
+    for (struct cache_slot *slot = atomic_load(&cache->slots); slot != NULL; slot = slot->next)
+        for (unsigned spin = 0;; spin++) {
+            uint64_t entered = atomic_load(&slot->epoch);
+            if (entered == 0 || entered >= epoch)
+                break;
+            if (spin < 100)
+                ftk_cpu_relax();
+            else
+                ftk_thread_yield();
+        }
+}
+
+/* EVICTING -> LEAVING, unless it was rescued; EVICTING but pinned since -> RESIDENT. */
+static bool
+seize(struct cache *cache, uint64_t page_id)
+{
+    _Atomic uint32_t *word = &cache->fast.states[page_id];
+    uint32_t state = atomic_load(word);
+
+    while ((state & CACHE_STATE_MASK) == CACHE_EVICTING) {
+        bool ours = (state & NOT_EVICTABLE) == 0 && CACHE__PINS(state) == 0;
+        uint32_t wanted = (state & ~(uint32_t)CACHE_STATE_MASK) |
+                          (uint32_t)(ours ? CACHE_LEAVING : CACHE_RESIDENT);
+        if (atomic_compare_exchange_weak(word, &state, wanted))
+            return ours;
+    }
+    return false;
+}
+
+static uint64_t
+discard_all(struct cache *cache, struct batch *batch)
+{
+    uint64_t first = 0, run = 0, total = 0;
+
+    for (uint64_t i = 0; i < batch->count; i++) {
+        uint64_t id = batch->ids[i];
+        if (!seize(cache, id))
+            continue;
+        total++;
+        if (run > 0 && id == first + run) {
+            run++;
+            continue;
+        }
+        if (run > 0)
+            cache__discard(cache, first, run);
+        first = id;
+        run = 1;
+    }
+    if (run > 0)
+        cache__discard(cache, first, run);
+    return total;
+}
+
+uint64_t
+cache__evict(struct cache *cache, uint64_t want, bool *wrapped_out)
+{
+    struct batch batch = {.want = want < CACHE__EVICT_PAGES ? want : CACHE__EVICT_PAGES};
+
+    mark_hinted(cache, &batch);
+    if (batch.count < batch.want)
+        mark_swept(cache, &batch, wrapped_out);
+    if (batch.count == 0)
+        return 0;
+    await_slots(cache);
+    uint64_t total = discard_all(cache, &batch);
+    cache__uncharge(cache, total);
+    atomic_fetch_add_explicit(&cache->evictions, total, memory_order_relaxed);
+    return total;
+}

@@ -1,0 +1,137 @@
+/*
+ * cache/cache_internal.h -- what the files of this folder share.  Rules and lock order: README.md.
+ */
+#ifndef CACHE_CACHE_INTERNAL_H
+#define CACHE_CACHE_INTERNAL_H
+
+#include "cache/cache.h"
+#include "ftk/thread.h"
+
+enum {
+    CACHE__RUN_BYTES = 1 << 20,  /* largest I/O of a pass, a run or a prefetch */
+    CACHE__BATCH_PAGES = 256,    /* pages of one fetch_many round; a 1 MiB run of 4 KiB pages */
+    CACHE__EVICT_PAGES = 128,    /* pages marked per eviction batch: one epoch wait for them all */
+    CACHE__HINTS = 4096,         /* ring of page ids to be evicted first; a power of two */
+    CACHE__WAIT_BUCKETS = 16,    /* a power of two */
+    CACHE__LIMIT_BYTES_MIN = 4 << 20,
+};
+
+#define CACHE__BUSY_FLAGS (CACHE_DIRTY | CACHE_WRITING | CACHE_WAITED)
+#define CACHE__PINS(state) ((state) / CACHE_PIN_ONE)
+
+/*
+ * A set of page ids in two levels: one bit per page, and one bit per word of 64 pages, so that a
+ * scan of a file of terabytes costs a look at the summary (64 TiB of 4 KiB pages: 32 MiB, of which
+ * only what lies below `end` is read).
+ *
+ * 1. A leaf word that is not 0 has its summary bit set, except between the two stores of a setter
+ *    that has not returned yet.
+ * 2. Summary bits are cleared only by the one scanner there is at a time, which looks at the leaf
+ *    again afterwards.
+ */
+struct cache__bits {
+    _Atomic uint64_t *leaf;
+    _Atomic uint64_t *summary;
+    _Atomic uint64_t end; /* one past the highest id ever set */
+};
+
+struct cache__bucket { /* where threads wait for READING, LEAVING or WRITING to end */
+    struct ftk_mutex mutex;
+    struct ftk_cond changed;
+};
+
+/* Context of an asynchronous read: how to finish its pages, and the first error of verify. */
+struct cache__read {
+    struct cache *cache;
+    bool scan, raw, loose; /* loose: counted in cache->loose_pending */
+    _Atomic uint32_t failed;
+    struct ftk_error error;
+};
+
+struct cache {
+    struct cache_fast fast; /* first: cache_use_slow finds the cache by it */
+    struct ftk_file *file;
+    struct ftk_iobufs *bufs;
+    const struct ftk_log *log;
+    ftk_status (*verify)(void *context, uint64_t page_id, const void *page);
+    bool (*seal)(void *context, uint64_t page_id, void *page, uint64_t limit);
+    void *context;
+    uint32_t page_bytes;
+    uint32_t run_pages; /* CACHE__RUN_BYTES in pages */
+    bool polled;        /* not the native disk: completions may need us (see cache__wait_page) */
+    void *region;
+    size_t region_bytes;
+
+    struct cache__bits dirty;
+    struct cache__bits resident;
+
+    _Alignas(64) _Atomic uint64_t epoch;
+    _Atomic(struct cache_slot *) slots;
+
+    /* The writer's line: dirty bytes now = (dirtied - cleaned) pages. */
+    _Alignas(64) _Atomic uint64_t dirtied;  /* pages ever made dirty */
+    _Atomic uint64_t reserved;              /* pages charged for cache_new */
+    _Atomic uint64_t hint_head;
+    _Alignas(64) _Atomic uint64_t cleaned;  /* pages ever made clean: written or freed */
+    _Atomic uint64_t freed_dirty;           /* those of them that were freed */
+    _Atomic uint64_t write_left;            /* pages the pass under way has still to look at */
+
+    _Alignas(64) _Atomic uint64_t used_pages;
+    _Atomic uint64_t misses, evictions, rescues, prefetches;
+
+    _Atomic uint64_t hints[CACHE__HINTS]; /* page id + 1; 0: none.  Lossy by intention */
+    struct cache__bucket buckets[CACHE__WAIT_BUCKETS];
+    struct ftk_iogroup loose;             /* prefetches: nobody waits for them */
+    _Atomic uint64_t loose_pending;
+    struct cache__read loose_read[2];     /* [scan] */
+
+    struct ftk_mutex pass; /* one write pass at a time */
+
+    /* Guarded by the pool's mutex. */
+    struct cache *next;
+    uint64_t hand;      /* page id where the clock goes on */
+    uint64_t hint_tail;
+    void (*pressure)(void *context);
+    void *pressure_context;
+    void (*pressure_engine)(void *context);
+};
+
+/* ---- cache_bits.c ---- */
+void cache__bits_set(struct cache__bits *bits, uint64_t id);
+void cache__bits_clear(struct cache__bits *bits, uint64_t id);
+/* Scanner only: the first leaf word at or after *word_inout that is not 0; its contents, and its
+ * index in *word_inout; 0 when there is none below word_end. */
+uint64_t cache__bits_next(struct cache__bits *bits, uint64_t *word_inout, uint64_t word_end);
+
+/* ---- cache_state.c ---- */
+/* Clear `clear`, set `set` in one step; wakes who waits.  Returns the state before. */
+uint32_t cache__state_move(struct cache *cache, uint64_t page_id, uint32_t clear, uint32_t set);
+/* Sleep until none of READING, LEAVING (and WRITING, if asked) holds. */
+void cache__wait_page(struct cache *cache, uint64_t page_id, bool writing_too);
+/* Pages [first, first+count) that only the caller may touch (READING or LEAVING): give the memory
+ * back and make them ABSENT.  Does not uncharge. */
+void cache__discard(struct cache *cache, uint64_t first, uint64_t count);
+void cache__hint(struct cache *cache, uint64_t page_id);
+
+/* ---- cache_pool.c ---- */
+void cache__pool_add(struct cache *cache);
+void cache__pool_remove(struct cache *cache);
+/* Outside epochs; evicts, waits for pages to become clean.  errors: FTK_NOMEM. */
+ftk_status cache__charge(struct cache *cache, uint64_t pages);
+bool cache__charge_try(struct cache *cache, uint64_t pages); /* evicts a little, does not wait */
+void cache__charge_forced(struct cache *cache, uint64_t pages);
+void cache__uncharge(struct cache *cache, uint64_t pages);
+void cache__shrink(void); /* evict down to the limit, as far as possible without waiting */
+void cache__pool_cleaned(uint64_t pages); /* so many pages became evictable: wakes those who wait */
+uint64_t cache__process_bytes(void);
+/* Who is told when memory is wanted and everything is dirty; must not block nor call the cache. */
+void cache__pressure_hook(struct cache *cache, void (*pressure)(void *context), void *context);
+
+/* ---- cache_evict.c ---- */
+/* Under the pool's mutex: discard up to `want` pages; *wrapped_out: the hand came round. */
+uint64_t cache__evict(struct cache *cache, uint64_t want, bool *wrapped_out);
+
+/* ---- cache_fetch.c ---- */
+void cache__read_finish(struct cache *cache, uint64_t page_id, bool scan, bool raw, bool ok);
+
+#endif

@@ -1,0 +1,269 @@
+/*
+ * cache/cache_pool.c -- the memory limit of the process: a list of all caches, and what they use.
+ * The only global state of the folder (design, section 8: the documented process-wide limit).
+ *
+ * 1. Memory is charged before it is used and uncharged after it was given back, so that what is used
+ *    is never more than `used_bytes`.
+ * 2. Who needs memory evicts it himself, outside epochs, under the pool's mutex, a batch at a time:
+ *    one eviction serves the next hundred misses.
+ * 3. Second chance runs over all caches as over one: the turn passes to the next cache when the hand
+ *    of this one has come round.
+ * 4. When nothing can be evicted because everything is dirty, the pressure hooks are called and the
+ *    thread naps until pages have been cleaned.  It gives up (FTK_NOMEM) when nothing was cleaned
+ *    for STUCK_NS, or for STUCK_WRITING_NS while a write pass is under way (a device that hangs for
+ *    seconds is no reason to fail).
+ */
+#include <unistd.h>
+
+#include "cache/cache_internal.h"
+#include "ftk/clock.h"
+
+#define STUCK_NS 3000000000u
+#define STUCK_WRITING_NS 30000000000u
+#define NAP_NS_MIN 50000u
+#define NAP_NS_MAX 2000000u
+#define SWEEP_AGAIN_NS 10000000u /* something may have been unpinned */
+
+static struct {
+    struct ftk_mutex mutex; /* guards caches and turn; held while evicting */
+    struct cache *caches;
+    struct cache *turn;
+    _Atomic uint64_t limit_bytes; /* 0: not set, the default holds */
+    _Alignas(64) _Atomic uint64_t used_bytes;
+    _Atomic uint64_t cleaned; /* pages of all caches made evictable; only its change matters */
+} pool = {.mutex = {PTHREAD_MUTEX_INITIALIZER}};
+
+uint64_t
+cache_limit(void)
+{
+    uint64_t limit = atomic_load_explicit(&pool.limit_bytes, memory_order_relaxed);
+
+    if (FTK_UNLIKELY(limit == 0)) { /* a quarter of the machine's memory, at least 64 MiB */
+        long pages = sysconf(_SC_PHYS_PAGES), bytes = sysconf(_SC_PAGESIZE);
+        if (pages > 0 && bytes > 0)
+            limit = (uint64_t)pages * (uint64_t)bytes / 4;
+        if (limit < 64u << 20)
+            limit = 64u << 20;
+        atomic_store(&pool.limit_bytes, limit);
+    }
+    return limit;
+}
+
+ftk_status
+cache_limit_set(uint64_t bytes)
+{
+    if (bytes < CACHE__LIMIT_BYTES_MIN)
+        return FTK_FAIL(FTK_INVALID, "a cache of %llu bytes is too small: at least %d",
+                        (unsigned long long)bytes, CACHE__LIMIT_BYTES_MIN);
+    atomic_store(&pool.limit_bytes, bytes);
+    cache__shrink();
+    return FTK_OK;
+}
+
+uint64_t
+cache__process_bytes(void)
+{
+    return atomic_load(&pool.used_bytes);
+}
+
+void
+cache__pool_add(struct cache *cache)
+{
+    ftk_mutex_lock(&pool.mutex);
+    cache->next = pool.caches;
+    pool.caches = cache;
+    ftk_mutex_unlock(&pool.mutex);
+}
+
+void
+cache__pool_remove(struct cache *cache)
+{
+    ftk_mutex_lock(&pool.mutex);
+    for (struct cache **link = &pool.caches; *link != NULL; link = &(*link)->next)
+        if (*link == cache) {
+            *link = cache->next;
+            break;
+        }
+    if (pool.turn == cache)
+        pool.turn = NULL;
+    ftk_mutex_unlock(&pool.mutex);
+}
+
+void
+cache__pressure_hook(struct cache *cache, void (*pressure)(void *context), void *context)
+{
+    ftk_mutex_lock(&pool.mutex);
+    cache->pressure = pressure;
+    cache->pressure_context = context;
+    ftk_mutex_unlock(&pool.mutex);
+}
+
+void
+cache__pool_cleaned(uint64_t pages)
+{
+    atomic_fetch_add(&pool.cleaned, pages);
+}
+
+/* ---- charging -------------------------------------------------------------------------------- */
+
+static bool
+take(struct cache *cache, uint64_t pages)
+{
+    uint64_t bytes = pages << cache->fast.page_shift;
+
+    if (atomic_fetch_add(&pool.used_bytes, bytes) + bytes <= cache_limit()) {
+        atomic_fetch_add_explicit(&cache->used_pages, pages, memory_order_relaxed);
+        return true;
+    }
+    atomic_fetch_sub(&pool.used_bytes, bytes);
+    return false;
+}
+
+void
+cache__charge_forced(struct cache *cache, uint64_t pages)
+{
+    atomic_fetch_add(&pool.used_bytes, pages << cache->fast.page_shift);
+    atomic_fetch_add_explicit(&cache->used_pages, pages, memory_order_relaxed);
+}
+
+void
+cache__uncharge(struct cache *cache, uint64_t pages)
+{
+    if (pages == 0)
+        return;
+    atomic_fetch_sub_explicit(&cache->used_pages, pages, memory_order_relaxed);
+    atomic_fetch_sub(&pool.used_bytes, pages << cache->fast.page_shift);
+}
+
+/* Under the mutex: one eviction batch somewhere; pages discarded, 0 when no cache has any to give. */
+static uint64_t
+evict_somewhere(void)
+{
+    unsigned rounds = 0;
+
+    for (struct cache *cache = pool.caches; cache != NULL; cache = cache->next)
+        rounds += 2; /* the first time round takes away the second chances */
+    while (rounds > 0) {
+        bool wrapped = false;
+        if (pool.turn == NULL)
+            pool.turn = pool.caches;
+        uint64_t pages = cache__evict(pool.turn, CACHE__EVICT_PAGES, &wrapped);
+        if (wrapped) {
+            pool.turn = pool.turn->next;
+            rounds--;
+        }
+        if (pages > 0)
+            return pages;
+    }
+    return 0;
+}
+
+/* Make room for `bytes` more; false when nothing could be evicted. */
+static bool
+make_room(uint64_t bytes)
+{
+    bool room = true;
+
+    ftk_mutex_lock(&pool.mutex);
+    if (atomic_load(&pool.used_bytes) + bytes > cache_limit()) /* else someone did it meanwhile */
+        room = evict_somewhere() > 0;
+    ftk_mutex_unlock(&pool.mutex);
+    return room;
+}
+
+static bool
+call_for_cleaning(void)
+{
+    bool writing = false;
+
+    ftk_mutex_lock(&pool.mutex);
+    for (struct cache *cache = pool.caches; cache != NULL; cache = cache->next) {
+        writing = writing || atomic_load(&cache->write_left) > 0;
+        if (cache_dirty_bytes(cache) == 0)
+            continue;
+        if (cache->pressure != NULL)
+            cache->pressure(cache->pressure_context);
+        if (cache->pressure_engine != NULL)
+            cache->pressure_engine(cache->context);
+    }
+    ftk_mutex_unlock(&pool.mutex);
+    return writing;
+}
+
+struct patience {
+    uint64_t since_ns; /* the last progress */
+    uint64_t nap_ns;
+    uint64_t cleaned;
+};
+
+/* Nap until it is worth while to try again. */
+static ftk_status
+await_cleaning(struct patience *patience)
+{
+    uint64_t swept_ns = ftk_clock_ns();
+    bool writing = call_for_cleaning();
+
+    for (;;) {
+        uint64_t now_ns = ftk_clock_ns();
+        uint64_t cleaned = atomic_load(&pool.cleaned);
+        if (patience->since_ns == 0 || cleaned != patience->cleaned) {
+            bool first = patience->since_ns == 0;
+            patience->since_ns = now_ns;
+            patience->cleaned = cleaned;
+            patience->nap_ns = NAP_NS_MIN;
+            if (!first)
+                return FTK_OK;
+        }
+        if (now_ns - patience->since_ns > (writing ? STUCK_WRITING_NS : STUCK_NS))
+            return FTK_FAIL(FTK_NOMEM,
+                            "the cache is full (limit %llu bytes): every page is dirty or pinned",
+                            (unsigned long long)cache_limit());
+        if (now_ns - swept_ns > SWEEP_AGAIN_NS)
+            return FTK_OK;
+        ftk_clock_sleep_ns(patience->nap_ns);
+        if (patience->nap_ns < NAP_NS_MAX)
+            patience->nap_ns *= 2;
+    }
+}
+
+ftk_status
+cache__charge(struct cache *cache, uint64_t pages)
+{
+    uint64_t bytes = pages << cache->fast.page_shift;
+    struct patience patience = {0, NAP_NS_MIN, 0};
+
+    while (!take(cache, pages)) {
+        if (bytes > cache_limit())
+            return FTK_FAIL(FTK_NOMEM, "%llu bytes are more than the cache limit of %llu bytes",
+                            (unsigned long long)bytes, (unsigned long long)cache_limit());
+        if (make_room(bytes))
+            continue;
+        ftk_status rc = await_cleaning(&patience);
+        if (rc != FTK_OK)
+            return rc;
+    }
+    return FTK_OK;
+}
+
+bool
+cache__charge_try(struct cache *cache, uint64_t pages)
+{
+    uint64_t bytes = pages << cache->fast.page_shift;
+
+    if (FTK_LIKELY(take(cache, pages)))
+        return true;
+    while (bytes <= cache_limit() && make_room(bytes))
+        if (take(cache, pages))
+            return true;
+    return false;
+}
+
+void
+cache__shrink(void)
+{
+    while (atomic_load(&pool.used_bytes) > cache_limit())
+        if (!make_room(0)) {
+            (void)call_for_cleaning();
+            return;
+        }
+}

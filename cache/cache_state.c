@@ -1,0 +1,310 @@
+/*
+ * cache/cache_state.c -- moves of a page's state that need no memory and no I/O: use, rescue, new,
+ * dirty, free, and waiting for a state to end.
+ *
+ * 1. Every move is one compare-and-swap (or fetch-and) on the state word; the flags that a move does
+ *    not name stay.
+ * 2. Whoever ends READING, LEAVING or WRITING clears WAITED in the same step and, if it was set,
+ *    wakes the bucket.  A waiter sets WAITED under the bucket's mutex before it sleeps: no wake-up
+ *    is lost.
+ * 3. The bit in the dirty bitmap is set after DIRTY, and cleared only by the write pass, which looks
+ *    at DIRTY again afterwards.
+ */
+#include "cache/cache_internal.h"
+#include "ftk/clock.h"
+#include "ftk/mem.h"
+
+#define POLL_PAUSE_NS 1000000u
+
+static struct cache__bucket *
+bucket_of(struct cache *cache, uint64_t page_id)
+{
+    return &cache->buckets[page_id % CACHE__WAIT_BUCKETS];
+}
+
+static void
+wake(struct cache *cache, uint64_t page_id)
+{
+    struct cache__bucket *bucket = bucket_of(cache, page_id);
+
+    ftk_mutex_lock(&bucket->mutex);
+    ftk_cond_broadcast(&bucket->changed);
+    ftk_mutex_unlock(&bucket->mutex);
+}
+
+uint32_t
+cache__state_move(struct cache *cache, uint64_t page_id, uint32_t clear, uint32_t set)
+{
+    _Atomic uint32_t *word = &cache->fast.states[page_id];
+    uint32_t state = atomic_load(word);
+
+    clear |= CACHE_WAITED;
+    while (!atomic_compare_exchange_weak(word, &state, (state & ~clear) | set))
+        ;
+    if (FTK_UNLIKELY((state & CACHE_WAITED) != 0))
+        wake(cache, page_id);
+    return state;
+}
+
+static bool
+is_busy(uint32_t state, bool writing_too)
+{
+    uint32_t kind = state & CACHE_STATE_MASK;
+    return kind == CACHE_READING || kind == CACHE_LEAVING ||
+           (writing_too && (state & CACHE_WRITING) != 0);
+}
+
+void
+cache__wait_page(struct cache *cache, uint64_t page_id, bool writing_too)
+{
+    _Atomic uint32_t *word = &cache->fast.states[page_id];
+    struct cache__bucket *bucket = bucket_of(cache, page_id);
+
+    for (unsigned spin = 0; spin < 64; spin++) {
+        if (!is_busy(atomic_load(word), writing_too))
+            return;
+        ftk_cpu_relax();
+    }
+    if (cache->polled && atomic_load(&cache->loose_pending) > 0)
+        (void)ftk_iogroup_wait(&cache->loose); /* completes them on this thread; errors: see finish */
+
+    ftk_mutex_lock(&bucket->mutex);
+    uint32_t state = atomic_load(word);
+    while (is_busy(state, writing_too)) {
+        if ((state & CACHE_WAITED) == 0 &&
+            !atomic_compare_exchange_strong(word, &state, state | CACHE_WAITED))
+            continue;
+        if (cache->polled) {
+            (void)ftk_cond_wait_until(&bucket->changed, &bucket->mutex,
+                                      ftk_clock_ns() + POLL_PAUSE_NS);
+            ftk_mutex_unlock(&bucket->mutex);
+            if (atomic_load(&cache->loose_pending) > 0)
+                (void)ftk_iogroup_wait(&cache->loose);
+            ftk_mutex_lock(&bucket->mutex);
+        } else {
+            ftk_cond_wait(&bucket->changed, &bucket->mutex);
+        }
+        state = atomic_load(word);
+    }
+    ftk_mutex_unlock(&bucket->mutex);
+}
+
+void
+cache__discard(struct cache *cache, uint64_t first, uint64_t count)
+{
+    ftk_region_discard(cache_address(&cache->fast, first), count << cache->fast.page_shift);
+    for (uint64_t id = first; id < first + count; id++) {
+        cache__bits_clear(&cache->resident, id);
+        cache__state_move(cache, id, UINT32_MAX, CACHE_ABSENT);
+    }
+}
+
+void
+cache__hint(struct cache *cache, uint64_t page_id)
+{
+    uint64_t at = atomic_fetch_add_explicit(&cache->hint_head, 1, memory_order_relaxed);
+    atomic_store_explicit(&cache->hints[at % CACHE__HINTS], page_id + 1, memory_order_relaxed);
+}
+
+bool
+cache_use_slow(const struct cache_fast *fast, uint64_t page_id)
+{
+    struct cache *cache = (struct cache *)(uintptr_t)fast; /* its first member */
+    _Atomic uint32_t *word;
+    uint32_t state;
+
+    if (page_id >= fast->pages_max)
+        return false; /* cache_fetch says why */
+    word = &fast->states[page_id];
+    state = atomic_load(word);
+    for (;;) {
+        uint32_t kind = state & CACHE_STATE_MASK;
+        if (kind == CACHE_FRESH)
+            return true;
+        if (kind != CACHE_RESIDENT && kind != CACHE_EVICTING)
+            return false;
+        uint32_t wanted = (state & ~(uint32_t)CACHE_STATE_MASK) | CACHE_RESIDENT | CACHE_REF;
+        if (state == wanted)
+            return true;
+        if (atomic_compare_exchange_weak(word, &state, wanted)) {
+            if (kind == CACHE_EVICTING)
+                atomic_fetch_add_explicit(&cache->rescues, 1, memory_order_relaxed);
+            return true;
+        }
+    }
+}
+
+/* One page out of *own (may be NULL) or of the writer's reserve, or, failing that, over the limit
+ * rather than nowhere. */
+static void
+charge_new(struct cache *cache, uint64_t *own)
+{
+    uint64_t reserved = atomic_load(&cache->reserved);
+
+    if (own != NULL && *own > 0) {
+        --*own;
+        return;
+    }
+    while (reserved > 0)
+        if (atomic_compare_exchange_weak(&cache->reserved, &reserved, reserved - 1))
+            return;
+    if (!cache__charge_try(cache, 1))
+        cache__charge_forced(cache, 1);
+}
+
+static void
+new_page(struct cache *cache, uint64_t page_id, uint32_t flags, uint64_t *own)
+{
+    _Atomic uint32_t *word = &cache->fast.states[page_id];
+    bool charged = false;
+
+    FTK_ASSERT(page_id < cache->fast.pages_max);
+    for (;;) {
+        uint32_t state = atomic_load(word);
+        if (is_busy(state, true)) {
+            cache__wait_page(cache, page_id, true);
+            continue;
+        }
+        bool absent = (state & CACHE_STATE_MASK) == CACHE_ABSENT;
+        if (absent && !charged) {
+            charge_new(cache, own);
+            charged = true;
+            continue;
+        }
+        uint32_t pins = state & ~((uint32_t)CACHE_PIN_ONE - 1);
+        if (!atomic_compare_exchange_weak(word, &state, CACHE_FRESH | flags | pins))
+            continue;
+        if (absent)
+            cache__bits_set(&cache->resident, page_id);
+        else if (charged)
+            cache__uncharge(cache, 1);
+        if ((state & CACHE_DIRTY) != 0) {
+            atomic_fetch_add_explicit(&cache->freed_dirty, 1, memory_order_relaxed);
+            atomic_fetch_add(&cache->cleaned, 1);
+        }
+        return;
+    }
+}
+
+void
+cache_new(struct cache *cache, uint64_t page_id)
+{
+    new_page(cache, page_id, 0, NULL);
+}
+
+ftk_status
+cache_reserve(struct cache *cache, size_t count)
+{
+    uint64_t have = atomic_load(&cache->reserved);
+    ftk_status rc = FTK_OK;
+
+    if (have < count) {
+        rc = cache__charge(cache, count - have);
+        if (rc == FTK_OK)
+            atomic_fetch_add(&cache->reserved, count - have);
+    }
+    return rc;
+}
+
+void
+cache_unreserve(struct cache *cache)
+{
+    cache__uncharge(cache, atomic_exchange(&cache->reserved, 0));
+}
+
+ftk_status
+cache_new_run(struct cache *cache, uint64_t first, uint64_t count)
+{
+    ftk_status rc = FTK_OK;
+    uint64_t done = 0;
+
+    if (first >= cache->fast.pages_max || count > cache->fast.pages_max - first)
+        return FTK_FAIL(FTK_NOMEM, "pages %llu to %llu have no address (%llu pages reserved)",
+                        (unsigned long long)first, (unsigned long long)(first + count - 1),
+                        (unsigned long long)cache->fast.pages_max);
+    while (done < count) {
+        uint64_t part = count - done < CACHE__BATCH_PAGES ? count - done : CACHE__BATCH_PAGES;
+        uint64_t charged = part;
+        FTK_TRY(cache__charge(cache, part));
+        for (uint64_t i = 0; i < part; i++)
+            new_page(cache, first + done + i, CACHE_RAW, &charged);
+        cache__uncharge(cache, charged); /* for those that were resident already */
+        done += part;
+    }
+out:
+    if (rc != FTK_OK)
+        for (uint64_t i = 0; i < done; i++)
+            cache_free(cache, first + i);
+    return rc;
+}
+
+void
+cache_dirty_slow(struct cache *cache, uint64_t page_id, uint32_t flags)
+{
+    _Atomic uint32_t *word = &cache->fast.states[page_id];
+    uint32_t state = atomic_load(word);
+
+    for (;;) {
+        uint32_t kind = state & CACHE_STATE_MASK;
+        FTK_ASSERT(kind == CACHE_RESIDENT || kind == CACHE_FRESH || kind == CACHE_EVICTING);
+        if ((state & CACHE_WRITING) != 0) {
+            cache__wait_page(cache, page_id, true);
+            state = atomic_load(word);
+            continue;
+        }
+        uint32_t wanted = (state & ~(uint32_t)CACHE_STATE_MASK) | CACHE_RESIDENT | CACHE_DIRTY |
+                          CACHE_REF | flags;
+        if (atomic_compare_exchange_weak(word, &state, wanted))
+            break;
+    }
+    if ((state & CACHE_DIRTY) == 0) {
+        atomic_fetch_add(&cache->dirtied, 1);
+        cache__bits_set(&cache->dirty, page_id);
+    }
+}
+
+void
+cache_dirty_run(struct cache *cache, uint64_t first, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++)
+        cache_dirty_slow(cache, first + i, CACHE_RAW);
+}
+
+void
+cache_free(struct cache *cache, uint64_t page_id)
+{
+    _Atomic uint32_t *word = &cache->fast.states[page_id];
+    uint32_t state = atomic_load(word);
+    uint32_t wanted;
+
+    do {
+        wanted = state & ~(uint32_t)(CACHE_DIRTY | CACHE_RAW | CACHE_REF);
+        if ((state & CACHE_STATE_MASK) == CACHE_FRESH)
+            wanted = (wanted & ~(uint32_t)CACHE_STATE_MASK) | CACHE_RESIDENT;
+        if (state == wanted)
+            break;
+    } while (!atomic_compare_exchange_weak(word, &state, wanted));
+    if ((state & CACHE_DIRTY) != 0) {
+        atomic_fetch_add_explicit(&cache->freed_dirty, 1, memory_order_relaxed);
+        atomic_fetch_add(&cache->cleaned, 1);
+    }
+    uint32_t kind = state & CACHE_STATE_MASK;
+    if (kind == CACHE_RESIDENT || kind == CACHE_FRESH)
+        cache__hint(cache, page_id);
+}
+
+void
+cache_unpin_run(struct cache *cache, uint64_t first, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++)
+        cache_unpin(&cache->fast, first + i);
+}
+
+uint64_t
+cache_dirty_bytes(struct cache *cache)
+{
+    /* In this order the difference cannot fall below what was dirty at the first load. */
+    uint64_t cleaned = atomic_load(&cache->cleaned);
+    uint64_t dirtied = atomic_load(&cache->dirtied);
+    return dirtied > cleaned ? (dirtied - cleaned) << cache->fast.page_shift : 0;
+}
