@@ -383,7 +383,9 @@ ftk_iobuf_acquire(struct ftk_iobufs *bufs, struct ftk_iobuf **buf_out)
     if (buf == NULL) {
         struct waiter self = {.buf = NULL};
         uint64_t since_ns = ftk_clock_ns();
+        bufs->stats.waiting++;
         waiter_sleep(bufs, &bufs->for_buffer, &self);
+        bufs->stats.waiting--;
         buf = self.buf;
         uint64_t wait_ns = ftk_clock_ns() - since_ns;
         bufs->stats.waits++;

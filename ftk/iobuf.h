@@ -12,10 +12,13 @@
  *    buffer back and wakes exactly the first waiter (the buffer is handed to it directly, so that
  *    nobody can overtake).
  * 3. No one ever waits for a particular I/O to get a buffer.
- * 4. Count and bytes under way are bounded: a submit of more bytes than are free waits in the same
- *    queue.  One I/O larger than the bound is let through when it is alone.
+ * 4. Count and bytes under way are bounded: a submit of more bytes than are free waits, first come,
+ *    first served, in a queue of its own (it holds a buffer: in the buffer-waiter queue it could
+ *    stand behind one who waits for that buffer).  One I/O larger than the bound is let through when
+ *    it is alone.
  *
- * Locks: one mutex per manager, held for a few instructions; callbacks run without it.
+ * Locks: one mutex per manager, held for a few instructions; callbacks run without it.  An owner's
+ * callback must not acquire, submit or wait.
  */
 #ifndef FTK_IOBUF_H
 #define FTK_IOBUF_H
@@ -53,6 +56,7 @@ struct ftk_iobufs_stats {
     uint64_t out_of_order;        /* completions that overtook an older I/O */
     uint64_t waits, wait_ns;      /* acquires that had to queue, and for how long in total */
     uint64_t wait_ns_max;
+    uint32_t waiting;              /* in the buffer-waiter queue now */
     uint32_t pending, pending_max; /* I/Os under way now, and at most */
     uint64_t depth[FTK_IOBUFS_DEPTH_BUCKETS];
 };
