@@ -1,0 +1,272 @@
+/* tests/unit/test_cache_limit.c -- the memory limit: strict, shared, changeable; address space. */
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "tests/unit/test_cache_fixture.h"
+
+#define PAGES 16384u /* 64 MiB */
+
+static void
+memory_stays_within_the_limit(void)
+{
+    struct fixture f;
+    struct ftk_random random = test_random();
+    struct cache_stats stats;
+
+    REQUIRE_OK(cache_limit_set(16 * MIB));
+    uint64_t before = resident_bytes(), most = 0;
+    fixture_open(&f, "data", PAGES);
+    REQUIRE_OK(fixture_load(&f, 0, PAGES));
+    for (unsigned i = 0; i < 20000; i++) {
+        uint64_t id = ftk_random_below(&random, PAGES);
+        REQUIRE_OK(cache_fetch(f.cache, id, 0));
+        CHECK(page_is(fixture_page(&f, id), id));
+        cache_unpin(f.fast, id);
+        if (i % 100 == 0) {
+            uint64_t now = resident_bytes();
+            most = now > most ? now : most;
+            cache_stats(f.cache, &stats);
+            CHECK(stats.process_bytes <= 16 * MIB);
+        }
+    }
+    CHECK_MSG(most < before + 24 * MIB, "resident %llu KiB, before %llu KiB",
+              (unsigned long long)most / 1024, (unsigned long long)before / 1024);
+    CHECK(stats.evictions > 10000);
+    fixture_close(&f);
+}
+
+static void
+a_lowered_limit_is_reached_at_once(void)
+{
+    struct fixture f;
+    struct cache_stats stats;
+
+    REQUIRE_OK(cache_limit_set(64 * MIB));
+    fixture_open(&f, "data", PAGES);
+    REQUIRE_OK(fixture_load(&f, 0, 12000));
+    uint64_t before = resident_bytes();
+    cache_stats(f.cache, &stats);
+    CHECK_EQ(stats.used_bytes, 12000 * PAGE_BYTES);
+    REQUIRE_OK(cache_limit_set(8 * MIB));
+    cache_stats(f.cache, &stats);
+    CHECK(stats.process_bytes <= 8 * MIB);
+    CHECK(resident_bytes() + 30 * MIB < before);
+
+    /* Dirty pages go as soon as they are clean. */
+    REQUIRE_OK(cache_limit_set(64 * MIB));
+    REQUIRE_OK(cache_reserve(f.cache, 8000));
+    for (uint64_t id = 0; id < 8000; id++)
+        fixture_make(&f, id, 2, 1);
+    cache_unreserve(f.cache);
+    REQUIRE_OK(cache_limit_set(8 * MIB));
+    cache_stats(f.cache, &stats);
+    CHECK_EQ(stats.dirty_bytes, 8000 * PAGE_BYTES);
+    REQUIRE_OK(cache_write_dirty(f.cache, 1, NULL));
+    cache_stats(f.cache, &stats);
+    CHECK(stats.process_bytes <= 8 * MIB);
+    CHECK_STATUS(cache_limit_set(1 * MIB), FTK_INVALID);
+    CHECK_EQ(cache_limit(), 8 * MIB);
+    fixture_close(&f);
+}
+
+static void
+two_caches_share_the_limit(void)
+{
+    struct fixture a, b;
+    struct cache_stats in_a, in_b;
+
+    REQUIRE_OK(cache_limit_set(16 * MIB));
+    fixture_open(&a, "a", PAGES);
+    fixture_open(&b, "b", PAGES);
+    REQUIRE_OK(fixture_load(&a, 0, 6000));
+    cache_stats(a.cache, &in_a);
+    CHECK(in_a.used_bytes > 15 * MIB);
+    REQUIRE_OK(fixture_load(&b, 0, 6000)); /* a is idle and gives way */
+    cache_stats(a.cache, &in_a);
+    cache_stats(b.cache, &in_b);
+    CHECK(in_a.used_bytes + in_b.used_bytes <= 16 * MIB);
+    CHECK_EQ(in_a.process_bytes, in_a.used_bytes + in_b.used_bytes);
+    CHECK(in_b.used_bytes > 6 * MIB);
+    fixture_close(&a);
+    cache_stats(b.cache, &in_b);
+    CHECK_EQ(in_b.process_bytes, in_b.used_bytes);
+    fixture_close(&b);
+}
+
+static void
+pages_in_use_are_kept(void)
+{
+    struct fixture f;
+    struct cache_slot *slot;
+
+    REQUIRE_OK(cache_limit_set(4 * MIB));
+    fixture_open(&f, "data", PAGES);
+    REQUIRE_OK(fixture_load(&f, 0, 4000));
+    for (uint64_t id = 0; id < 200; id++)
+        REQUIRE_OK(cache_fetch(f.cache, id, 0));
+    for (uint64_t id = 200; id < 4000; id++) {
+        REQUIRE_OK(cache_fetch(f.cache, id, 0));
+        cache_unpin(f.fast, id);
+    }
+    REQUIRE_OK(cache_slot_take(f.cache, &slot));
+    cache_enter(f.fast, slot);
+    for (uint64_t id = 0; id < 200; id++) {
+        CHECK(cache_use(f.fast, id));
+        CHECK(page_is(fixture_page(&f, id), id));
+    }
+    cache_leave(slot);
+    cache_slot_give(slot);
+    cache_unpin_run(f.cache, 0, 200);
+    fixture_close(&f);
+}
+
+/* Sleeps take no time: what waits for long gives up at once. */
+static _Atomic uint64_t fast_ns = 1000;
+
+static uint64_t
+fast_monotonic(void *context)
+{
+    (void)context;
+    return atomic_fetch_add(&fast_ns, 100);
+}
+
+static void
+fast_sleep(void *context, uint64_t ns)
+{
+    (void)context;
+    atomic_fetch_add(&fast_ns, ns);
+}
+
+static const struct ftk_clock_ops fast_clock = {fast_monotonic, fast_monotonic, fast_sleep};
+
+static void
+pressed(void *context)
+{
+    struct fixture *f = context;
+    atomic_fetch_add(&f->pressed, 1);
+}
+
+static void
+a_cache_full_of_dirty_pages_says_so(void)
+{
+    struct fixture f;
+    struct cache *other;
+
+    ftk_clock_use(&fast_clock, NULL);
+    REQUIRE_OK(cache_limit_set(4 * MIB));
+    fixture_open(&f, "data", PAGES);
+    struct cache_options options = {.file = f.file, .bufs = f.bufs, .page_bytes = PAGE_BYTES,
+                                    .pages_want = 2000, .context = &f, .pressure = pressed};
+    REQUIRE_OK(cache_open(&options, &other));
+    CHECK_STATUS(cache_reserve(other, 1025), FTK_NOMEM); /* more than there is */
+    REQUIRE_OK(cache_reserve(other, 1000));
+    for (uint64_t id = 0; id < 1000; id++) {
+        cache_new(other, id);
+        memset(cache_address(cache_fast(other), id), 1, PAGE_BYTES);
+        cache_dirty(other, cache_fast(other), id);
+    }
+    CHECK_EQ(f.pressed, 0);
+    CHECK_STATUS(cache_reserve(other, 100), FTK_NOMEM);
+    CHECK_HAS(ftk_error_last()->text, "dirty or pinned");
+    CHECK(f.pressed > 0);
+    CHECK_STATUS(cache_fetch_run(other, 1000, 100, NULL), FTK_NOMEM);
+    REQUIRE_OK(cache_write_dirty(other, 0, NULL));
+    REQUIRE_OK(cache_reserve(other, 100));
+    cache_unreserve(other);
+    cache_close(other);
+    fixture_close(&f);
+    ftk_clock_use(NULL, NULL);
+}
+
+static void
+freed_and_scanned_pages_go_first(void)
+{
+    struct fixture f;
+    struct cache_slot *slot;
+    unsigned kept = 0, freed = 0;
+
+    REQUIRE_OK(cache_limit_set(8 * MIB)); /* 2048 pages */
+    fixture_open(&f, "data", PAGES);
+    REQUIRE_OK(fixture_load(&f, 0, 8000));
+    REQUIRE_OK(cache_slot_take(f.cache, &slot));
+    for (uint64_t id = 0; id < 1000; id++) { /* the working set */
+        REQUIRE_OK(cache_fetch(f.cache, id, 0));
+        cache_unpin(f.fast, id);
+    }
+    for (uint64_t id = 1000; id < 1900; id++) { /* as recent, but freed */
+        REQUIRE_OK(cache_fetch(f.cache, id, 0));
+        cache_unpin(f.fast, id);
+    }
+    for (uint64_t id = 1000; id < 1900; id++)
+        cache_free(f.cache, id);
+    for (uint64_t id = 2000; id < 2800; id++) {
+        REQUIRE_OK(cache_fetch(f.cache, id, CACHE_SCAN));
+        cache_unpin(f.fast, id);
+    }
+    for (uint64_t id = 0; id < 1000; id++)
+        kept += (fixture_state(&f, id) & CACHE_STATE_MASK) == CACHE_RESIDENT;
+    for (uint64_t id = 1000; id < 1900; id++)
+        freed += (fixture_state(&f, id) & CACHE_STATE_MASK) == CACHE_ABSENT;
+    CHECK_EQ(kept, 1000);
+    CHECK(freed > 600);
+    cache_slot_give(slot);
+    fixture_close(&f);
+}
+
+/* In a child with little address space: the region is halved, or the need is refused. */
+static int
+child_with_address_limit(void)
+{
+    struct rlimit limit = {UINT64_C(1) << 30, UINT64_C(1) << 30};
+    struct fixture f;
+    struct cache *cache;
+
+    fixture_open(&f, "data", 100);
+    if (setrlimit(RLIMIT_AS, &limit) != 0)
+        return 1;
+    struct cache_options options = {.file = f.file, .bufs = f.bufs, .page_bytes = PAGE_BYTES,
+                                    .pages_want = UINT64_C(1) << 28, .pages_need = 1000};
+    if (cache_open(&options, &cache) != FTK_OK)
+        return 2;
+    uint64_t pages = cache_fast(cache)->pages_max;
+    if (pages < 1000 || pages > 262144)
+        return 3;
+    cache_new(cache, pages - 1);
+    cache_address(cache_fast(cache), pages - 1)[PAGE_BYTES - 1] = 1;
+    cache_free(cache, pages - 1);
+    void *memory;
+    if (ftk_alloc(32 << 20, &memory) != FTK_OK) /* something is left for others */
+        return 4;
+    cache_close(cache);
+    options.pages_need = UINT64_C(1) << 20;
+    if (cache_open(&options, &cache) != FTK_NOMEM || cache != NULL)
+        return 5;
+    if (strstr(ftk_error_last()->text, "address space") == NULL)
+        return 6;
+    return 0;
+}
+
+static void
+address_space_may_be_limited(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    CHECK(true); /* shadow memory takes terabytes of address space: no limit is possible */
+    (void)child_with_address_limit;
+#else
+    int status = 0;
+    const char *dir = test_dir();
+    CHECK(dir != NULL);
+    pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0)
+        _exit(child_with_address_limit());
+    REQUIRE(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), 0);
+#endif
+}
+
+TEST_MAIN("cache_limit", TEST(memory_stays_within_the_limit),
+          TEST(a_lowered_limit_is_reached_at_once), TEST(two_caches_share_the_limit),
+          TEST(pages_in_use_are_kept), TEST(a_cache_full_of_dirty_pages_says_so),
+          TEST(freed_and_scanned_pages_go_first), TEST(address_space_may_be_limited))
