@@ -79,6 +79,7 @@ struct rfl_log {
     struct ftk_disk *disk;
     const struct ftk_log *messages;
     char *dir;
+    char *dir_parent; /* where dir's own name is */
     uint8_t identity[16];
     uint64_t seed;
     uint64_t segment_bytes;
@@ -111,6 +112,7 @@ struct rfl_log {
     uint32_t salt;      /* of the last record; of all records of this open once it has begun */
     bool epoch_begun;   /* this open has written its epoch record */
     bool tail_unclean;  /* bytes behind lsn_end may hold old records: write the tail block first */
+    bool names_unclean; /* names found at open may not be durable: sync directories once, first */
     bool stream_wanted; /* the flusher has been told */
 
     /* Flushing. */
@@ -154,6 +156,8 @@ uint64_t rfl__offset(const struct rfl__segment *segment, uint64_t lsn);
 ftk_status rfl__name_path(const char *dir, uint64_t number, const char *suffix, char **path_out);
 /* Number of a name with this suffix; false when it is not one. */
 bool rfl__name_parse(const char *name, const char *suffix, uint64_t *number_out);
+/* Make the names in the log's directory durable, and its own. */
+ftk_status rfl__names_sync(struct rfl_log *log);
 void rfl__segment_free(struct rfl__segment *segment); /* closes its file; NULL is fine */
 void rfl__spare_free(struct rfl__spare *spare);
 /* List the directory, read every segment's header, check that the chain is whole from the segment

@@ -162,39 +162,12 @@ out:
 
 /* ---- open for writing ---- */
 
-/* The directory above dir, so that a directory just made in it can be made durable. */
-static ftk_status
-parent_sync(struct rfl_log *log)
-{
-    char *parent = NULL;
-    char *slash;
-    ftk_status rc = ftk_strdup(log->dir, &parent);
-
-    if (rc != FTK_OK)
-        return rc;
-    slash = strrchr(parent, '/');
-    if (slash == NULL)
-        rc = log->disk->ops->sync_dir(log->disk, ".");
-    else if (slash == parent)
-        rc = log->disk->ops->sync_dir(log->disk, "/");
-    else {
-        *slash = '\0';
-        rc = log->disk->ops->sync_dir(log->disk, parent);
-    }
-    ftk_free(parent);
-    return rc;
-}
-
 static ftk_status
 log_create(struct rfl_log *log, uint64_t lsn_start, struct end *end)
 {
     ftk_status rc = log->disk->ops->mkdir(log->disk, log->dir);
 
-    if (rc == FTK_OK)
-        rc = parent_sync(log);
-    else if (rc == FTK_EXISTS)
-        rc = FTK_OK;
-    if (rc == FTK_OK)
+    if (rc == FTK_OK || rc == FTK_EXISTS)
         rc = rfl__segment_create_first(log, 1, lsn_start);
     end->tail = log->oldest;
     end->lsn = lsn_start;
@@ -313,6 +286,7 @@ writable_begin(struct rfl_log *log, uint64_t lsn_start, const struct end *end)
     /* Records of an open that failed may stand behind the end: the tail block is written before
      * the end is called durable. */
     log->tail_unclean = true;
+    log->names_unclean = true;
     end->tail->dirty = true;
     log->lsn_prepare = end->tail->lsn_begin + (end->tail->lsn_end - end->tail->lsn_begin) / 2;
     return rc;
@@ -338,12 +312,27 @@ log_free(struct rfl_log *log)
     ftk_free(log->buffers[0].memory);
     ftk_free(log->buffers[1].memory);
     ftk_free(log->dir);
+    ftk_free(log->dir_parent);
     ftk_cond_release(&log->prepared);
     ftk_cond_release(&log->turn);
     ftk_cond_release(&log->flusher_wake);
     ftk_cond_release(&log->keeper_wake);
     ftk_mutex_release(&log->mutex);
     ftk_free(log);
+}
+
+static ftk_status
+parent_of(const char *path, char **parent_out)
+{
+    const char *slash = strrchr(path, '/');
+    ftk_status rc;
+
+    if (slash == NULL)
+        return ftk_strdup(".", parent_out);
+    rc = ftk_strdup(path, parent_out);
+    if (rc == FTK_OK)
+        (*parent_out)[slash == path ? 1 : slash - path] = '\0';
+    return rc;
 }
 
 static ftk_status
@@ -379,6 +368,8 @@ log_new(const struct rfl_options *options, struct rfl_log **log_out)
     log->archive = options->archive;
     log->archive_context = options->archive_context;
     rc = ftk_strdup(options->dir, &log->dir);
+    if (rc == FTK_OK)
+        rc = parent_of(log->dir, &log->dir_parent);
     if (rc != FTK_OK)
         log_free(log);
     else

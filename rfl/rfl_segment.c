@@ -83,6 +83,14 @@ move_and_sync(struct rfl_log *log, const char *from, const char *to)
     return rc != FTK_OK ? rc : log->disk->ops->sync_dir(log->disk, log->dir);
 }
 
+ftk_status
+rfl__names_sync(struct rfl_log *log)
+{
+    ftk_status rc = log->disk->ops->sync_dir(log->disk, log->dir);
+
+    return rc != FTK_OK ? rc : log->disk->ops->sync_dir(log->disk, log->dir_parent);
+}
+
 /* ---- load ---- */
 
 struct listing {

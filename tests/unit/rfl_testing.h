@@ -2,6 +2,7 @@
 #ifndef TESTS_UNIT_RFL_TESTING_H
 #define TESTS_UNIT_RFL_TESTING_H
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "ftk/bytes.h"
@@ -41,13 +42,16 @@ testing_body(uint64_t number, uint8_t *body, size_t size)
 static TESTING_UNUSED ftk_status
 testing_append(struct rfl_log *log, uint64_t number, size_t size, uint64_t *lsn_end_out)
 {
-    static _Thread_local uint8_t body[RFL_BODY_MAX];
+    uint8_t *body = malloc(size); /* not shared: a hook of the disk may append in another world */
     struct rfl_part parts[2] = {{body, size / 3}, {body + size / 3, size - size / 3}};
     uint64_t lsn;
+    ftk_status rc;
 
     testing_body(number, body, size);
-    return rfl_append(log, (uint32_t)(number % 7), (uint8_t)(1 + number % 255), parts, 2, &lsn,
-                      lsn_end_out);
+    rc = rfl_append(log, (uint32_t)(number % 7), (uint8_t)(1 + number % 255), parts, 2, &lsn,
+                    lsn_end_out);
+    free(body);
+    return rc;
 }
 
 /* The record is a whole one made by testing_append; its number. */
