@@ -86,15 +86,16 @@ fixture_seal(void *context, uint64_t page_id, void *memory, uint64_t limit)
     return true;
 }
 
+/* The file becomes the fixture's. */
 static inline void
-fixture_open_on(struct fixture *f, struct ftk_disk *disk, const char *path, uint64_t pages)
+fixture_open_file(struct fixture *f, struct ftk_file *file, uint64_t pages)
 {
     struct ftk_iobufs_options io = FTK_IOBUFS_OPTIONS_INIT;
 
     memset(f, 0, sizeof *f);
-    f->disk = disk;
-    io.disk = disk;
-    REQUIRE_OK(ftk_file_open(disk, path, FTK_OPEN_CREATE | FTK_OPEN_DIRECT, &f->file));
+    f->disk = file->disk;
+    f->file = file;
+    io.disk = file->disk;
     REQUIRE_OK(ftk_iobufs_open(&io, &f->bufs));
     struct cache_options options = {.file = f->file,
                                     .bufs = f->bufs,
@@ -106,6 +107,15 @@ fixture_open_on(struct fixture *f, struct ftk_disk *disk, const char *path, uint
                                     .context = f};
     REQUIRE_OK(cache_open(&options, &f->cache));
     f->fast = cache_fast(f->cache);
+}
+
+static inline void
+fixture_open_on(struct fixture *f, struct ftk_disk *disk, const char *path, uint64_t pages)
+{
+    struct ftk_file *file;
+
+    REQUIRE_OK(ftk_file_open(disk, path, FTK_OPEN_CREATE | FTK_OPEN_DIRECT, &file));
+    fixture_open_file(f, file, pages);
 }
 
 static inline void
