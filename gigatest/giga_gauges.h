@@ -33,7 +33,7 @@ enum giga_stage {
 };
 const char *giga_stage_text(enum giga_stage stage);
 
-#define GIGA_NOTES_MAX 16
+#define GIGA_NOTES_MAX 64
 #define GIGA_NOTE_BYTES 256
 
 struct giga_gauges {
@@ -43,6 +43,7 @@ struct giga_gauges {
     _Atomic uint64_t before;      /* of these, done before this run */
     _Atomic uint64_t done;        /* of these, done; includes `before` */
     _Atomic uint64_t work;        /* objects written by this run, all stages; only grows */
+    _Atomic bool series_ended;    /* what follows is no part of the plots */
     struct giga_histogram commits; /* nanoseconds in kiln_txn_commit */
 
     pthread_mutex_t lock; /* of all below */

@@ -243,7 +243,7 @@ measure_take(struct parser *parser, enum giga_option id, const char *what, const
     case GIGA_OPT_LOG_MAX:
         return size_take(parser, what, text, 1u << 20, 1ull << 50, &options->log_bytes);
     case GIGA_OPT_SEGMENT:
-        if (!size_take(parser, what, text, 1u << 20, 1ull << 31, &value))
+        if (!size_take(parser, what, text, 2u << 20, 1ull << 31, &value))
             return false;
         options->segment_bytes = (uint32_t)value;
         return true;
@@ -464,7 +464,8 @@ line_put_quoted(struct line *line, const char *text)
 
 bool
 giga_options_resume_command(const struct giga_options *options, const char *program,
-                            uint32_t phase_first, char *buffer, size_t buffer_size)
+                            const struct giga_phase *phases, uint32_t phase_count, char *buffer,
+                            size_t buffer_size)
 {
     struct line line = {.buffer = buffer, .size = buffer_size, .used = 0};
 
@@ -485,11 +486,11 @@ giga_options_resume_command(const struct giga_options *options, const char *prog
             line_put_quoted(&line, options->text[i]);
         }
     }
-    for (uint32_t i = phase_first; i < options->phase_count; i++) {
+    for (uint32_t i = 0; i < phase_count; i++) {
         char text[64];
 
-        snprintf(text, sizeof(text), " --%s %llu", giga_kind_text(options->phases[i].kind),
-                 (unsigned long long)options->phases[i].count);
+        snprintf(text, sizeof(text), " --%s %llu", giga_kind_text(phases[i].kind),
+                 (unsigned long long)phases[i].count);
         line_put(&line, text);
     }
     return line.used < line.size;

@@ -86,10 +86,11 @@ bool giga_options_parse(struct giga_options *options, int argc, char *const *arg
                         size_t error_size);
 void giga_options_help(FILE *out);
 
-/* The command that goes on with this run: `program` --resume ..., with the phases from number
- * phase_first on.  Written as a shell reads it; false when it does not fit. */
+/* The command that goes on with this run: `program` --resume ..., with the phases given here.
+ * Written as a shell reads it; false when it does not fit. */
 bool giga_options_resume_command(const struct giga_options *options, const char *program,
-                                 uint32_t phase_first, char *buffer, size_t buffer_size);
+                                 const struct giga_phase *phases, uint32_t phase_count,
+                                 char *buffer, size_t buffer_size);
 
 const char *giga_order_text(enum giga_order order);
 const char *giga_ids_text(enum giga_ids ids);

@@ -1,0 +1,220 @@
+/* gigatest/gigatest.c -- main of the bulk loader.  Rules: README.md; manual: gigatest.1. */
+#include <libgen.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "ftk/clock.h"
+#include "gigatest/giga_database.h"
+#include "gigatest/giga_device.h"
+#include "gigatest/giga_load.h"
+#include "gigatest/giga_monitor.h"
+#include "gigatest/giga_number.h"
+#include "gigatest/giga_report.h"
+#include "gigatest/giga_stop.h"
+#include "gigatest/giga_verify.h"
+
+#define PATH_BYTES 4096
+
+enum { EXIT_DONE = 0, EXIT_BAD = 1, EXIT_USAGE = 2, EXIT_SIGNAL = 128 };
+
+/* What stands in the way before anything is done; NULL: nothing. */
+static const char *
+refusal(const struct giga_options *options, bool exists)
+{
+    if (exists && !options->resume && !options->overwrite && !options->verify_only)
+        return options->verify
+                   ? "a database is there already: --verify without COUNT checks it, --resume goes "
+                     "on with it, --overwrite removes it first"
+                   : "a database is there already: --resume goes on with it, --overwrite removes "
+                     "it first";
+    if (!exists && options->verify_only)
+        return "there is no database to verify";
+    if (!exists && options->resume)
+        return "there is no database to go on with";
+    return NULL;
+}
+
+/* In the directory that holds the database, or is going to. */
+static double
+device_measure(const struct giga_options *options)
+{
+    char path[PATH_BYTES];
+    struct stat stat_now;
+
+    if (options->html == NULL || options->verify_only)
+        return 0;
+    snprintf(path, sizeof(path), "%s", options->db);
+    if (stat(path, &stat_now) == 0)
+        return giga_device_measure(path);
+    return giga_device_measure(dirname(path));
+}
+
+/* Load and phases; the database is closed whatever happens. */
+static bool
+database_work(struct giga_run *run, struct giga_monitor *monitor, bool create)
+{
+    bool good = giga_database_open(run, create);
+    uint64_t start_ns;
+
+    good = good && giga_load(run);
+    if (good && run->options->phase_count == 0 && run->model.round_count == 0) {
+        giga_monitor_settle(monitor);
+    } else if (good && !giga_stop_wanted()) {
+        /* the load's time ends with a checkpoint of its own */
+        kiln_status rc = kiln_checkpoint(run->db);
+
+        run->results.seconds = (double)(ftk_clock_ns() - run->start_ns) / 1e9;
+        good = rc == KILN_OK ? giga_phases(run)
+                             : giga_fail(run, rc, "the checkpoint after the load failed");
+        giga_monitor_settle(monitor);
+    }
+    giga_monitor_settle(monitor);
+    start_ns = ftk_clock_ns();
+    good = good && giga_database_finish(run);
+    if (!good)
+        giga_database_abandon(run);
+    if (run->results.seconds == 0)
+        run->results.seconds = (double)(ftk_clock_ns() - run->start_ns) / 1e9;
+    else
+        run->results.seconds += (double)(ftk_clock_ns() - start_ns) / 1e9;
+    return good;
+}
+
+static bool
+everything(struct giga_run *run, struct giga_monitor *monitor, bool exists)
+{
+    const struct giga_options *options = run->options;
+
+    if (exists && options->overwrite && !giga_database_remove(run))
+        return false;
+    run->names = giga_names_new();
+    if (run->names == NULL)
+        return giga_fail(run, KILN_NOMEM, "no memory for the names");
+    if (!options->verify_only &&
+        !database_work(run, monitor, !exists || options->overwrite))
+        return false;
+    if (giga_stop_wanted() || !options->verify)
+        return true;
+    return giga_verify(run);
+}
+
+static void
+resume_tell(struct giga_run *run)
+{
+    struct giga_phase left[GIGA_PHASES_MAX];
+    uint32_t count = 0;
+    char command[8192];
+    char text[GIGA_NUMBER_MAX];
+
+    if (run->options->verify_only)
+        return;
+    if (!run->made) {
+        fprintf(stderr, "gigatest: nothing was committed yet\n");
+        return;
+    }
+    for (uint32_t i = 0; i < run->options->phase_count; i++) {
+        if (run->phases[i].count > 0)
+            left[count++] = run->phases[i];
+    }
+    fprintf(stderr, "gigatest: %s objects are committed and kept\n",
+            giga_count_text(text, run->results.objects));
+    if (giga_options_resume_command(run->options, run->program, left, count, command,
+                                    sizeof(command)))
+        fprintf(stderr, "gigatest: to go on:\n    %s\n", command);
+}
+
+static int
+conclude(struct giga_run *run, bool good)
+{
+    const struct giga_options *options = run->options;
+    const struct giga_results *results = &run->results;
+    int stopped = giga_stop_signal();
+    char text[GIGA_NUMBER_MAX];
+
+    if (!options->quiet)
+        giga_report_text(run, stdout);
+    fflush(stdout);
+    if (options->json != NULL)
+        giga_report_json(run, options->json);
+    if (options->html != NULL)
+        giga_report_html(run, options->html);
+    if (results->findings > GIGA_FINDINGS_MAX)
+        fprintf(stderr, "gigatest: ... %s findings in all\n",
+                giga_count_text(text, results->findings));
+    if (run->fault.set)
+        fprintf(stderr, "gigatest: %s\n", run->fault.text);
+    if (run->fault.set && run->fault.status == KILN_NOSPACE)
+        fprintf(stderr, "gigatest: the disk is full: make room first\n");
+    if (!good && run->fault.set && !results->verify_ran)
+        resume_tell(run);
+    if (run->fault.set || !good)
+        return EXIT_BAD;
+    if (stopped != 0 && !(results->verify_ran && results->verified)) {
+        fprintf(stderr, "gigatest: stopped (%s)\n", strsignal(stopped));
+        if (!results->verify_ran)
+            resume_tell(run);
+        return EXIT_SIGNAL + stopped;
+    }
+    return EXIT_DONE;
+}
+
+static int
+run_all(const struct giga_options *options, const char *program)
+{
+    struct giga_run *run = malloc(sizeof(*run));
+    struct giga_monitor *monitor;
+    bool exists = giga_database_exists(options);
+    double device_rate = device_measure(options); /* before signals are caught: Ctrl-C ends it */
+    bool good;
+    int status;
+
+    if (run == NULL) {
+        fprintf(stderr, "gigatest: no memory\n");
+        return EXIT_BAD;
+    }
+    giga_stop_install();
+    giga_run_init(run, options, program);
+    run->results.device_rate = device_rate;
+    monitor = giga_monitor_start(run);
+    good = everything(run, monitor, exists);
+    giga_gauges_stage(&run->gauges, GIGA_STAGE_DONE, 0, 0);
+    giga_monitor_stop(monitor);
+    status = conclude(run, good);
+    if (status == EXIT_DONE && options->remove && !giga_database_remove(run)) {
+        fprintf(stderr, "gigatest: %s\n", run->fault.text);
+        status = EXIT_BAD;
+    }
+    giga_run_release(run);
+    free(run);
+    return status;
+}
+
+int
+main(int argc, char **argv)
+{
+    static struct giga_options options;
+    char error[512];
+    const char *reason;
+
+    if (!giga_options_parse(&options, argc, argv, error, sizeof(error))) {
+        fprintf(stderr, "gigatest: %s\n", error);
+        return EXIT_USAGE;
+    }
+    if (options.help) {
+        giga_options_help(stdout);
+        return EXIT_DONE;
+    }
+    if (options.version) {
+        printf("gigatest %s\n", kiln_version());
+        return EXIT_DONE;
+    }
+    reason = refusal(&options, giga_database_exists(&options));
+    if (reason != NULL) {
+        fprintf(stderr, "gigatest: %s: %s\n", options.db, reason);
+        return EXIT_USAGE;
+    }
+    return run_all(&options, argv[0]);
+}
