@@ -32,21 +32,29 @@ struct world {
     uint64_t lsn_released;
     unsigned generation;
     unsigned shape; /* how sizes are chosen */
+    bool fresh;     /* nothing was appended since open */
     struct ftk_random *random;
     unsigned *crashes_left;
     unsigned crash_one_in;
 };
 
+/* Bytes up to a multiple of `step`, so that records of all generations begin at the same LSNs. */
 static size_t
-body_size(struct world *world)
+body_to_boundary(struct world *world, struct rfl_log *log, uint64_t step)
 {
-    static const uint16_t even[] = {512 - 36, 1024 - 36, 4096 - 36, 8192 - 36};
+    uint64_t lsn = rfl_lsn_end(log) + (world->fresh ? 56 : 0) + 36; /* the epoch record comes first */
 
+    return (size_t)(step - (lsn + 8) % step + 8);
+}
+
+static size_t
+body_size(struct world *world, struct rfl_log *log)
+{
     switch (world->shape) {
     case 0:
-        return 64; /* records of all generations at the same LSNs */
+        return body_to_boundary(world, log, 4096);
     case 1:
-        return even[ftk_random_below(world->random, 4)];
+        return body_to_boundary(world, log, 512u << ftk_random_below(world->random, 4));
     case 2:
         return 8 + ftk_random_below(world->random, 600);
     default:
@@ -88,6 +96,7 @@ open_and_compare(struct world *world, bool create, size_t promised, const char *
     REQUIRE_MSG(at >= promised, "%s: %zu records came back, %zu were promised, %zu appended", how, at,
                 promised, world->count);
     world->count = at;
+    world->fresh = true;
     return log;
 }
 
@@ -99,11 +108,12 @@ step_append(struct world *world, struct rfl_log *log)
                       (ftk_random_next(world->random) & 0xffff) << 32 | world->count;
 
     REQUIRE(world->count < RECORDS_MAX);
-    expected->size = (uint32_t)body_size(world);
+    expected->size = (uint32_t)body_size(world, log);
     expected->number = number;
     REQUIRE_OK(testing_append(log, number, expected->size, &expected->lsn_end));
     expected->lsn = expected->lsn_end - ((36 + expected->size + 7) & ~7u);
     world->count++;
+    world->fresh = false;
 }
 
 static void
