@@ -22,8 +22,9 @@ struct number_class {
 };
 /* Descending; the last entry holds everything. */
 static const struct number_class number_classes[] = {
-    {KEYCODE_BASE_8, 0xfe, 8}, {KEYCODE_BASE_6, 0xfd, 6}, {KEYCODE_BASE_5, 0xfc, 5},
-    {KEYCODE_BASE_4, 0xf8, 4}, {KEYCODE_BASE_3, 0xc0, 3}, {KEYCODE_BASE_2, 0x20, 2},
+    {KEYCODE_BASE_8, 0xfe, 8}, {KEYCODE_BASE_6, 0xfd, 6},
+    {KEYCODE_BASE_5, 0xfc, 5}, {KEYCODE_BASE_4, 0xf8, 4},
+    {KEYCODE_BASE_3, 0xc0, 3}, {KEYCODE_BASE_2, 0x20, 2},
     {KEYCODE_BASE_1, 0x10, 1}, {0, 0x00, 0},
 };
 
@@ -60,14 +61,14 @@ keycode_number_put(uint8_t *to, uint64_t number)
         ftk_put_be32(to, (uint32_t)rest);
         return to + 3 + long_class;
     }
-    for (class = number_classes; number < class->base; class++)
+    for (class = number_classes; number < class->base; class ++)
         ;
     rest = number - class->base;
     if (class->more == 8) {
         *to++ = class->first;
         return be_put(to, rest, 8);
     }
-    return be_put(to, rest + ((uint64_t)class->first << (8 * class->more)), class->more + 1u);
+    return be_put(to, rest + ((uint64_t) class->first << (8 * class->more)), class->more + 1u);
 }
 
 const uint8_t *
@@ -78,7 +79,7 @@ keycode_number_get(const uint8_t *from, const uint8_t *end, uint64_t *number_out
 
     if (from >= end || *from == 0xff)
         return NULL;
-    for (class = number_classes; *from < class->first; class++)
+    for (class = number_classes; *from < class->first; class ++)
         ;
     if (end - from < 1 + class->more)
         return NULL;
@@ -320,9 +321,7 @@ keycode_part_get(const uint8_t *from, const uint8_t *end, kiln_type type, bool d
             return from + 2;
         }
         return keycode_double_get(from, end, flip, &part_out->real);
-    case KILN_BOOL:
-        part_out->integer = byte - 1;
-        return byte <= 2 ? from + 1 : NULL;
+    case KILN_BOOL: part_out->integer = byte - 1; return byte <= 2 ? from + 1 : NULL;
     default: return NULL;
     }
 }

@@ -45,9 +45,9 @@ uint8_t *keycode_missing_put(uint8_t *to, kiln_type type);
 
 /* One decoded part. */
 struct keycode_part {
-    kiln_type type;      /* 0: no value */
-    bool truncated;      /* of a text: only its beginning is here */
-    int64_t integer;     /* int, date-time, bool */
+    kiln_type type;  /* 0: no value */
+    bool truncated;  /* of a text: only its beginning is here */
+    int64_t integer; /* int, date-time, bool */
     double real;
     const uint8_t *text; /* in the caller's buffer */
     size_t text_bytes;
@@ -61,7 +61,7 @@ static inline void
 keycode_invert(uint8_t *from, const uint8_t *to)
 {
     for (; from < to; from++)
-        *from = (uint8_t)~*from;
+        *from = (uint8_t) ~*from;
 }
 
 /* The largest encoding of a type; of texts: limit. */

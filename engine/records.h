@@ -16,7 +16,6 @@ struct records_txn; /* what a transaction has gathered, and its dictionary */
  * Provided by engine/txn.h:
  *   struct records_txn **txn_records(kiln_txn *txn);  the slot of a transaction, NULL at first
  *   void **db_records(kiln_txn *txn);                 the slot of its database, NULL at first
- *   bool txn_is_write(const kiln_txn *txn);
  */
 
 /* Apply gathered changes.  A status other than FTK_OK aborts the commit: nothing is committed. */
@@ -41,9 +40,9 @@ void records_db_end(void *state);
 ftk_status records_check(kiln_txn *read_txn, void (*finding)(void *context, const char *text),
                          void *context);
 
-/* The two enumerations have the same numbers (engine/status.c asserts it). */
+/* The two enumerations have the same numbers: to the status of the public interface, and back. */
 static inline kiln_status
-kiln_status_of(ftk_status status)
+records_status(ftk_status status)
 {
     return (kiln_status)(int)status;
 }

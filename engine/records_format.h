@@ -149,7 +149,12 @@
 #define DICT_FORMAT 1u
 #define DICT_ROW_FORM 1u
 
-enum { DICT_KIND_HEADER = 0, DICT_KIND_CONTAINER = 'C', DICT_KIND_FIELD = 'F', DICT_KIND_INDEX = 'I' };
+enum {
+    DICT_KIND_HEADER = 0,
+    DICT_KIND_CONTAINER = 'C',
+    DICT_KIND_FIELD = 'F',
+    DICT_KIND_INDEX = 'I'
+};
 enum { DICT_INDEX_READY = 0, DICT_INDEX_BUILDING = 1, DICT_INDEX_SUSPENDED = 2 };
 
 struct dict_header_row {
@@ -215,8 +220,8 @@ static_assert(KILN_DESCENDING == 1 && KILN_REQUIRED == 2 && KILN_UNIQUE == 1, "f
 #define RECORD_ITEM_HEAD_MAX 11     /* header 1, field 5, length 5 */
 
 /* 4. */
-#define KEYCODE_END 0x01u       /* of a text */
-#define KEYCODE_ESCAPE 0x02u    /* before 00 (truncated) or byte + 1 */
+#define KEYCODE_END 0x01u    /* of a text */
+#define KEYCODE_ESCAPE 0x02u /* before 00 (truncated) or byte + 1 */
 #define KEYCODE_INT_DIRECT 0x10u
 #define KEYCODE_INT_DIRECT_LOW (-32)
 #define KEYCODE_INT_DIRECT_HIGH 191
