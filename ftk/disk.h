@@ -61,6 +61,12 @@ struct ftk_io {
 
 enum ftk_aio_kind { FTK_AIO_AUTO, FTK_AIO_LIBAIO, FTK_AIO_THREADS };
 
+enum ftk_hint {
+    FTK_HINT_WRITEBACK, /* begin to write cached changes out, do not wait */
+    FTK_HINT_DONTNEED,  /* these bytes will not be used again soon */
+    FTK_HINT_WILLNEED,  /* they will be read soon */
+};
+
 struct ftk_disk_ops {
     ftk_status (*open)(struct ftk_disk *disk, const char *path, unsigned flags,
                        struct ftk_file **file_out);
@@ -95,6 +101,8 @@ struct ftk_disk_ops {
     /* Complete at least one I/O on this thread if the backend works that way (simulated disk);
      * false when completions come from the backend's own thread, or nothing is under way. */
     bool (*aio_poll)(struct ftk_aio *aio);
+    /* Advice about bytes of a file, never an error and never a promise; NULL: none is taken. */
+    void (*hint)(struct ftk_file *file, enum ftk_hint hint, uint64_t offset, uint64_t size);
 };
 
 struct ftk_disk {
@@ -165,6 +173,13 @@ static inline ftk_status
 ftk_file_lock(struct ftk_file *file, bool exclusive)
 {
     return file->disk->ops->lock(file, exclusive);
+}
+
+static inline void
+ftk_file_hint(struct ftk_file *file, enum ftk_hint hint, uint64_t offset, uint64_t size)
+{
+    if (file->disk->ops->hint != NULL)
+        file->disk->ops->hint(file, hint, offset, size);
 }
 
 /* "dir/name" into owned text. */

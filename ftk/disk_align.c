@@ -49,9 +49,8 @@ align_ask(int fd, uint32_t *io_align_out, uint32_t *mem_align_out)
     return false;
 }
 
-/* The smallest size for which a read of that size, at an offset of that size, is accepted; 0: none. */
-static uint32_t
-align_try(int fd)
+uint32_t
+ftk__align_try(int fd)
 {
     void *memory = NULL;
     uint32_t found = 0;
@@ -91,7 +90,7 @@ ftk__direct_begin(struct native_file *file)
     if (flags < 0 || fcntl(file->fd, F_SETFL, flags | O_DIRECT) != 0)
         return;
     if (!align_ask(file->fd, &io_align, &mem_align)) {
-        io_align = align_try(file->fd);
+        io_align = ftk__align_try(file->fd);
         mem_align = io_align;
     }
     if (!is_align(io_align) || !is_align(mem_align)) {

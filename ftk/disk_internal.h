@@ -51,6 +51,13 @@ ftk_status ftk__native_space(struct ftk_disk *disk, const char *path, uint64_t *
 
 /* disk_align.c: switch the file to direct I/O if it can, and find its alignment. */
 void ftk__direct_begin(struct native_file *file);
+/* Where the kernel does not tell: the smallest power of two whose multiples are accepted as offset,
+ * size and memory of a direct read; 0 when none is. */
+uint32_t ftk__align_try(int fd);
+
+/* disk_native.c.  Where fallocate is missing: zeros from the present end to the new one.  Holes
+ * inside the file stay holes. */
+ftk_status ftk__allocate_by_writing(struct ftk_file *file, uint64_t size_old, uint64_t size_new);
 
 /* An asynchronous backend of the native disk. */
 struct native_aio_ops {

@@ -210,13 +210,21 @@ native_sync(struct ftk_file *file)
 /* ---- size and space ------------------------------------------------------------------------- */
 
 static ftk_status
-native_size(struct ftk_file *file, uint64_t *size_out)
+size_os(struct ftk_file *file, uint64_t *size_out)
 {
     /* Not fstat: a block device tells its size this way only. */
-    off_t end = ftk_fault_due(FTK_FAULT_READ) ? (errno = EIO, (off_t)-1)
-                                              : lseek(ftk__native_file(file)->fd, 0, SEEK_END);
+    off_t end = lseek(ftk__native_file(file)->fd, 0, SEEK_END);
     *size_out = end < 0 ? 0 : (uint64_t)end;
     return end < 0 ? file_failed(file, "size", errno) : FTK_OK;
+}
+
+static ftk_status
+native_size(struct ftk_file *file, uint64_t *size_out)
+{
+    *size_out = 0;
+    if (ftk_fault_due(FTK_FAULT_READ))
+        return FTK_FAIL_OS(FTK_IO, EIO, "size of %s failed: injected fault", file->path);
+    return size_os(file, size_out);
 }
 
 static ftk_status
@@ -249,12 +257,8 @@ native_truncate(struct ftk_file *file, uint64_t size)
     return rc != FTK_OK ? rc : truncate_os(file, size);
 }
 
-/*
- * Where fallocate is missing: zeros from the present end to the new one.  Holes inside the file
- * stay holes.
- */
-static ftk_status
-allocate_by_writing(struct ftk_file *file, uint64_t size_old, uint64_t size_new)
+ftk_status
+ftk__allocate_by_writing(struct ftk_file *file, uint64_t size_old, uint64_t size_new)
 {
     uint64_t align = file->io_align;
     uint64_t at = (size_old + align - 1) / align * align;
@@ -263,6 +267,7 @@ allocate_by_writing(struct ftk_file *file, uint64_t size_old, uint64_t size_new)
 
     if (size_new <= size_old)
         return FTK_OK;
+    FTK_TRY(truncate_os(file, size_new)); /* behind an end off the grid there is no writing */
     FTK_TRY(ftk_alloc_aligned(4096 > align ? 4096 : (size_t)align, ZERO_CHUNK, &zeros));
     memset(zeros, 0, ZERO_CHUNK);
     while (at < size_new) {
@@ -288,7 +293,7 @@ native_allocate(struct ftk_file *file, uint64_t offset, uint64_t size)
     if (size == 0)
         return FTK_OK;
     FTK_TRY(change_check(file, "allocate", offset > INT64_MAX - size ? UINT64_MAX : offset + size));
-    FTK_TRY(native_size(file, &size_old));
+    FTK_TRY(size_os(file, &size_old));
     do
         failed = fallocate(fd, 0, (off_t)offset, (off_t)size);
     while (failed != 0 && errno == EINTR);
@@ -296,7 +301,7 @@ native_allocate(struct ftk_file *file, uint64_t offset, uint64_t size)
         return FTK_OK;
 
     if (errno == EOPNOTSUPP || errno == ENOSYS)
-        rc = allocate_by_writing(file, size_old, offset + size);
+        rc = ftk__allocate_by_writing(file, size_old, offset + size);
     else
         rc = FTK_FAIL_OS(ftk_status_of_errno(errno), errno,
                          "allocate of %" PRIu64 " bytes at offset %" PRIu64 " of %s failed: %s",
