@@ -23,7 +23,8 @@
 #define SUBMIT_MAX 64
 #define AGAIN_SLEEP_NS 100000u
 
-_Static_assert(sizeof(struct iocb) <= FTK__IO_LINK * sizeof(uint64_t), "an iocb fits ftk_io.backend");
+_Static_assert(sizeof(struct iocb) <= FTK__IO_LINK * sizeof(uint64_t),
+               "an iocb fits ftk_io.backend");
 _Static_assert(_Alignof(struct iocb) <= _Alignof(uint64_t), "and may lie there");
 
 struct libaio {
@@ -36,8 +37,8 @@ struct libaio {
     _Atomic bool closing;
 
     struct ftk_mutex mutex;
-    struct ftk_cond room;  /* under_way fell */
-    unsigned under_way;    /* guarded by mutex, as what follows */
+    struct ftk_cond room; /* under_way fell */
+    unsigned under_way;   /* guarded by mutex, as what follows */
     unsigned room_waiters;
 };
 
@@ -80,8 +81,8 @@ libaio_run(void *context)
 
     while (!stop) {
         struct timespec second = {.tv_sec = 1};
-        int got = io_getevents(aio->kernel, 1, EVENTS_MAX, events,
-                               aio->wake_fd < 0 ? &second : NULL);
+        int got =
+            io_getevents(aio->kernel, 1, EVENTS_MAX, events, aio->wake_fd < 0 ? &second : NULL);
         FTK_ASSERT(got >= 0 || got == -EINTR);
         (void)atomic_load_explicit(&aio->published, memory_order_acquire);
         stop = got == 0 && atomic_load(&aio->closing);
@@ -114,8 +115,7 @@ libaio_push(struct libaio *aio, struct iocb **iocbs, unsigned count)
             ftk_clock_sleep_ns(AGAIN_SLEEP_NS); /* the kernel is short of something; it passes */
         } else if (n != -EINTR) {
             struct ftk_io *io = iocbs[at++]->data;
-            ftk__io_complete(io,
-                             ftk__transfer_failed(io->file, io->op, io->size, io->offset, -n));
+            ftk__io_complete(io, ftk__transfer_failed(io->file, io->op, io->size, io->offset, -n));
             libaio_left(aio, 1);
         }
     }

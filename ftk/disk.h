@@ -19,9 +19,9 @@
 
 enum ftk_open_flags {
     FTK_OPEN_READ_ONLY = 1,
-    FTK_OPEN_CREATE = 2,   /* create when missing */
+    FTK_OPEN_CREATE = 2,    /* create when missing */
     FTK_OPEN_EXCLUSIVE = 4, /* with CREATE: FTK_EXISTS when it is there */
-    FTK_OPEN_DIRECT = 8,   /* bypass the page cache if the file system can */
+    FTK_OPEN_DIRECT = 8,    /* bypass the page cache if the file system can */
 };
 
 struct ftk_disk;
@@ -31,10 +31,10 @@ struct ftk_io;
 /* Base of every open file; backends embed it first. */
 struct ftk_file {
     struct ftk_disk *disk;
-    uint32_t io_align;   /* offset and size of direct I/O are multiples of this; 1 if none */
-    uint32_t mem_align;  /* so is the memory address; 1 if none */
-    bool direct;         /* the page cache is bypassed */
-    char *path;          /* owned by the file; for messages */
+    uint32_t io_align;  /* offset and size of direct I/O are multiples of this; 1 if none */
+    uint32_t mem_align; /* so is the memory address; 1 if none */
+    bool direct;        /* the page cache is bypassed */
+    char *path;         /* owned by the file; for messages */
 };
 
 enum ftk_io_op { FTK_IO_READ, FTK_IO_WRITE };

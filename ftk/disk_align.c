@@ -57,7 +57,7 @@ ftk__align_try(int fd)
 
     if (lseek(fd, 0, SEEK_END) < 2 * (off_t)ALIGN_MAX)
         return ALIGN_MAX;
-    if (posix_memalign(&memory, ALIGN_MAX, 2 * ALIGN_MAX) != 0)
+    if (posix_memalign(&memory, ALIGN_MAX, 2 * (size_t)ALIGN_MAX) != 0)
         return ALIGN_MAX;
     for (uint32_t align = ALIGN_MIN; align <= ALIGN_MAX && found == 0; align *= 2) {
         ssize_t n;

@@ -161,7 +161,7 @@ ftk__transfer_finish(struct ftk_file *file, enum ftk_io_op op, void *memory, siz
 
         /* A direct read that ends off the grid has met the end of the file. */
         bool ended = op == FTK_IO_READ && file->direct && done % file->io_align != 0;
-        ssize_t n = ended ? 0
+        ssize_t n = ended               ? 0
                     : op == FTK_IO_READ ? pread(fd, at, size - done, position)
                                         : pwrite(fd, at, size - done, position);
         if (n < 0 && errno == EINTR)
@@ -407,6 +407,27 @@ native_aio_submit(struct ftk_aio *aio, struct ftk_io **ios, size_t count)
     ((struct native_aio *)aio)->ops->submit(aio, ios, count);
 }
 
+/* Errors mean that the file system does not take advice. */
+static void
+native_hint(struct ftk_file *file, enum ftk_hint hint, uint64_t offset, uint64_t size)
+{
+    int fd = ftk__native_file(file)->fd;
+
+    switch (hint) {
+    case FTK_HINT_WRITEBACK:
+#ifdef SYNC_FILE_RANGE_WRITE
+        (void)sync_file_range(fd, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
+#endif
+        break;
+    case FTK_HINT_DONTNEED:
+        (void)posix_fadvise(fd, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+        break;
+    case FTK_HINT_WILLNEED:
+        (void)posix_fadvise(fd, (off_t)offset, (off_t)size, POSIX_FADV_WILLNEED);
+        break;
+    }
+}
+
 static bool
 native_aio_poll(struct ftk_aio *aio)
 {
@@ -437,6 +458,7 @@ ftk_disk_native(void)
         .aio_close = native_aio_close,
         .aio_submit = native_aio_submit,
         .aio_poll = native_aio_poll,
+        .hint = native_hint,
     };
     static struct ftk_disk disk = {.ops = &ops};
     return &disk;

@@ -32,7 +32,7 @@ struct ftk_iobuf {
     struct ftk_iobufs *bufs;
     void *own_memory;
     enum iobuf_state state;
-    bool finished; /* pending and complete: held back in wait_oldest mode */
+    bool finished;          /* pending and complete: held back in wait_oldest mode */
     struct ftk_iobuf *next; /* in the free list, or among the pending */
     struct ftk_iobuf *prev; /* among the pending */
     struct ftk_iogroup *group;
@@ -104,7 +104,8 @@ static void
 waiter_wake(struct waiter *waiter)
 {
     waiter->ready = true;
-    ftk_cond_signal(&waiter->wake); /* under the lock: the waiter's stack is there until we let go */
+    ftk_cond_signal(
+        &waiter->wake); /* under the lock: the waiter's stack is there until we let go */
 }
 
 /* Join a queue and sleep until woken, or do the completing where the backend leaves it to us. */
@@ -161,8 +162,8 @@ buffer_take(struct ftk_iobufs *bufs)
 static bool
 bytes_fit(const struct ftk_iobufs *bufs, uint64_t bytes)
 {
-    return bufs->bytes_pending == 0 || (bytes <= bufs->bytes_max &&
-                                        bufs->bytes_pending <= bufs->bytes_max - bytes);
+    return bufs->bytes_pending == 0 ||
+           (bytes <= bufs->bytes_max && bufs->bytes_pending <= bufs->bytes_max - bytes);
 }
 
 /* Grant bytes to those who wait for them, first come, first served. */

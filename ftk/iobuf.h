@@ -25,8 +25,8 @@
 
 #include "ftk/disk.h"
 
-struct ftk_iobufs;  /* the manager */
-struct ftk_iobuf;   /* one buffer */
+struct ftk_iobufs; /* the manager */
+struct ftk_iobuf;  /* one buffer */
 
 struct ftk_iobufs_options {
     struct ftk_disk *disk;
@@ -38,23 +38,27 @@ struct ftk_iobufs_options {
     bool wait_oldest;      /* for measurement only: a waiter gets the buffer of the oldest I/O, as
                               engines did before completion callbacks */
 };
-#define FTK_IOBUFS_OPTIONS_INIT {.count = 64, .bytes_max = 32u << 20, .memory_bytes = 1u << 20, .memory_align = 4096}
+#define FTK_IOBUFS_OPTIONS_INIT                                                                    \
+    {                                                                                              \
+        .count = 64, .bytes_max = 32u << 20, .memory_bytes = 1u << 20, .memory_align = 4096        \
+    }
 
 /* A set of I/Os that someone waits for together.  Zero-initialise with ftk_iogroup_init. */
 struct ftk_iogroup {
     struct ftk_iobufs *bufs;
-    uint64_t pending;        /* guarded by the manager's mutex */
-    struct ftk_error error;  /* the first one; status FTK_OK when none */
+    uint64_t pending;       /* guarded by the manager's mutex */
+    struct ftk_error error; /* the first one; status FTK_OK when none */
 };
 
-#define FTK_IOBUFS_DEPTH_BUCKETS 16 /* bucket i counts submits that saw 2^i .. 2^(i+1)-1 under way */
+/* Bucket i counts submits that saw 2^i .. 2^(i+1)-1 under way, themselves included. */
+#define FTK_IOBUFS_DEPTH_BUCKETS 16
 
 struct ftk_iobufs_stats {
     uint64_t reads, read_bytes;
     uint64_t writes, write_bytes;
-    uint64_t busy_ns;             /* time with at least one I/O under way: bytes / busy = MB/s */
-    uint64_t out_of_order;        /* completions that overtook an older I/O */
-    uint64_t waits, wait_ns;      /* acquires that had to queue, and for how long in total */
+    uint64_t busy_ns;        /* time with at least one I/O under way: bytes / busy = MB/s */
+    uint64_t out_of_order;   /* completions that overtook an older I/O */
+    uint64_t waits, wait_ns; /* acquires that had to queue, and for how long in total */
     uint64_t wait_ns_max;
     uint32_t waiting;              /* in the buffer-waiter queue now */
     uint32_t pending, pending_max; /* I/Os under way now, and at most */

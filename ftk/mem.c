@@ -165,13 +165,16 @@ ftk_status
 ftk_strdup(const char *text, char **out)
 {
     size_t size = strlen(text) + 1;
-    void *memory;
-    ftk_status rc = ftk_alloc(size, &memory);
+    void *memory = NULL;
 
+    *out = NULL;
+    if (alloc_begin(size))
+        memory = malloc(size);
+    if (memory == NULL)
+        return alloc_failed(size);
+    memcpy(memory, text, size);
     *out = memory;
-    if (rc == FTK_OK)
-        memcpy(memory, text, size);
-    return rc;
+    return FTK_OK;
 }
 
 void

@@ -49,10 +49,16 @@ void ftk_mem_stats(struct ftk_mem_stats *stats_out);
  * write, truncate, allocate, rename, remove, mkdir.  SYNC: sync and sync_dir.  Synchronous or not,
  * on the native disk and on the simulated one.
  */
-enum ftk_fault { FTK_FAULT_ALLOC, FTK_FAULT_READ, FTK_FAULT_WRITE, FTK_FAULT_SYNC, FTK_FAULT_COUNT };
+enum ftk_fault {
+    FTK_FAULT_ALLOC,
+    FTK_FAULT_READ,
+    FTK_FAULT_WRITE,
+    FTK_FAULT_SYNC,
+    FTK_FAULT_COUNT
+};
 void ftk_fault_arm(enum ftk_fault kind, uint64_t after, uint64_t repeat);
 void ftk_fault_disarm(void);
-uint64_t ftk_fault_hits(enum ftk_fault kind); /* faults delivered since the last arm */
+uint64_t ftk_fault_hits(enum ftk_fault kind);  /* faults delivered since the last arm */
 uint64_t ftk_fault_calls(enum ftk_fault kind); /* calls counted since the last arm */
 bool ftk_fault_due(enum ftk_fault kind);       /* count one call; true when it must fail */
 

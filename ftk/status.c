@@ -19,12 +19,10 @@ const char *
 ftk_status_text(ftk_status status)
 {
 #define STATUS_TEXT(name, number, text)                                                            \
-    case number:                                                                                   \
-        return text;
+    case number: return text;
     switch ((int)status) {
         FTK_STATUS_MAP(STATUS_TEXT)
-    default:
-        return "unknown status";
+    default: return "unknown status";
     }
 #undef STATUS_TEXT
 }
@@ -33,12 +31,10 @@ const char *
 ftk_status_name(ftk_status status)
 {
 #define STATUS_NAME(name, number, text)                                                            \
-    case number:                                                                                   \
-        return #name;
+    case number: return #name;
     switch ((int)status) {
         FTK_STATUS_MAP(STATUS_NAME)
-    default:
-        return "UNKNOWN";
+    default: return "UNKNOWN";
     }
 #undef STATUS_NAME
 }
@@ -79,22 +75,15 @@ ftk_status
 ftk_status_of_errno(int os_errno)
 {
     switch (os_errno) {
-    case 0:
-        return FTK_OK;
-    case ENOMEM:
-        return FTK_NOMEM;
+    case 0: return FTK_OK;
+    case ENOMEM: return FTK_NOMEM;
     case ENOSPC:
     case EDQUOT:
-    case EFBIG:
-        return FTK_NOSPACE;
-    case EROFS:
-        return FTK_READONLY;
-    case EEXIST:
-        return FTK_EXISTS;
-    case ENOENT:
-        return FTK_NOTFOUND;
-    default:
-        return FTK_IO;
+    case EFBIG: return FTK_NOSPACE;
+    case EROFS: return FTK_READONLY;
+    case EEXIST: return FTK_EXISTS;
+    case ENOENT: return FTK_NOTFOUND;
+    default: return FTK_IO;
     }
 }
 

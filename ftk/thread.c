@@ -141,8 +141,11 @@ ftk_thread_start(struct ftk_thread *thread, const char *name, void (*run)(void *
     start->context = context;
     strncpy(start->name, name, sizeof start->name - 1);
 
-    /* Signals are the application's: our threads take none. */
+    /* Signals are the application's: our threads take none but those they cause themselves. */
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF};
     sigfillset(&all);
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        sigdelset(&all, own[i]);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int err = pthread_create(&thread->os, NULL, thread_main, start);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

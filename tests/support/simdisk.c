@@ -174,8 +174,9 @@ sim_transfer_check(struct sim_file *file, enum ftk_io_op op, const void *memory,
     if (op == FTK_IO_WRITE && file->read_only)
         return FTK_FAIL(FTK_READONLY, "write at offset %" PRIu64 " of %s: opened read-only", offset,
                         file->base.path);
-    if (file->base.direct && (offset % file->base.io_align != 0 || size % file->base.io_align != 0 ||
-                              (uintptr_t)memory % file->base.mem_align != 0))
+    if (file->base.direct &&
+        (offset % file->base.io_align != 0 || size % file->base.io_align != 0 ||
+         (uintptr_t)memory % file->base.mem_align != 0))
         return FTK_FAIL(FTK_INVALID,
                         "%s of %" PRIu64 " bytes at offset %" PRIu64 " of %s: direct I/O wants "
                         "multiples of %" PRIu32 " (memory is %p)",
@@ -205,8 +206,8 @@ sim_read(struct sim_file *file, void *memory, uint64_t size, uint64_t offset, in
         there = ftk_random_below(&sim_of(file->base.disk)->random, there);
     sim_image_read(&node->now, offset, memory, there);
     if (there < size)
-        return FTK_FAIL(FTK_IO, "short read: %" PRIu64 " of %" PRIu64 " bytes at offset %" PRIu64
-                        " of %s",
+        return FTK_FAIL(FTK_IO,
+                        "short read: %" PRIu64 " of %" PRIu64 " bytes at offset %" PRIu64 " of %s",
                         there, size, offset, file->base.path);
     return FTK_OK;
 }
@@ -366,8 +367,8 @@ sim_file_lock(struct ftk_file *base, bool exclusive)
         bool others_exclusive = node->lock_exclusive && !file->lock_exclusive;
         bool others_shared = node->locks_shared > (file->lock_shared ? 1u : 0u);
         if (others_exclusive || (exclusive && others_shared)) {
-            rc = FTK_FAIL(FTK_INUSE, "lock of %s refused: already open in this process",
-                          base->path);
+            rc =
+                FTK_FAIL(FTK_INUSE, "lock of %s refused: already open in this process", base->path);
         } else {
             node->locks_shared += (exclusive ? 0u : 1u) - (file->lock_shared ? 1u : 0u);
             node->lock_exclusive = exclusive;
@@ -757,8 +758,8 @@ simdisk_disk(struct simdisk *disk)
 }
 
 void
-simdisk_hook(struct simdisk *disk,
-             void (*hook)(void *context, struct simdisk *disk, uint64_t step), void *context)
+simdisk_hook(struct simdisk *disk, void (*hook)(void *context, struct simdisk *disk, uint64_t step),
+             void *context)
 {
     ftk_mutex_lock(&disk->mutex);
     disk->hook = hook;

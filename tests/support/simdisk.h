@@ -107,7 +107,7 @@ enum simdisk_op {
  * the times - 1 after it (UINT64_MAX: for ever).  Several can be set. */
 void simdisk_fail(struct simdisk *disk, unsigned ops, uint64_t nth, uint64_t times, int os_errno);
 void simdisk_fail_clear(struct simdisk *disk);
-uint64_t simdisk_failed(struct simdisk *disk);                   /* faults delivered so far */
+uint64_t simdisk_failed(struct simdisk *disk);                    /* faults delivered so far */
 uint64_t simdisk_count(struct simdisk *disk, enum simdisk_op op); /* operations so far */
 
 void simdisk_capacity(struct simdisk *disk, uint64_t bytes); /* 0: without limit */

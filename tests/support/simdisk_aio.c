@@ -128,15 +128,12 @@ submit_one(struct sim_aio *aio, struct ftk_io *io)
         io_end(io, rc);
         return;
     }
-    struct sim_flight flight = {.aio = aio,
-                                .io = io,
-                                .node = file->node,
-                                .generation = file->generation};
+    struct sim_flight flight = {
+        .aio = aio, .io = io, .node = file->node, .generation = file->generation};
     flight.os_errno = sim_fault(disk, io->op == FTK_IO_READ ? SIMDISK_READ : SIMDISK_WRITE);
     if (io->op == FTK_IO_WRITE)
         flight.change = sim_change_new(SIM_WRITE, ++disk->number, io->offset, io->size, io->memory);
-    disk->flights =
-        sim_realloc(disk->flights, (disk->flights_count + 1) * sizeof *disk->flights);
+    disk->flights = sim_realloc(disk->flights, (disk->flights_count + 1) * sizeof *disk->flights);
     disk->flights[disk->flights_count++] = flight;
     aio->under_way++;
     if (io->op == FTK_IO_WRITE)

@@ -92,10 +92,8 @@ static enum sim_fate
 fate_of(struct cut *cut, uint64_t number)
 {
     switch (cut->policy) {
-    case SIMDISK_ALL:
-        return SIM_KEPT;
-    case SIMDISK_NONE:
-        return SIM_DROPPED;
+    case SIMDISK_ALL: return SIM_KEPT;
+    case SIMDISK_NONE: return SIM_DROPPED;
     case SIMDISK_TORN:
         return (enum sim_fate)ftk_random_below(&cut->random, 3); /* kept, dropped, torn edge */
     case SIMDISK_PREFIX:
@@ -105,8 +103,7 @@ fate_of(struct cut *cut, uint64_t number)
     case SIMDISK_REORDERED:
         return coin(&cut->random, number >= cut->moment ? 0.9 : 0.3) ? SIM_KEPT : SIM_DROPPED;
     case SIMDISK_SECTORS:
-    default:
-        return SIM_SOME_SECTORS;
+    default: return SIM_SOME_SECTORS;
     }
 }
 
@@ -142,9 +139,8 @@ rename_possible(const struct simdisk *disk, const struct sim_name_change *change
 {
     const struct sim_name_edit *from = &change->edits[0];
 
-    return change->edits_count < 2 ||
-           sim_entries_find(&disk->nodes[from->dir]->names_durable, from->name) ==
-               change->edits[1].node;
+    return change->edits_count < 2 || sim_entries_find(&disk->nodes[from->dir]->names_durable,
+                                                       from->name) == change->edits[1].node;
 }
 
 static void

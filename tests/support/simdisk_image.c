@@ -287,14 +287,8 @@ void
 sim_change_apply(const struct sim_change *change, struct sim_image *image)
 {
     switch (change->kind) {
-    case SIM_WRITE:
-        sim_image_write(image, change->offset, change->bytes, change->size);
-        break;
-    case SIM_RESIZE:
-        sim_image_resize(image, change->size);
-        break;
-    case SIM_RESERVE:
-        sim_image_reserve(image, change->offset, change->size);
-        break;
+    case SIM_WRITE: sim_image_write(image, change->offset, change->bytes, change->size); break;
+    case SIM_RESIZE: sim_image_resize(image, change->size); break;
+    case SIM_RESERVE: sim_image_reserve(image, change->offset, change->size); break;
     }
 }

@@ -105,8 +105,7 @@ device_due(struct slow_aio *aio)
         if (aio->channel_free_ns[i] < aio->channel_free_ns[best])
             best = i;
     }
-    uint64_t begin_ns =
-        aio->channel_free_ns[best] > now_ns ? aio->channel_free_ns[best] : now_ns;
+    uint64_t begin_ns = aio->channel_free_ns[best] > now_ns ? aio->channel_free_ns[best] : now_ns;
     aio->channel_free_ns[best] = begin_ns + latency_draw(aio);
     return aio->channel_free_ns[best];
 }

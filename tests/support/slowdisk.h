@@ -25,7 +25,7 @@ struct slowdisk_options {
 /* 32 channels; 95 % of the I/Os take 100 us, 4 % 2 ms, 1 % 50 ms. */
 #define SLOWDISK_OPTIONS_INIT                                                                      \
     {                                                                                              \
-        .channels = 32, .levels = {{0.95, 100000}, {0.04, 2000000}, {0.01, 50000000}}              \
+        .channels = 32, .levels = { {0.95, 100000}, {0.04, 2000000}, {0.01, 50000000} }            \
     }
 
 struct slowdisk;

@@ -38,7 +38,10 @@ struct test_case {
     void (*run)(void);
 };
 
-#define TEST(function) {#function, function}
+#define TEST(function)                                                                             \
+    {                                                                                              \
+#function, function                                                                        \
+    }
 
 #define TEST_MAIN(suite, ...)                                                                      \
     int main(int argc, char **argv)                                                                \
@@ -114,8 +117,8 @@ bool test_check_text(bool held, const char *words, const char *file, int line, b
                      const char *format, ...) __attribute__((format(printf, 6, 7)));
 bool test_check_status(ftk_status got, ftk_status wanted, const char *words, const char *file,
                        int line, bool fatal);
-bool test_check_eq(long long got, long long wanted, const char *got_words,
-                   const char *wanted_words, const char *file, int line, bool fatal);
+bool test_check_eq(long long got, long long wanted, const char *got_words, const char *wanted_words,
+                   const char *file, int line, bool fatal);
 bool test_check_str(const char *got, const char *wanted, const char *words, const char *file,
                     int line, bool fatal);
 bool test_check_has(const char *text, const char *part, const char *words, const char *file,

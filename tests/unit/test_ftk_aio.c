@@ -165,8 +165,7 @@ close_waits_for_what_is_under_way(void)
     collector_init(&collector);
     REQUIRE_OK(ftk_alloc_aligned(4096, 64 * BYTES, (void **)&memory));
     memset(memory, 1, 64 * BYTES);
-    REQUIRE_OK(
-        ftk_file_open(disk, test_path("f"), FTK_OPEN_CREATE | FTK_OPEN_DIRECT, &file));
+    REQUIRE_OK(ftk_file_open(disk, test_path("f"), FTK_OPEN_CREATE | FTK_OPEN_DIRECT, &file));
     for (unsigned k = 0; k < 2; k++) {
         for (unsigned round = 0; round < 20; round++) {
             struct ftk_aio *aio;

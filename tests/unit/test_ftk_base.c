@@ -151,8 +151,8 @@ a_region_is_address_space_until_touched(void)
 static void
 varints_come_back_and_bad_ones_do_not(void)
 {
-    static const uint64_t values[] = {0, 1, 127, 128, 16383, 16384, UINT32_MAX, UINT64_MAX >> 1,
-                                      UINT64_MAX};
+    static const uint64_t values[] = {
+        0, 1, 127, 128, 16383, 16384, UINT32_MAX, UINT64_MAX >> 1, UINT64_MAX};
     uint8_t bytes[FTK_VARINT_MAX + 1];
     uint64_t back = 0;
 

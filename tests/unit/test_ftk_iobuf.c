@@ -209,12 +209,13 @@ waiters_are_served_in_the_order_they_came(void)
     for (unsigned i = 0; i < 4; i++)
         acquire_and_submit(bufs, i, 1, NULL);
     for (unsigned i = 0; i < 4; i++) {
-        REQUIRE_OK(ftk_thread_start(&sleepers[i].thread, "sleeper", sleeper_acquires, &sleepers[i]));
+        REQUIRE_OK(
+            ftk_thread_start(&sleepers[i].thread, "sleeper", sleeper_acquires, &sleepers[i]));
         UNTIL(waiting(bufs) == i + 1);
     }
     for (unsigned i = 0; i < 4; i++) {
         held_end(ends[i], FTK_OK);
-        UNTIL(atomic_load(&sleepers[i].awake)); /* exactly the first one */
+        UNTIL(atomic_load(&sleepers[i].awake));     /* exactly the first one */
         CHECK(ftk_iobuf_try_acquire(bufs) == NULL); /* it went straight to him */
         for (unsigned j = i + 1; j < 4; j++)
             CHECK(!atomic_load(&sleepers[j].awake));

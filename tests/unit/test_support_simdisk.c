@@ -288,8 +288,7 @@ direct_files_want_alignment(void)
     struct ftk_file *file;
     _Alignas(4096) static uint8_t bytes[8192];
 
-    REQUIRE_OK(
-        ftk_file_open(simdisk_disk(disk), "f", FTK_OPEN_CREATE | FTK_OPEN_DIRECT, &file));
+    REQUIRE_OK(ftk_file_open(simdisk_disk(disk), "f", FTK_OPEN_CREATE | FTK_OPEN_DIRECT, &file));
     CHECK_EQ(file->io_align, 4096);
     CHECK_OK(ftk_file_write(file, bytes, 4096, 4096));
     CHECK_STATUS(ftk_file_write(file, bytes, 512, 0), FTK_INVALID);
@@ -494,9 +493,7 @@ contents_agree_with_a_model(void)
             CHECK_OK(ftk_file_allocate(file, offset, n));
             size = size > offset + n ? size : offset + n;
             break;
-        case 2:
-            CHECK_OK(ftk_file_sync(file));
-            break;
+        case 2: CHECK_OK(ftk_file_sync(file)); break;
         default:
             memset(bytes, (int)ftk_random_below(&random, 3), n);
             CHECK_OK(ftk_file_write(file, bytes, n, offset));

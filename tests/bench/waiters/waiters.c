@@ -153,8 +153,7 @@ parse(int argc, char **argv, struct bench *bench)
 int
 main(int argc, char **argv)
 {
-    struct bench bench = {
-        .ios = 5000, .threads = 1, .buffers = 32, .size = 128 << 10, .seed = 1};
+    struct bench bench = {.ios = 5000, .threads = 1, .buffers = 32, .size = 128 << 10, .seed = 1};
     double any, oldest;
 
     if (!parse(argc, argv, &bench)) {
