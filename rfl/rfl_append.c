@@ -74,8 +74,11 @@ segment_switch(struct rfl_log *log, bool reserved)
     uint32_t ready = reserved ? 1 : 1 + RFL_RESERVE_SEGMENTS;
     uint64_t room = segment->lsn_end - buffer->lsn_end;
 
-    if (segment->next == NULL || rfl__segments_ready(log) < ready)
-        return rfl__segments_prepare(log, ready);
+    if (segment->next == NULL || rfl__segments_ready(log) < ready) {
+        /* With a keeper at work the reserve may be made behind our back. */
+        if (!log->background || log->no_space || segment->next == NULL)
+            return rfl__segments_prepare(log, ready);
+    }
     if (room >= RFL_RECORD_HEADER) {
         struct rfl__record_header filler = {
             .body_size = (uint32_t)(room - RFL_RECORD_HEADER),
@@ -102,7 +105,9 @@ room_make(struct rfl_log *log, uint64_t size, bool reserved)
 
         if (FTK_UNLIKELY(log->failed))
             return rfl__failed(log);
-        if (FTK_UNLIKELY(need > buffer->segment->lsn_end - buffer->lsn_end))
+        if (FTK_UNLIKELY(log->no_space) && !reserved && buffer->segment->next == NULL)
+            rc = rfl__segments_prepare(log, 1);
+        else if (FTK_UNLIKELY(need > buffer->segment->lsn_end - buffer->lsn_end))
             rc = segment_switch(log, reserved);
         else if (FTK_UNLIKELY(buffer->used + need > log->buffer_bytes))
             rc = rfl__write(log);
@@ -134,7 +139,7 @@ append(struct rfl_log *log, struct rfl__record_header *header, const struct rfl_
             rfl__flusher_wake(log);
         }
         if (buffer->lsn_end >= log->lsn_prepare)
-            rfl__keeper_wake(log);
+            rfl__prepare_wake(log);
     }
     return FTK_OK;
 }

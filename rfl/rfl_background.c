@@ -33,6 +33,26 @@ full_unsynced(const struct rfl_log *log)
     return lsn;
 }
 
+/* Ask for writeback of what is written and not synced.  With the mutex, dropped meanwhile. */
+static void
+writeback(struct rfl_log *log)
+{
+    struct rfl__segment *active = log->buffers[log->active].segment;
+    uint64_t begin = log->lsn_writeback > active->lsn_begin ? log->lsn_writeback : active->lsn_begin;
+    uint64_t end = RFL_ALIGN_DOWN(log->lsn_written, RFL_BLOCK);
+
+    log->writeback_wanted = false;
+    log->lsn_writeback = log->lsn_written;
+    if (end <= begin || log->syncing) /* a sync under way writes it all */
+        return;
+    begin = RFL_ALIGN_DOWN(begin, RFL_BLOCK);
+    log->hinted = active;
+    ftk_mutex_unlock(&log->mutex);
+    ftk_file_hint(active->file, FTK_HINT_WRITEBACK, rfl__offset(active, begin), end - begin);
+    ftk_mutex_lock(&log->mutex);
+    log->hinted = NULL;
+}
+
 static void
 flusher_run(void *context)
 {
@@ -53,6 +73,8 @@ flusher_run(void *context)
         if (log->stream_wanted) {
             (void)rfl__write(log); /* a failure is in log->error */
             log->stream_wanted = false;
+        } else if (log->writeback_wanted) {
+            writeback(log);
         } else if (lsn_sync > log->lsn_durable) {
             ftk_mutex_unlock(&log->mutex);
             (void)rfl__sync(log, lsn_sync);
@@ -71,9 +93,16 @@ flusher_run(void *context)
 void
 rfl__keeper_wake(struct rfl_log *log)
 {
-    log->lsn_prepare = UINT64_MAX;
     log->keeper_wanted = true;
     ftk_cond_signal(&log->keeper_wake);
+}
+
+void
+rfl__prepare_wake(struct rfl_log *log)
+{
+    log->lsn_prepare = UINT64_MAX;
+    log->prepare_wanted = true;
+    rfl__keeper_wake(log);
 }
 
 static void
@@ -99,8 +128,6 @@ keeper_run(void *context)
 
     ftk_mutex_lock(&log->mutex);
     while (!log->stop) {
-        const struct rfl__segment *active = log->buffers[log->active].segment;
-
         if (!log->keeper_wanted) {
             ftk_cond_wait(&log->keeper_wake, &log->mutex);
             continue;
@@ -108,8 +135,10 @@ keeper_run(void *context)
         log->keeper_wanted = false;
         if (log->failed)
             continue;
-        if (log->lsn_end - active->lsn_begin >= (active->lsn_end - active->lsn_begin) / 2)
+        if (log->prepare_wanted) {
+            log->prepare_wanted = false;
             prepare_ahead(log);
+        }
         ftk_mutex_unlock(&log->mutex);
         rfl__recycle(log);
         ftk_mutex_lock(&log->mutex);
@@ -151,7 +180,7 @@ leaving_begin(struct rfl_log *log)
     struct rfl__segment *s = log->oldest;
 
     if (log->failed || s == log->buffers[log->active].segment || s->lsn_end > log->lsn_release ||
-        s->lsn_end > log->lsn_durable || s->readers > 0)
+        s->lsn_end > log->lsn_durable || s->readers > 0 || s == log->hinted)
         return NULL;
     s->leaving = true;
     return s;
@@ -222,10 +251,8 @@ rfl_release(struct rfl_log *log, uint64_t lsn)
     if (lsn > log->lsn_release)
         log->lsn_release = lsn;
     log->released = true;
-    if (log->background) {
-        log->keeper_wanted = true;
-        ftk_cond_signal(&log->keeper_wake);
-    }
+    if (log->background)
+        rfl__keeper_wake(log);
     ftk_mutex_unlock(&log->mutex);
     if (rc == FTK_OK && !log->background)
         rfl__recycle(log);

@@ -70,7 +70,7 @@ buffer_turn(struct rfl_log *log, const struct rfl__buffer *full)
     other->used = full->lsn_end - other->lsn_base;
     if (full->lsn_end == full->segment->lsn_end && full->segment->next != NULL) {
         other->segment = full->segment->next;
-        log->lsn_prepare = other->lsn_base + (other->segment->lsn_end - other->lsn_base) / 2;
+        log->lsn_prepare = other->lsn_base;
     }
     if (other->used > 0)
         memcpy(other->memory, full->memory + (other->lsn_base - full->lsn_base), other->used);
@@ -134,6 +134,11 @@ rfl__write(struct rfl_log *log)
     /* Not before: a sync that runs beside the write does not cover it. */
     buffer->segment->dirty = true;
     atomic_store_explicit(&log->lsn_written, buffer->lsn_end, memory_order_release);
+    if (log->background && buffer->lsn_end - log->lsn_writeback >= RFL_WRITEBACK_BYTES &&
+        !log->writeback_wanted) {
+        log->writeback_wanted = true;
+        rfl__flusher_wake(log);
+    }
     return FTK_OK;
 }
 
@@ -275,7 +280,8 @@ files_finished(struct rfl_log *log, struct ftk_file **files, size_t room)
     size_t count = 0;
 
     for (struct rfl__segment *s = log->oldest; s != active && count < room; s = s->next) {
-        if (s->file != NULL && !s->dirty && s->lsn_end <= log->lsn_durable) {
+        if (s->file != NULL && !s->dirty && s != log->hinted &&
+            s->lsn_end <= log->lsn_durable) {
             files[count++] = s->file;
             s->file = NULL;
         }
@@ -307,6 +313,7 @@ sync_lead(struct rfl_log *log)
     if (!failed) {
         atomic_store_explicit(&log->lsn_durable, lsn, memory_order_release);
         log->stats.waiters_served++;
+        log->lsn_writeback = lsn;
         file_count = files_finished(log, files, sizeof files / sizeof files[0]);
     }
     served = waiters_take(log, lsn, failed);
@@ -322,8 +329,11 @@ sync_lead(struct rfl_log *log)
         waiter_wake(served, RFL__SERVED, failed);
         served = next;
     }
-    while (file_count > 0)
-        ftk_file_close(files[--file_count]);
+    while (file_count > 0) {
+        file_count--;
+        ftk_file_hint(files[file_count], FTK_HINT_DONTNEED, 0, 0);
+        ftk_file_close(files[file_count]);
+    }
     return rc;
 }
 

@@ -26,8 +26,10 @@
 /* A new log begins with a segment of this size, each next one doubles it up to segment_bytes: a
  * small database has a small log and opens at once. */
 #define RFL_SEGMENT_BYTES_FIRST (4u << 20)
-/* Segments ready beyond the open one that only rfl_append_reserved may begin to use. */
+/* Segments ready beyond the open one that, on a full disk, only rfl_append_reserved may use. */
 #define RFL_RESERVE_SEGMENTS 1u
+/* Changes that pile up in the operating system before it is asked to write them back. */
+#define RFL_WRITEBACK_BYTES (4u << 20)
 
 /* One segment in use, from the oldest kept to the one prepared behind the open one. */
 struct rfl__segment {
@@ -137,7 +139,12 @@ struct rfl_log {
     bool stop;
     uint64_t lazy_deadline_ns; /* 0: nothing lazy is waiting */
     bool keeper_wanted;
-    uint64_t lsn_prepare; /* the keeper is woken when lsn_end reaches it */
+    uint64_t lsn_prepare;   /* the keeper is to prepare segments when lsn_end reaches it */
+    bool prepare_wanted;    /* the keeper has been told */
+    bool no_space;          /* the last attempt to prepare a segment met a full disk */
+    uint64_t lsn_writeback; /* the operating system was asked to write back all below */
+    bool writeback_wanted;
+    const struct rfl__segment *hinted; /* the flusher uses its file without the mutex */
 
     struct rfl_stats stats; /* counters only */
 };
@@ -236,7 +243,8 @@ ftk_status rfl__sync(struct rfl_log *log, uint64_t lsn_end);
 ftk_status rfl__threads_start(struct rfl_log *log);
 void rfl__threads_stop(struct rfl_log *log);
 void rfl__flusher_wake(struct rfl_log *log); /* with the mutex; so the others */
-void rfl__keeper_wake(struct rfl_log *log);
+void rfl__keeper_wake(struct rfl_log *log); /* to release */
+void rfl__prepare_wake(struct rfl_log *log); /* to prepare ahead */
 /* Archive and recycle what the owner released.  Without the mutex. */
 void rfl__recycle(struct rfl_log *log);
 

@@ -420,6 +420,7 @@ rfl_open(const struct rfl_options *options, bool create, uint64_t lsn_start, str
     }
     log->lsn_end = end.lsn;
     log->lsn_written = end.lsn;
+    log->lsn_writeback = end.lsn;
     log->lsn_durable = log->read_only ? end.lsn : lsn_start;
     if (!log->read_only) {
         FTK_TRY(writable_begin(log, lsn_start, &end));

@@ -33,8 +33,7 @@ segment_drop(struct rfl_log *log, struct rfl__segment *segment)
 {
     if (segment != NULL && --segment->readers == 0 && log->background &&
         segment->lsn_end <= log->lsn_release) {
-        log->keeper_wanted = true;
-        ftk_cond_signal(&log->keeper_wake);
+        rfl__keeper_wake(log);
     }
 }
 

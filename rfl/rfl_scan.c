@@ -98,9 +98,13 @@ fill(struct rfl__scan *scan, uint64_t need)
         return FTK_OK;
     rc = ftk_file_read(scan->file, scan->memory + (have - base), (size_t)(end - have),
                        rfl__offset(scan->segment, have));
-    if (rc == FTK_OK)
-        scan->lsn_have_end = end < limit ? end : limit;
-    return rc;
+    if (rc != FTK_OK)
+        return rc;
+    scan->lsn_have_end = end < limit ? end : limit;
+    if (end < limit && scan->read_bytes == READ_MAX) /* the next read, while this is worked on */
+        ftk_file_hint(scan->file, FTK_HINT_WILLNEED, rfl__offset(scan->segment, end),
+                      limit - end < 4 * READ_MAX ? limit - end : 4 * READ_MAX);
+    return FTK_OK;
 }
 
 static const uint8_t *

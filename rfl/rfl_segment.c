@@ -495,6 +495,7 @@ rfl__segments_prepare(struct rfl_log *log, uint32_t ready)
         rc = prepare_step(log, next_missing);
     }
     log->preparing = false;
+    log->no_space = rc == FTK_NOSPACE;
     ftk_cond_broadcast(&log->prepared);
     if (rc == FTK_OK && log->failed)
         return rfl__failed(log);
