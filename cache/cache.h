@@ -11,7 +11,7 @@
  *                                      dirty, free
  *
  * with flags DIRTY (contents newer than the file), WRITING (a write of it is under way), REF (second
- * chance), RAW (no page header: not verified on read, not sealed on write), WAITED and a pin count.
+ * chance), RAW (no page header: not verified on read, not sealed on write), WAITED, COVERED and a pin count.
  *
  * Invariants
  * 1. A RESIDENT page stays where it is while it is pinned, DIRTY, WRITING, or while any slot that
@@ -47,7 +47,8 @@ enum {
     CACHE_REF = 1 << 5,
     CACHE_RAW = 1 << 6,
     CACHE_WAITED = 1 << 7, /* someone sleeps until READING, LEAVING or WRITING ends */
-    CACHE_PIN_ONE = 1 << 8, /* pins in the upper 24 bits */
+    CACHE_COVERED = 1 << 8, /* its memory is charged with its huge page */
+    CACHE_PIN_ONE = 1 << 9, /* pins in the upper 23 bits */
 };
 
 /* What one user of the cache (a transaction) announces to others; a cache line of its own. */

@@ -122,16 +122,28 @@ seize(struct cache *cache, uint64_t page_id)
     return false;
 }
 
-static uint64_t
+/* Keep of the batch what could be seized, and see that each page has a charge of its own. */
+static void
+seize_all(struct cache *cache, struct batch *batch)
+{
+    uint64_t kept = 0;
+
+    for (uint64_t i = 0; i < batch->count; i++)
+        if (seize(cache, batch->ids[i]))
+            batch->ids[kept++] = batch->ids[i];
+    batch->count = kept;
+    for (uint64_t i = 0; i < kept; i++)
+        if ((atomic_load(&cache->fast.states[batch->ids[i]]) & CACHE_COVERED) != 0)
+            cache__break_block(cache, batch->ids[i]);
+}
+
+static void
 discard_all(struct cache *cache, struct batch *batch)
 {
-    uint64_t first = 0, run = 0, total = 0;
+    uint64_t first = 0, run = 0;
 
     for (uint64_t i = 0; i < batch->count; i++) {
         uint64_t id = batch->ids[i];
-        if (!seize(cache, id))
-            continue;
-        total++;
         if (run > 0 && id == first + run) {
             run++;
             continue;
@@ -143,7 +155,6 @@ discard_all(struct cache *cache, struct batch *batch)
     }
     if (run > 0)
         cache__discard(cache, first, run);
-    return total;
 }
 
 uint64_t
@@ -157,8 +168,9 @@ cache__evict(struct cache *cache, uint64_t want, bool *wrapped_out)
     if (batch.count == 0)
         return 0;
     await_slots(cache);
-    uint64_t total = discard_all(cache, &batch);
-    cache__uncharge(cache, total);
-    atomic_fetch_add_explicit(&cache->evictions, total, memory_order_relaxed);
-    return total;
+    seize_all(cache, &batch);
+    discard_all(cache, &batch);
+    cache__uncharge(cache, batch.count);
+    atomic_fetch_add_explicit(&cache->evictions, batch.count, memory_order_relaxed);
+    return batch.count;
 }

@@ -9,6 +9,7 @@
  *    ones as one I/O.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "cache/cache_internal.h"
 #include "ftk/mem.h"
@@ -21,10 +22,15 @@ cache__read_finish(struct cache *cache, uint64_t page_id, bool scan, bool raw, b
         uint32_t flags = (scan ? 0u : CACHE_REF) | (raw ? CACHE_RAW : 0u);
         cache__bits_set(&cache->resident, page_id);
         cache__state_move(cache, page_id, CACHE_STATE_MASK, CACHE_RESIDENT | flags);
-    } else {
-        cache__discard(cache, page_id, 1);
-        cache__uncharge(cache, 1);
+        return;
     }
+    bool covered = (atomic_load(&cache->fast.states[page_id]) & CACHE_COVERED) != 0;
+    if (covered) /* its memory goes with the block; what it would have been when discarded: */
+        memset(cache_address(&cache->fast, page_id), 0, cache->page_bytes);
+    else
+        ftk_region_discard(cache_address(&cache->fast, page_id), cache->page_bytes);
+    if ((cache__state_move(cache, page_id, UINT32_MAX, CACHE_ABSENT) & CACHE_COVERED) == 0)
+        cache__uncharge(cache, 1);
 }
 
 /* What a failed read means: beyond the end of the file is a reference that cannot be. */
@@ -94,6 +100,20 @@ try_pin(struct cache *cache, uint64_t page_id, bool scan, uint32_t *state_out)
     }
 }
 
+/* ABSENT -> READING, for a page that is charged; false: it is not ABSENT any more. */
+static bool
+mark_reading(struct cache *cache, uint64_t page_id)
+{
+    uint32_t absent = CACHE_ABSENT, cover = cache__cover(cache, page_id);
+
+    if (!atomic_compare_exchange_strong(&cache->fast.states[page_id], &absent,
+                                        CACHE_READING | cover))
+        return false;
+    if (cover != 0)
+        cache__covered(cache, page_id);
+    return true;
+}
+
 /* *read_out (may be NULL) becomes true when the page had to be read. */
 static ftk_status
 fetch_one(struct cache *cache, uint64_t page_id, bool scan, bool raw, bool *read_out)
@@ -112,7 +132,7 @@ fetch_one(struct cache *cache, uint64_t page_id, bool scan, bool raw, bool *read
             charged = true;
             continue;
         }
-        if (!atomic_compare_exchange_strong(&cache->fast.states[page_id], &state, CACHE_READING))
+        if (!mark_reading(cache, page_id))
             continue;
         charged = false; /* the page has it now */
         atomic_fetch_add_explicit(&cache->misses, 1, memory_order_relaxed);
@@ -196,13 +216,6 @@ pick_absent(struct cache *cache, const uint64_t *ids, size_t count, uint64_t *pi
         if (kept == 0 || picked[kept - 1] != picked[i])
             picked[kept++] = picked[i];
     return kept;
-}
-
-static bool
-mark_reading(struct cache *cache, uint64_t page_id)
-{
-    uint32_t absent = CACHE_ABSENT;
-    return atomic_compare_exchange_strong(&cache->fast.states[page_id], &absent, CACHE_READING);
 }
 
 /* Mark READING what is still ABSENT; what is not is dropped from the list. */

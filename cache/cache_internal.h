@@ -14,6 +14,7 @@ enum {
     CACHE__HINTS = 4096,         /* ring of page ids to be evicted first; a power of two */
     CACHE__WAIT_BUCKETS = 16,    /* a power of two */
     CACHE__LIMIT_BYTES_MIN = 4 << 20,
+    CACHE__BLOCK_BYTES = 2 << 20, /* a huge page */
 };
 
 #define CACHE__BUSY_FLAGS (CACHE_DIRTY | CACHE_WRITING | CACHE_WAITED)
@@ -64,6 +65,9 @@ struct cache {
 
     struct cache__bits dirty;
     struct cache__bits resident;
+    _Atomic uint8_t *blocks; /* per block of 2 MiB: see cache_huge.c */
+    uint32_t block_shift;    /* page id >> this = block */
+    _Atomic bool huge;       /* blocks touched from now on become huge pages */
 
     _Alignas(64) _Atomic uint64_t epoch;
     _Atomic(struct cache_slot *) slots;
@@ -126,6 +130,17 @@ void cache__pool_cleaned(uint64_t pages); /* so many pages became evictable: wak
 uint64_t cache__process_bytes(void);
 /* Who is told when memory is wanted and everything is dirty; must not block nor call the cache. */
 void cache__pressure_hook(struct cache *cache, void (*pressure)(void *context), void *context);
+
+bool cache__charge_huge(struct cache *cache, uint64_t pages); /* only where plenty is left */
+
+/* ---- cache_huge.c ---- */
+void cache__huge_open(struct cache *cache);
+/* Before a page leaves ABSENT: the flag to leave it with, CACHE_COVERED or 0; and if that was
+ * CACHE_COVERED, afterwards: its own charge is not needed. */
+uint32_t cache__cover(struct cache *cache, uint64_t page_id);
+void cache__covered(struct cache *cache, uint64_t page_id);
+/* Under the pool's mutex: the page's block is charged page by page from now on. */
+void cache__break_block(struct cache *cache, uint64_t page_id);
 
 /* ---- cache_evict.c ---- */
 /* Under the pool's mutex: discard up to `want` pages; *wrapped_out: the hand came round. */

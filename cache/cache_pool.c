@@ -119,6 +119,19 @@ take(struct cache *cache, uint64_t pages)
     return false;
 }
 
+bool
+cache__charge_huge(struct cache *cache, uint64_t pages)
+{
+    uint64_t bytes = pages << cache->fast.page_shift;
+
+    if (atomic_fetch_add(&pool.used_bytes, bytes) + bytes <= cache_limit() / 8 * 7) {
+        atomic_fetch_add_explicit(&cache->used_pages, pages, memory_order_relaxed);
+        return true;
+    }
+    atomic_fetch_sub(&pool.used_bytes, bytes);
+    return false;
+}
+
 void
 cache__charge_forced(struct cache *cache, uint64_t pages)
 {

@@ -3,6 +3,7 @@
  * Nothing of it takes memory before it is touched.
  *
  *     | pages: pages_max x page_bytes | states: 4 bytes each | dirty: leaf, summary | resident: ... |
+ *     | blocks: a byte per 2 MiB |
  *
  * Cost beside the pages: 4 bytes of state and 2 bits per page touched, in units of 4 KiB: 0.1 % of
  * the file at 4 KiB pages.
@@ -13,7 +14,7 @@
 #include "cache/cache_internal.h"
 #include "ftk/mem.h"
 
-#define REGION_ALIGN (UINT64_C(2) << 20) /* a huge page */
+#define REGION_ALIGN ((uint64_t)CACHE__BLOCK_BYTES)
 /* Address space left for others where it is scarce. */
 #define SLACK_BYTES (UINT64_C(64) << 20)
 
@@ -24,7 +25,7 @@ align_up(uint64_t bytes, uint64_t align)
 }
 
 struct layout {
-    uint64_t states, leaf[2], summary[2], end;
+    uint64_t states, leaf[2], summary[2], blocks, end;
 };
 
 static struct layout
@@ -41,7 +42,8 @@ layout_of(uint64_t pages, uint32_t page_bytes)
         layout.summary[i] = at;
         at += align_up((words + 63) / 64 * sizeof(uint64_t), 4096);
     }
-    layout.end = at;
+    layout.blocks = at;
+    layout.end = at + align_up(layout.states / CACHE__BLOCK_BYTES, 4096);
     return layout;
 }
 
@@ -80,6 +82,7 @@ region_reserve(struct cache *cache, const struct cache_options *options)
         bits[i]->leaf = (_Atomic uint64_t *)(void *)(base + layout.leaf[i]);
         bits[i]->summary = (_Atomic uint64_t *)(void *)(base + layout.summary[i]);
     }
+    cache->blocks = (_Atomic uint8_t *)(void *)(base + layout.blocks);
     return FTK_OK;
 }
 
@@ -118,6 +121,7 @@ fields_init(struct cache *cache, const struct cache_options *options)
     cache->run_pages = CACHE__RUN_BYTES / options->page_bytes;
     cache->polled = options->file->disk != ftk_disk_native();
     cache->fast.page_shift = (uint32_t)__builtin_ctz(options->page_bytes);
+    cache->block_shift = (uint32_t)__builtin_ctz(CACHE__BLOCK_BYTES) - cache->fast.page_shift;
     cache->fast.epoch_now = &cache->epoch;
     atomic_store(&cache->epoch, 1);
     for (int i = 0; i < CACHE__WAIT_BUCKETS; i++) {
@@ -145,6 +149,7 @@ cache_open(const struct cache_options *options, struct cache **cache_out)
     memset(cache, 0, sizeof *cache);
     FTK_TRY(region_reserve(cache, options));
     fields_init(cache, options);
+    cache__huge_open(cache);
     cache__pool_add(cache);
     *cache_out = cache;
     cache = NULL;

@@ -171,13 +171,17 @@ new_page(struct cache *cache, uint64_t page_id, uint32_t flags, uint64_t *own)
             charged = true;
             continue;
         }
-        uint32_t pins = state & ~((uint32_t)CACHE_PIN_ONE - 1);
-        if (!atomic_compare_exchange_weak(word, &state, CACHE_FRESH | flags | pins))
+        uint32_t kept = absent ? cache__cover(cache, page_id)
+                               : state & ~(uint32_t)(CACHE_COVERED - 1); /* and pins */
+        if (!atomic_compare_exchange_weak(word, &state, CACHE_FRESH | flags | kept))
             continue;
-        if (absent)
+        if (absent) {
             cache__bits_set(&cache->resident, page_id);
-        else if (charged)
+            if (kept != 0)
+                cache__covered(cache, page_id);
+        } else if (charged) {
             cache__uncharge(cache, 1);
+        }
         if ((state & CACHE_DIRTY) != 0) {
             atomic_fetch_add_explicit(&cache->freed_dirty, 1, memory_order_relaxed);
             atomic_fetch_add(&cache->cleaned, 1);
