@@ -409,6 +409,7 @@ options_that_make_no_sense_are_refused(void)
 /* ---- with real files -------------------------------------------------------------------------- */
 
 #define CHUNK 16384u
+#define CHUNKS 10u /* more than there are buffers */
 
 static ftk_status
 write_and_read_back(struct ftk_disk *disk, enum ftk_aio_kind kind, const char *path)
@@ -427,7 +428,7 @@ write_and_read_back(struct ftk_disk *disk, enum ftk_aio_kind kind, const char *p
     FTK_TRY(ftk_iobufs_open(&options, &bufs));
     ftk_iogroup_init(&group, bufs);
     for (unsigned pass = 0; pass < 2 && rc == FTK_OK; pass++) {
-        for (unsigned i = 0; i < 64 && rc == FTK_OK; i++) {
+        for (unsigned i = 0; i < CHUNKS && rc == FTK_OK; i++) {
             struct ftk_iobuf *buf;
             void *memory;
             ftk_iobuf_acquire(bufs, &buf);

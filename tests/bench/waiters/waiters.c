@@ -1,7 +1,7 @@
 /*
  * tests/bench/waiters/waiters.c -- what the buffer-waiter queue is worth.
  *
- *     waiters [--ios N] [--threads N] [--buffers N] [--size BYTES] [--seed N] [--file PATH]
+ *     waiters [--ios N] [--threads N] [--buffers N] [--size BYTES] [--seed N] [--even NS] [--file PATH]
  *
  * Writes the same I/Os twice through the buffer manager: a waiter gets the buffer of whichever I/O
  * ends first, or (as engines did before completion callbacks) has to wait for the oldest.  On a
@@ -25,6 +25,7 @@ struct bench {
     uint64_t buffers;
     uint64_t size;
     uint64_t seed;
+    uint64_t even_ns; /* every I/O takes that long; 0: a heavy tail */
     const char *path;
 };
 
@@ -98,6 +99,11 @@ measure(const struct bench *bench, bool wait_oldest, double *mb_per_s_out)
 
     slow.seed = bench->seed;
     slow.discard = true;
+    if (bench->even_ns != 0) {
+        memset(slow.levels, 0, sizeof slow.levels);
+        slow.levels[0].share = 1;
+        slow.levels[0].ns = bench->even_ns;
+    }
     if (bench->path == NULL)
         disk = slowdisk_new(&slow);
     options.disk = disk != NULL ? slowdisk_disk(disk) : ftk_disk_native();
@@ -141,6 +147,8 @@ parse(int argc, char **argv, struct bench *bench)
             bench->size = number;
         else if (strcmp(argv[i], "--seed") == 0)
             bench->seed = number;
+        else if (strcmp(argv[i], "--even") == 0)
+            bench->even_ns = number;
         else if (strcmp(argv[i], "--file") == 0)
             bench->path = argv[i + 1];
         else
@@ -158,7 +166,7 @@ main(int argc, char **argv)
 
     if (!parse(argc, argv, &bench)) {
         fprintf(stderr, "usage: waiters [--ios N] [--threads N] [--buffers N] [--size BYTES] "
-                        "[--seed N] [--file PATH]\n");
+                        "[--seed N] [--even NS] [--file PATH]\n");
         return 2;
     }
     if (bench.path != NULL) {
