@@ -95,6 +95,7 @@ struct cache {
     struct cache *next;
     uint64_t hand;      /* page id where the clock goes on */
     uint64_t hint_tail;
+    bool vector_refused; /* the kernel does not discard several runs in one call */
     void (*pressure)(void *context);
     void *pressure_context;
     void (*pressure_engine)(void *context);
