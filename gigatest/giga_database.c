@@ -17,7 +17,7 @@
 #define META_PLAN "options"
 #define PATH_BYTES 4096
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files ---------------------------------------------------------------------------------- */
 
 bool
 giga_database_exists(const struct giga_options *options)
@@ -77,7 +77,7 @@ giga_database_remove(struct giga_run *run)
     return true;
 }
 
-/* ---- the collection "gigatest" ---------------------------------------------------------------- */
+/* ---- the collection "gigatest" -------------------------------------------------------------- */
 
 static int
 round_key(uint32_t number, char key[32])
@@ -96,8 +96,8 @@ giga_round_read(struct giga_run *run, kiln_txn *txn, uint32_t number, struct gig
     if (rc != KILN_OK)
         return giga_fail(run, rc, "cannot read %s of collection " META_COLLECTION, key);
     if (!giga_round_parse(value.data, value.size, round) || round->walked > run->model.plan.count)
-        return giga_fail(run, KILN_OK, "%s of collection " META_COLLECTION
-                                       " is not what gigatest writes", key);
+        return giga_fail(run, KILN_OK,
+                         "%s of collection " META_COLLECTION " is not what gigatest writes", key);
     return true;
 }
 
@@ -109,11 +109,11 @@ giga_round_write(struct giga_run *run, kiln_txn *txn, uint32_t number,
     char text[GIGA_PLAN_BYTES];
     int key_size = round_key(number, key);
     int text_size = giga_round_text(round, text);
-    kiln_status rc = kiln_put(txn, run->meta, key, (size_t)key_size, text, (size_t)text_size,
-                              KILN_PUT_REPLACE);
+    kiln_status rc =
+        kiln_put(txn, run->meta, key, (size_t)key_size, text, (size_t)text_size, KILN_PUT_REPLACE);
 
-    return rc == KILN_OK || giga_fail(run, rc, "cannot write %s of collection " META_COLLECTION,
-                                      key);
+    return rc == KILN_OK ||
+           giga_fail(run, rc, "cannot write %s of collection " META_COLLECTION, key);
 }
 
 static bool
@@ -136,14 +136,15 @@ rounds_read(struct giga_run *run, kiln_txn *txn)
     return true;
 }
 
-/* ---- plan and dictionary ---------------------------------------------------------------------- */
+/* ---- plan and dictionary -------------------------------------------------------------------- */
 
 static bool
 differs(struct giga_run *run, const char *what, const char *there, const char *here)
 {
     return giga_fail(run, KILN_OK,
                      "the database in %s was made with %s %s, this command says %s: leave the "
-                     "option out, or give another --db", run->options->db, what, there, here);
+                     "option out, or give another --db",
+                     run->options->db, what, there, here);
 }
 
 /* What the command line says about the plan must be what the database was made with. */
@@ -271,8 +272,9 @@ plan_read(struct giga_run *run, kiln_txn *txn)
     if (rc != KILN_OK)
         return giga_fail(run, rc, "collection " META_COLLECTION " holds no options");
     if (!giga_plan_parse(value.data, value.size, &plan))
-        return giga_fail(run, KILN_OK, "the options in collection " META_COLLECTION
-                                       " are not what gigatest writes");
+        return giga_fail(run, KILN_OK,
+                         "the options in collection " META_COLLECTION
+                         " are not what gigatest writes");
     if (!plan_agrees(run, &plan))
         return false;
     giga_model_init(&run->model, &plan);
@@ -320,7 +322,7 @@ plan_find(struct giga_run *run)
     return false;
 }
 
-/* ---- open and close --------------------------------------------------------------------------- */
+/* ---- open and close ------------------------------------------------------------------------- */
 
 static void
 on_log(void *context, kiln_log_level level, const char *text)

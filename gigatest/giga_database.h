@@ -23,7 +23,8 @@ bool giga_database_finish(struct giga_run *run);
 void giga_database_abandon(struct giga_run *run);
 
 /* Round `number` of the model as the database has it, read in txn. */
-bool giga_round_read(struct giga_run *run, kiln_txn *txn, uint32_t number, struct giga_round *round);
+bool giga_round_read(struct giga_run *run, kiln_txn *txn, uint32_t number,
+                     struct giga_round *round);
 bool giga_round_write(struct giga_run *run, kiln_txn *txn, uint32_t number,
                       const struct giga_round *round);
 

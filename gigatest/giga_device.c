@@ -89,12 +89,13 @@ giga_directory_size(const char *path)
     return bytes;
 }
 
-/* ---- measuring -------------------------------------------------------------------------------- */
+/* ---- measuring ------------------------------------------------------------------------------ */
 
 #define PIECE_BYTES (1u << 20)
 #define PIECES 256u
 #define WRITERS 4u
-#define LAYOUT_NS_MAX 3000000000u /* a slow device is measured over what was laid out in this time */
+#define LAYOUT_NS_MAX                                                                              \
+    3000000000u /* a slow device is measured over what was laid out in this time */
 
 struct measure {
     int fd;

@@ -14,7 +14,7 @@
 
 #include "gigatest/giga_number.h"
 
-#define COLUMN_WIDE 78  /* two columns from here on */
+#define COLUMN_WIDE 78 /* two columns from here on */
 #define LABEL_WIDE 20
 
 enum { PAIR_TITLE = 1, PAIR_HEADING, PAIR_BAR, PAIR_WARN, PAIR_DIM };
@@ -23,7 +23,7 @@ static SCREEN *screen;
 static bool keys_come;
 static bool bars_smooth; /* the terminal can show block elements */
 
-/* ---- the terminal after a fault --------------------------------------------------------------- */
+/* ---- the terminal after a fault ------------------------------------------------------------- */
 
 static struct termios terminal_before;
 static char terminal_leave[128];
@@ -80,7 +80,7 @@ leave_prepare(void)
     faults_catch(true);
 }
 
-/* ---- open and close --------------------------------------------------------------------------- */
+/* ---- open and close ------------------------------------------------------------------------- */
 
 static void
 colours_start(void)
@@ -140,7 +140,7 @@ giga_display_close(void)
     screen = NULL;
 }
 
-/* ---- drawing ---------------------------------------------------------------------------------- */
+/* ---- drawing -------------------------------------------------------------------------------- */
 
 /* At most `width` bytes of text at (y, x), cut at the screen's edge; rows below the screen are not
  * drawn. */
@@ -201,7 +201,7 @@ share_draw(int y, double share)
 static void
 history_draw(const struct giga_series *series, int y, int x, int width, int height)
 {
-    static const char *const blocks[] = {" ", "\u2581", "\u2582", "\u2583", "\u2584",
+    static const char *const blocks[] = {" ",      "\u2581", "\u2582", "\u2583", "\u2584",
                                          "\u2585", "\u2586", "\u2587", "\u2588"};
     uint32_t step = 1 + series->sample_count / (8 * (uint32_t)width + 1);
     uint32_t bars = series->sample_count / step;
@@ -295,7 +295,7 @@ giga_display_draw(const struct giga_moment *moment)
     refresh();
 }
 
-/* ---- keys ------------------------------------------------------------------------------------- */
+/* ---- keys ----------------------------------------------------------------------------------- */
 
 enum giga_key
 giga_display_key(int wait_ms)
@@ -306,7 +306,7 @@ giga_display_key(int wait_ms)
     poll(&input, keys_come ? 1 : 0, wait_ms); /* a signal ends it early: that is well */
     if ((input.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0)
         keys_come = false; /* the terminal has gone */
-    key = getch(); /* also learns of a new size */
+    key = getch();         /* also learns of a new size */
     switch (key) {
     case 'q':
     case 'Q':
@@ -316,9 +316,7 @@ giga_display_key(int wait_ms)
     case 'r':
     case 'R':
     case 12:
-    case KEY_RESIZE:
-        clearok(stdscr, TRUE);
-        return GIGA_KEY_REDRAW;
+    case KEY_RESIZE: clearok(stdscr, TRUE); return GIGA_KEY_REDRAW;
     default: return GIGA_KEY_NONE;
     }
 }

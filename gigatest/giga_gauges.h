@@ -29,7 +29,7 @@ enum giga_stage {
 #define X(id, text) GIGA_STAGE_##id,
     GIGA_STAGES(X)
 #undef X
-    GIGA_STAGE_COUNT
+        GIGA_STAGE_COUNT
 };
 const char *giga_stage_text(enum giga_stage stage);
 
@@ -38,17 +38,17 @@ const char *giga_stage_text(enum giga_stage stage);
 
 struct giga_gauges {
     _Atomic uint32_t stage;
-    _Atomic uint64_t stage_ns;    /* when it began */
-    _Atomic uint64_t total;       /* objects (or pages) of the stage */
-    _Atomic uint64_t before;      /* of these, done before this run */
-    _Atomic uint64_t done;        /* of these, done; includes `before` */
-    _Atomic uint64_t work;        /* objects written by this run, all stages; only grows */
-    _Atomic bool series_ended;    /* what follows is no part of the plots */
+    _Atomic uint64_t stage_ns;     /* when it began */
+    _Atomic uint64_t total;        /* objects (or pages) of the stage */
+    _Atomic uint64_t before;       /* of these, done before this run */
+    _Atomic uint64_t done;         /* of these, done; includes `before` */
+    _Atomic uint64_t work;         /* objects written by this run, all stages; only grows */
+    _Atomic bool series_ended;     /* what follows is no part of the plots */
     struct giga_histogram commits; /* nanoseconds in kiln_txn_commit */
 
-    pthread_mutex_t lock; /* of all below */
-    kiln_db *db;          /* NULL while there is none to ask */
-    uint32_t note_count;  /* notes ever */
+    pthread_mutex_t lock;                        /* of all below */
+    kiln_db *db;                                 /* NULL while there is none to ask */
+    uint32_t note_count;                         /* notes ever */
     char notes[GIGA_NOTES_MAX][GIGA_NOTE_BYTES]; /* the last ones, a ring */
 };
 
@@ -56,7 +56,7 @@ void giga_gauges_init(struct giga_gauges *gauges);
 void giga_gauges_release(struct giga_gauges *gauges);
 void giga_gauges_stage(struct giga_gauges *gauges, enum giga_stage stage, uint64_t total,
                        uint64_t before);
-/* Lend the database to the watching thread; NULL takes it back, and returns when it is not in use. */
+/* Lend the database to the watching thread; NULL takes it back: it is not in use then. */
 void giga_gauges_db(struct giga_gauges *gauges, kiln_db *db);
 /* False: no database to ask. */
 bool giga_gauges_stat(struct giga_gauges *gauges, kiln_stat *stat_out);

@@ -38,10 +38,8 @@ giga_histogram_add(struct giga_histogram *histogram, uint64_t value)
     atomic_fetch_add_explicit(&histogram->buckets[giga_histogram_bucket(value)], 1,
                               memory_order_relaxed);
     atomic_fetch_add_explicit(&histogram->sum, value, memory_order_relaxed);
-    while (value > max &&
-           !atomic_compare_exchange_weak_explicit(&histogram->max, &max, value, memory_order_relaxed,
-                                                  memory_order_relaxed)) {
-    }
+    while (value > max && !atomic_compare_exchange_weak(&histogram->max, &max, value))
+        continue;
     atomic_fetch_add_explicit(&histogram->count, 1, memory_order_relaxed);
 }
 

@@ -8,7 +8,8 @@
 /* 32 buckets for each power of two: a value is known within 1/32.  Up to 2^40 ns = 18 minutes. */
 #define GIGA_HISTOGRAM_BITS 5
 #define GIGA_HISTOGRAM_TOP 40
-#define GIGA_HISTOGRAM_BUCKETS ((GIGA_HISTOGRAM_TOP - GIGA_HISTOGRAM_BITS + 1) << GIGA_HISTOGRAM_BITS)
+#define GIGA_HISTOGRAM_BUCKETS                                                                     \
+    ((GIGA_HISTOGRAM_TOP - GIGA_HISTOGRAM_BITS + 1) << GIGA_HISTOGRAM_BITS)
 
 /* Written by any number of threads, read by others at any time. */
 struct giga_histogram {
@@ -25,7 +26,8 @@ struct giga_histogram_copy {
 void giga_histogram_add(struct giga_histogram *histogram, uint64_t value);
 void giga_histogram_copy(const struct giga_histogram *histogram, struct giga_histogram_copy *copy);
 /* newer := newer - older; max becomes the top of the highest bucket in use. */
-void giga_histogram_since(struct giga_histogram_copy *newer, const struct giga_histogram_copy *older);
+void giga_histogram_since(struct giga_histogram_copy *newer,
+                          const struct giga_histogram_copy *older);
 /* The value that `share` (0..1) of all values do not exceed, to the bucket's upper end; 0 when
  * there is none. */
 uint64_t giga_histogram_percentile(const struct giga_histogram_copy *copy, double share);

@@ -15,8 +15,8 @@ struct giga_json {
 };
 
 /* `key` is NULL inside an array and for the outermost value. */
-void giga_json_begin(struct giga_json *json, const char *key, char bracket); /* '{' or '[' */
-void giga_json_end(struct giga_json *json, char bracket);                    /* '}' or ']' */
+void giga_json_begin(struct giga_json *json, const char *key, char bracket);    /* '{' or '[' */
+void giga_json_end(struct giga_json *json, char bracket);                       /* '}' or ']' */
 void giga_json_text(struct giga_json *json, const char *key, const char *text); /* NULL: null */
 void giga_json_count(struct giga_json *json, const char *key, uint64_t value);
 void giga_json_real(struct giga_json *json, const char *key, double value); /* not finite: null */

@@ -25,7 +25,7 @@ struct worker {
     enum outcome (*transaction)(struct worker *worker, kiln_txn *txn, uint64_t *done_out);
 };
 
-/* ---- records ---------------------------------------------------------------------------------- */
+/* ---- records -------------------------------------------------------------------------------- */
 
 static inline kiln_status
 record_fill(const struct giga_run *run, kiln_record *record, const struct giga_state *state)
@@ -56,12 +56,13 @@ record_add(struct worker *worker, kiln_txn *txn, uint64_t id, const struct giga_
     if (rc != KILN_OK)
         return giga_fail(run, rc, "cannot add record %" PRIu64, id);
     if (id_there != id)
-        return giga_fail(run, KILN_OK, "the database chose id %" PRIu64 " where %" PRIu64
-                                       " is next", id_there, id);
+        return giga_fail(run, KILN_OK,
+                         "the database chose id %" PRIu64 " where %" PRIu64 " is next", id_there,
+                         id);
     return true;
 }
 
-/* ---- one transaction of the load -------------------------------------------------------------- */
+/* ---- one transaction of the load ------------------------------------------------------------ */
 
 static enum outcome
 load_transaction(struct worker *worker, kiln_txn *txn, uint64_t *done_out)
@@ -92,7 +93,7 @@ load_transaction(struct worker *worker, kiln_txn *txn, uint64_t *done_out)
     return MORE;
 }
 
-/* ---- one transaction of a round --------------------------------------------------------------- */
+/* ---- one transaction of a round ------------------------------------------------------------- */
 
 static bool
 record_agrees(struct worker *worker, kiln_txn *txn, uint64_t id, const struct giga_state *state)
@@ -166,7 +167,7 @@ round_transaction(struct worker *worker, kiln_txn *txn, uint64_t *done_out)
     return giga_round_write(run, txn, worker->round, &round) ? MORE : FAILED;
 }
 
-/* ---- workers ---------------------------------------------------------------------------------- */
+/* ---- workers -------------------------------------------------------------------------------- */
 
 static bool
 commit(struct giga_run *run, kiln_txn *txn, uint64_t done)
@@ -259,8 +260,9 @@ giga_load(struct giga_run *run)
 
     run->results.load_ran = true;
     if (before > run->model.plan.count)
-        return giga_fail(run, KILN_OK, "there are %" PRIu64 " records where %" PRIu64
-                                       " were to be loaded", before, run->model.plan.count);
+        return giga_fail(run, KILN_OK,
+                         "there are %" PRIu64 " records where %" PRIu64 " were to be loaded",
+                         before, run->model.plan.count);
     giga_gauges_stage(&run->gauges, GIGA_STAGE_LOAD, run->model.plan.count, before);
     good = before == run->model.plan.count || work(run, 0, load_transaction);
     run->results.load_seconds = (double)(ftk_clock_ns() - start_ns) / 1e9;
@@ -269,7 +271,7 @@ giga_load(struct giga_run *run)
     return good;
 }
 
-/* ---- rounds ----------------------------------------------------------------------------------- */
+/* ---- rounds --------------------------------------------------------------------------------- */
 
 static bool
 round_store(struct giga_run *run, uint32_t number)
@@ -323,8 +325,10 @@ phase_run(struct giga_run *run, struct giga_phase *phase)
         uint32_t number = run->model.round_count;
 
         if (!giga_model_round_add(&run->model, phase->kind, target))
-            return giga_fail(run, KILN_OK, "the database has seen %d rounds of changes, which is "
-                                           "the limit", GIGA_ROUNDS_MAX);
+            return giga_fail(run, KILN_OK,
+                             "the database has seen %d rounds of changes, which is "
+                             "the limit",
+                             GIGA_ROUNDS_MAX);
         if (!round_store(run, number))
             return false;
         phase->count -= target;

@@ -49,7 +49,7 @@ struct giga_model {
 
 struct giga_state {
     bool alive;
-    uint32_t age;          /* 0..99 */
+    uint32_t age;           /* 0..99 */
     uint32_t given, family; /* numbers in the lists */
 };
 
@@ -66,9 +66,16 @@ uint64_t giga_model_load(const struct giga_model *model, uint64_t position,
 void giga_model_state(const struct giga_model *model, uint64_t id, uint32_t rounds,
                       struct giga_state *state_out);
 
-enum giga_step { GIGA_STEP_NONE, GIGA_STEP_READ, GIGA_STEP_UPDATE, GIGA_STEP_DELETE, GIGA_STEP_ADD };
+enum giga_step {
+    GIGA_STEP_NONE,
+    GIGA_STEP_READ,
+    GIGA_STEP_UPDATE,
+    GIGA_STEP_DELETE,
+    GIGA_STEP_ADD
+};
 /* What the round does to object `id` when it comes by, and the state after it.  READ and NONE leave
  * the state as it is; NONE does not count as done. */
-enum giga_step giga_round_step(const struct giga_round *round, uint64_t id, struct giga_state *state);
+enum giga_step giga_round_step(const struct giga_round *round, uint64_t id,
+                               struct giga_state *state);
 
 #endif

@@ -36,7 +36,7 @@ struct giga_monitor {
     kiln_db *checkpoint_db;
 };
 
-/* ---- samples ---------------------------------------------------------------------------------- */
+/* ---- samples -------------------------------------------------------------------------------- */
 
 static void
 moment_take(struct giga_monitor *monitor)
@@ -108,7 +108,7 @@ series_follow(struct giga_monitor *monitor)
         sample_take(monitor);
 }
 
-/* ---- screen, lines, keys ---------------------------------------------------------------------- */
+/* ---- screen, lines, keys -------------------------------------------------------------------- */
 
 static void *
 checkpoint_run(void *context)
@@ -261,7 +261,7 @@ monitor_run(void *context)
     return NULL;
 }
 
-/* ---- start and stop --------------------------------------------------------------------------- */
+/* ---- start and stop ------------------------------------------------------------------------- */
 
 struct giga_monitor *
 giga_monitor_start(struct giga_run *run)

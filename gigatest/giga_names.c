@@ -4,8 +4,8 @@
  * The rule.  A word is an onset, a vowel, any number of (medial, vowel) pairs and a coda; each part
  * is drawn from its table by a fixed generator.  Of the words drawn, one is kept when the list does
  * not hold it yet and still wants a word of that length; the list is complete when it has all the
- * lengths it wants, and is sorted at the end.  The lengths wanted make the averages: 5.4 letters for
- * given names, 6.2 for family names.
+ * lengths it wants, and is sorted at the end.  The lengths wanted make the averages: 5.4 letters
+ * for given names, 6.2 for family names.
  */
 #include "gigatest/giga_names.h"
 
@@ -24,8 +24,8 @@ struct grammar {
     const char *vowels;
     const char *medials;
     const char *codas;
-    const char *endings;             /* take the place of the last syllable in one word of three */
-    uint32_t wanted[WORD_MAX + 1];   /* words by length */
+    const char *endings;           /* take the place of the last syllable in one word of three */
+    uint32_t wanted[WORD_MAX + 1]; /* words by length */
     uint64_t seed;
 };
 
@@ -33,8 +33,9 @@ static const struct grammar given_grammar = {
     .onsets = "- - - a b b c ch d d e f g h i j j k k l l l m m m n n o p r r s s sh st t t th tr "
               "v v w y z al an ar el en or br dr gr",
     .vowels = "a a a a a e e e e i i i i o o u u ia ie ei ea",
-    .medials = "b c d d f g k l l l ll m m n n nn nd nt r r r rr rl rt s s ss st t t tt th v v z br "
-               "dr ld lm ls lv mb ng nk rd rk rm rn sh sk",
+    .medials =
+        "b c d d f g k l l l ll m m n n nn nd nt r r r rr rl rt s s ss st t t tt th v v z br "
+        "dr ld lm ls lv mb ng nk rd rk rm rn sh sk",
     .codas = "- - - - - n n n n r r l l s s d k m t th ck x ne lle tte",
     .endings = "a ana ara ela ella ena en er ia ian ie ika ila in ina ine io is ita on or us y",
     .wanted = {0, 0, 0, 450, 1650, 2800, 2550, 1200, 350, 0},
@@ -42,12 +43,15 @@ static const struct grammar given_grammar = {
 };
 
 static const struct grammar family_grammar = {
-    .onsets = "- - a b b b br c c ch cl cr d d dr e f f fl fr g g gr h h h j k k kl kr l l m m m n n "
-              "o p p pl pr r r s s sch sh sl sm sp st str sw t t th tr v v w w wh z",
+    .onsets =
+        "- - a b b b br c c ch cl cr d d dr e f f fl fr g g gr h h h j k k kl kr l l m m m n n "
+        "o p p pl pr r r s s sch sh sl sm sp st str sw t t th tr v v w w wh z",
     .vowels = "a a a a a e e e e e i i i o o o u u ai au ea ee ei ie oo ou",
-    .medials = "b ck d d ff g k l l ll m m n n nd ng nk nn nt p r r rb rd rg rk rl rm rn rr rt s ss "
-               "st t t tt th v z lb ld lk lm ls lt mb mm mp sk sp",
-    .codas = "- - ck d dt ft g h k l ld ll lt m n n n nd ng nn nt r r rd rk rs rt s s st t tz th x z",
+    .medials =
+        "b ck d d ff g k l l ll m m n n nd ng nk nn nt p r r rb rd rg rk rl rm rn rr rt s ss "
+        "st t t tt th v z lb ld lk lm ls lt mb mm mp sk sp",
+    .codas =
+        "- - ck d dt ft g h k l ld ll lt m n n n nd ng nn nt r r rd rk rs rt s s st t tz th x z",
     .endings = "a ard as ay ell ello en er er ers es et ett ey ez ian in ing is ko ler ley low man "
                "ner o off on or ov rey sen ska ski son stein ston ton witz y",
     .wanted = {0, 0, 0, 300, 1200, 2600, 3400, 2700, 1600, 700},
@@ -55,9 +59,9 @@ static const struct grammar family_grammar = {
 };
 
 /* Words with one of these inside read badly in one language or another. */
-static const char *const avoided[] = {"fuc", "fuk", "shit", "cunt", "nig",  "dick", "cock", "rape",
-                                      "naz", "kike", "slut", "fag", "tits", "cum", "anus", "puss",
-                                      "arse", "sex", "hitl", "wank", "bitc"};
+static const char *const avoided[] = {"fuc",  "fuk",  "shit", "cunt", "nig",  "dick", "cock",
+                                      "rape", "naz",  "kike", "slut", "fag",  "tits", "cum",
+                                      "anus", "puss", "arse", "sex",  "hitl", "wank", "bitc"};
 
 #define PARTS_MAX 96
 
@@ -235,12 +239,13 @@ giga_names_new(void)
 {
     struct giga_names *names = calloc(1, sizeof(*names));
 
-    if (names != NULL && (!list_make(&given_grammar, names->given, GIGA_GIVEN_COUNT) ||
-                          !list_make(&family_grammar, names->family, GIGA_FAMILY_COUNT))) {
-        free(names);
-        names = NULL;
-    }
-    return names;
+    if (names == NULL)
+        return NULL;
+    if (list_make(&given_grammar, names->given, GIGA_GIVEN_COUNT) &&
+        list_make(&family_grammar, names->family, GIGA_FAMILY_COUNT))
+        return names;
+    free(names);
+    return NULL;
 }
 
 void

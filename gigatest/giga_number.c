@@ -12,17 +12,25 @@ struct unit {
 };
 
 static const struct unit count_units[] = {
-    {"", 1}, {"k", 1000}, {"m", 1000000}, {"b", 1000000000}, {"g", 1000000000}, {"t", 1000000000000},
+    {"", 1},           {"k", 1000},       {"m", 1000000},
+    {"b", 1000000000}, {"g", 1000000000}, {"t", 1000000000000},
 };
 static const struct unit size_units[] = {
-    {"", 1},           {"k", 1ull << 10},   {"m", 1ull << 20},   {"g", 1ull << 30},   {"t", 1ull << 40},
-    {"kib", 1ull << 10}, {"mib", 1ull << 20}, {"gib", 1ull << 30}, {"tib", 1ull << 40},
+    {"", 1},
+    {"k", 1ull << 10},
+    {"m", 1ull << 20},
+    {"g", 1ull << 30},
+    {"t", 1ull << 40},
+    {"kib", 1ull << 10},
+    {"mib", 1ull << 20},
+    {"gib", 1ull << 30},
+    {"tib", 1ull << 40},
 };
 static const struct unit time_units[] = {
     {"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000},
 };
 
-/* whole + fraction/scale, times the unit's factor; false when the result is not whole or too big. */
+/* whole + fraction/scale, times the unit's factor; false: the result is not whole, or too big. */
 static bool
 scale(uint64_t whole, uint64_t fraction, uint64_t fraction_scale, uint64_t factor, uint64_t *out)
 {
@@ -124,7 +132,10 @@ giga_bytes_text(char buffer[GIGA_NUMBER_MAX], uint64_t bytes)
         value /= 1024.0;
         unit++;
     }
-    snprintf(buffer, GIGA_NUMBER_MAX, value < 10 ? "%.2f %s" : value < 100 ? "%.1f %s" : "%.0f %s",
+    snprintf(buffer, GIGA_NUMBER_MAX,
+             value < 10    ? "%.2f %s"
+             : value < 100 ? "%.1f %s"
+                           : "%.0f %s",
              value, names[unit]);
     return buffer;
 }

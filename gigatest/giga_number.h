@@ -16,10 +16,10 @@ bool giga_time_parse(const char *text, uint64_t *ms_out);
 
 #define GIGA_NUMBER_MAX 40 /* bytes of any text below, with its end */
 /* Each writes into `buffer` and returns it. */
-char *giga_count_text(char buffer[GIGA_NUMBER_MAX], uint64_t count);     /* 1,234,567 */
-char *giga_bytes_text(char buffer[GIGA_NUMBER_MAX], uint64_t bytes);     /* 1.50 GiB */
-char *giga_rate_text(char buffer[GIGA_NUMBER_MAX], double bytes_per_s);  /* 93.1 MB/s, decimal */
-char *giga_seconds_text(char buffer[GIGA_NUMBER_MAX], double seconds);   /* 12.3 s, 1:02:03 */
-char *giga_latency_text(char buffer[GIGA_NUMBER_MAX], uint64_t ns);      /* 110 us, 1.2 ms */
+char *giga_count_text(char buffer[GIGA_NUMBER_MAX], uint64_t count);    /* 1,234,567 */
+char *giga_bytes_text(char buffer[GIGA_NUMBER_MAX], uint64_t bytes);    /* 1.50 GiB */
+char *giga_rate_text(char buffer[GIGA_NUMBER_MAX], double bytes_per_s); /* 93.1 MB/s, decimal */
+char *giga_seconds_text(char buffer[GIGA_NUMBER_MAX], double seconds);  /* 12.3 s, 1:02:03 */
+char *giga_latency_text(char buffer[GIGA_NUMBER_MAX], uint64_t ns);     /* 110 us, 1.2 ms */
 
 #endif

@@ -20,7 +20,7 @@ static const struct entry entries[GIGA_OPT_COUNT] = {
 #undef X
 };
 
-/* ---- words ------------------------------------------------------------------------------------ */
+/* ---- words ---------------------------------------------------------------------------------- */
 
 static const char *const order_words[] = {"sequential", "random", NULL};
 static const char *const ids_words[] = {"auto", "given", "scattered", NULL};
@@ -119,7 +119,7 @@ durability_parse(const char *text, kiln_durability *durability_out)
     return found;
 }
 
-/* ---- parsing ---------------------------------------------------------------------------------- */
+/* ---- parsing -------------------------------------------------------------------------------- */
 
 struct parser {
     struct giga_options *options;
@@ -426,7 +426,7 @@ giga_options_help(FILE *out)
                  "2 wrong\ncommand line; 128 + number of the signal that stopped it.\n");
 }
 
-/* ---- the command that resumes ----------------------------------------------------------------- */
+/* ---- the command that resumes --------------------------------------------------------------- */
 
 struct line {
     char *buffer;

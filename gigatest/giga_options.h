@@ -54,7 +54,7 @@ enum giga_option {
 #define X(id, name, argument, again, help) GIGA_OPT_##id,
     GIGA_OPTIONS(X)
 #undef X
-    GIGA_OPT_COUNT
+        GIGA_OPT_COUNT
 };
 
 #define GIGA_PHASES_MAX 32
@@ -68,7 +68,8 @@ struct giga_options {
     struct giga_plan plan;
     bool count_given;
     bool given[GIGA_OPT_COUNT];
-    const char *text[GIGA_OPT_COUNT]; /* the last argument of each, borrowed from the command line */
+    const char
+        *text[GIGA_OPT_COUNT]; /* the last argument of each, borrowed from the command line */
 
     const char *db, *rfl_dir;
     uint32_t txn, threads, io_depth, page_bytes, segment_bytes, lazy_ms, checkpoint_ms;

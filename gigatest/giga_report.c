@@ -39,11 +39,11 @@ load_text(struct giga_run *run, const struct giga_figures *figures, FILE *out)
     fprintf(out, "loaded      %s objects in %s: %s objects/s\n",
             giga_count_text(a, results->objects_added), giga_seconds_text(b, results->seconds),
             giga_count_text(c, (uint64_t)figures->objects_per_second));
-    fprintf(out, "            open %s, transactions %s, final checkpoint %s, close %s, CPU %.1f s\n",
-            giga_seconds_text(a, results->open_seconds),
-            giga_seconds_text(b, results->load_seconds),
-            giga_seconds_text(c, results->checkpoint_seconds),
-            giga_seconds_text(d, results->close_seconds), results->cpu_seconds);
+    fprintf(
+        out, "            open %s, transactions %s, final checkpoint %s, close %s, CPU %.1f s\n",
+        giga_seconds_text(a, results->open_seconds), giga_seconds_text(b, results->load_seconds),
+        giga_seconds_text(c, results->checkpoint_seconds),
+        giga_seconds_text(d, results->close_seconds), results->cpu_seconds);
 }
 
 static void
@@ -91,9 +91,8 @@ giga_report_text(struct giga_run *run, FILE *out)
 
         fprintf(out, "%-11s %s objects in %s: %s objects/s\n", giga_kind_text(phase->kind),
                 giga_count_text(a, phase->done), giga_seconds_text(b, phase->seconds),
-                giga_count_text(c, phase->seconds > 0
-                                       ? (uint64_t)((double)phase->done / phase->seconds)
-                                       : 0));
+                giga_count_text(
+                    c, phase->seconds > 0 ? (uint64_t)((double)phase->done / phase->seconds) : 0));
     }
     if (results->stat_known)
         stat_text(run, &figures, out);

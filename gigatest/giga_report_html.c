@@ -41,6 +41,7 @@ struct plot {
     bool logarithmic;
     double limit; /* a level to be drawn, before scaling; 0: none */
     const char *limit_name;
+    const char *limit_style;
 };
 
 struct axes {
@@ -63,7 +64,7 @@ escape(FILE *out, const char *text)
     }
 }
 
-/* ---- axes ------------------------------------------------------------------------------------- */
+/* ---- axes ----------------------------------------------------------------------------------- */
 
 static double
 x_of(const struct axes *axes, double seconds)
@@ -86,14 +87,14 @@ y_of(const struct axes *axes, double value)
     return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share;
 }
 
-/* The least of 1, 2, 2.5, 5 x 10^n that is not below `value`. */
+/* The least round number that is not below `value`. */
 static double
 nice(double value)
 {
-    static const double steps[] = {1, 2, 2.5, 5, 10};
+    static const double steps[] = {1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10};
     double power = pow(10, floor(log10(value > 0 ? value : 1)));
 
-    for (uint32_t i = 0; i < 5; i++) {
+    for (uint32_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
         if (steps[i] * power >= value * 0.999999)
             return steps[i] * power;
     }
@@ -142,8 +143,10 @@ y_tick(FILE *out, const struct axes *axes, double value)
 {
     double y = y_of(axes, value);
 
-    fprintf(out, "<line class=grid x1=%.1f x2=%.1f y1=%.1f y2=%.1f /><text class=tick x=%.1f "
-                 "y=%.1f text-anchor=end>", LEFT, WIDTH - RIGHT, y, y, LEFT - 8, y + 4);
+    fprintf(out,
+            "<line class=grid x1=%.1f x2=%.1f y1=%.1f y2=%.1f /><text class=tick x=%.1f "
+            "y=%.1f text-anchor=end>",
+            LEFT, WIDTH - RIGHT, y, y, LEFT - 8, y + 4);
     tick_text(out, value);
     fputs("</text>\n", out);
 }
@@ -170,7 +173,7 @@ axes_draw(FILE *out, const struct axes *axes)
     }
 }
 
-/* ---- what lies behind and upon ---------------------------------------------------------------- */
+/* ---- what lies behind and upon -------------------------------------------------------------- */
 
 static void
 band(FILE *out, const struct axes *axes, const char *style, double from, double to)
@@ -198,7 +201,7 @@ bands_draw(FILE *out, const struct axes *axes, const struct giga_series *series)
 
 /* Where one kind of work ends and another begins; the short stages at the ends are left out. */
 static void
-stages_draw(FILE *out, const struct axes *axes, const struct giga_series *series, bool names)
+stages_draw(FILE *out, const struct axes *axes, const struct giga_series *series)
 {
     for (uint32_t i = 0; i < series->stage_count; i++) {
         double x = x_of(axes, (double)series->stages[i].ns / 1e9);
@@ -208,9 +211,8 @@ stages_draw(FILE *out, const struct axes *axes, const struct giga_series *series
             continue;
         fprintf(out, "<line class=stage x1=%.1f x2=%.1f y1=%.1f y2=%.1f />\n", x, x, TOP,
                 HEIGHT - BOTTOM);
-        if (names)
-            fprintf(out, "<text class=tick x=%.1f y=%.1f text-anchor=%s>%s</text>\n",
-                    x > WIDTH - 120 ? x - 4 : x + 4, TOP + 11, x > WIDTH - 120 ? "end" : "start",
+        if (stage != GIGA_STAGE_CHECKPOINT) /* a band shows that one */
+            fprintf(out, "<text class=tick x=%.1f y=%.1f>%s</text>\n", x + 4, TOP + 11,
                     giga_stage_text(stage));
     }
 }
@@ -219,6 +221,8 @@ static void
 line_draw(FILE *out, const struct axes *axes, const struct plot *plot, const struct line *line,
           const struct giga_points *points)
 {
+    bool drawing = false;
+
     if (points->count == 0)
         return;
     if (line->area) {
@@ -231,9 +235,14 @@ line_draw(FILE *out, const struct axes *axes, const struct plot *plot, const str
                 HEIGHT - BOTTOM);
     }
     fprintf(out, "<path class=\"line %s\" d=\"", line->style);
-    for (uint32_t i = 0; i < points->count; i++)
-        fprintf(out, "%c%.1f %.1f", i == 0 ? 'M' : 'L', x_of(axes, points->t[i]),
-                y_of(axes, line->values[i] / plot->scale));
+    for (uint32_t i = 0; i < points->count; i++) {
+        bool gap = axes->logarithmic && line->values[i] <= 0; /* no commit in this step */
+
+        if (!gap)
+            fprintf(out, "%c%.1f %.1f", drawing ? 'L' : 'M', x_of(axes, points->t[i]),
+                    y_of(axes, line->values[i] / plot->scale));
+        drawing = !gap;
+    }
     fputs("\" />\n", out);
 }
 
@@ -244,13 +253,14 @@ legend_draw(FILE *out, const struct plot *plot, bool checkpoints)
     for (uint32_t i = 0; i < plot->line_count; i++)
         fprintf(out, "<span><i class=%s></i>%s</span>", plot->lines[i].style, plot->lines[i].name);
     if (plot->limit > 0) {
-        fputs("<span><i class=dash></i>", out);
+        fprintf(out, "<span><i class=\"dash %s\"></i>", plot->limit_style);
         escape(out, plot->limit_name);
         fputs("</span>", out);
     }
     if (checkpoints)
         fputs("<span><i class=kc></i>checkpoint: writing</span><span><i class=ks></i>syncing"
-              "</span>", out);
+              "</span>",
+              out);
     fputs("</div>\n", out);
 }
 
@@ -263,24 +273,25 @@ plot_draw(FILE *out, const struct plot *plot, const struct giga_points *points,
     axes_make(&axes, plot, points);
     fprintf(out, "<section class=card><h2>%s <small>%s</small></h2>\n", plot->title, plot->unit);
     legend_draw(out, plot, series->checkpoint_count > 0);
-    fprintf(out, "<svg class=plot viewBox=\"0 0 %.0f %.0f\" role=img aria-label=\"%s\" "
-                 "data-low=%g data-high=%g data-log=%d>\n", WIDTH, HEIGHT, plot->title, axes.low,
-            axes.high, axes.logarithmic ? 1 : 0);
+    fprintf(out,
+            "<svg class=plot viewBox=\"0 0 %.0f %.0f\" role=img aria-label=\"%s\" "
+            "data-low=%g data-high=%g data-log=%d>\n",
+            WIDTH, HEIGHT, plot->title, axes.low, axes.high, axes.logarithmic ? 1 : 0);
     bands_draw(out, &axes, series);
     axes_draw(out, &axes);
-    stages_draw(out, &axes, series, true);
+    stages_draw(out, &axes, series);
     for (uint32_t i = 0; i < plot->line_count; i++)
         line_draw(out, &axes, plot, &plot->lines[i], points);
     if (plot->limit > 0) {
         double y = y_of(&axes, plot->limit / plot->scale);
 
-        fprintf(out, "<line class=limit x1=%.1f x2=%.1f y1=%.1f y2=%.1f />\n", LEFT, WIDTH - RIGHT,
-                y, y);
+        fprintf(out, "<line class=\"limit %s\" x1=%.1f x2=%.1f y1=%.1f y2=%.1f />\n",
+                plot->limit_style, LEFT, WIDTH - RIGHT, y, y);
     }
     fputs("<line class=cross y1=10 y2=204 /></svg></section>\n", out);
 }
 
-/* ---- summary ---------------------------------------------------------------------------------- */
+/* ---- summary -------------------------------------------------------------------------------- */
 
 static void
 tile(FILE *out, const char *label, const char *value, const char *unit)
@@ -349,10 +360,11 @@ results_table(FILE *out, struct giga_run *run, const struct giga_figures *figure
     cell(out, "Writers slowed", giga_seconds_text(text, (double)stat->throttle_ns / 1e9));
     cell(out, "CPU time", giga_seconds_text(text, results->cpu_seconds));
     cell(out, "Memory at most", giga_bytes_text(text, figures->peak_rss_bytes));
-    cell(out, "Verified", !results->verify_ran  ? "not asked for"
-                          : results->verified   ? "yes: every object and index entry"
-                          : results->findings   ? "NO: see standard error"
-                                                : "not to the end");
+    cell(out, "Verified",
+         !results->verify_ran ? "not asked for"
+         : results->verified  ? "yes: every object and index entry"
+         : results->findings  ? "NO: see standard error"
+                              : "not to the end");
     fputs("</table>\n", out);
 }
 
@@ -382,7 +394,7 @@ options_table(FILE *out, struct giga_run *run)
     fputs("</table>\n", out);
 }
 
-/* ---- the page --------------------------------------------------------------------------------- */
+/* ---- the page ------------------------------------------------------------------------------- */
 
 static void
 plots_draw(FILE *out, struct giga_run *run, const struct giga_points *points)
@@ -391,18 +403,48 @@ plots_draw(FILE *out, struct giga_run *run, const struct giga_points *points)
     char limit_name[64];
     char text[GIGA_NUMBER_MAX];
     const struct plot plots[] = {
-        {"Objects", "per second", 1, {{"objects/s", "c1", points->objects_per_second, true}}, 1,
-         false, run->results.load_seconds > 0
-                    ? (double)run->results.objects_added / run->results.load_seconds
-                    : 0, "average of the load"},
-        {"Device writes", "MB/s", 1e6,
-         {{"written", "c2", points->device_bytes_per_second, true}}, 1, false, limit, limit_name},
-        {"Cache", "MiB", 1048576,
-         {{"dirty", "c3", points->dirty_bytes, true}, {"used", "c1", points->used_bytes, false},
-          {"log to replay", "c4", points->log_bytes, false}}, 3, false, 0, ""},
-        {"Commit latency", "µs, logarithmic", 1,
-         {{"max", "c3", points->max_us, false}, {"p99", "c1", points->p99_us, false},
-          {"p50", "c2", points->p50_us, false}}, 3, true, 0, ""},
+        {"Objects",
+         "per second",
+         1,
+         {{"objects/s", "c1", points->objects_per_second, true}},
+         1,
+         false,
+         run->results.load_seconds > 0
+             ? (double)run->results.objects_added / run->results.load_seconds
+             : 0,
+         "average of the load",
+         "mean"},
+        {"Device writes",
+         "MB/s",
+         1e6,
+         {{"written", "c2", points->device_bytes_per_second, true}},
+         1,
+         false,
+         limit,
+         limit_name,
+         ""},
+        {"Cache",
+         "MiB",
+         1048576,
+         {{"dirty", "c3", points->dirty_bytes, true},
+          {"used", "c1", points->used_bytes, false},
+          {"log to replay", "c4", points->log_bytes, false}},
+         3,
+         false,
+         0,
+         "",
+         ""},
+        {"Commit latency",
+         "µs, logarithmic",
+         1,
+         {{"max", "c3", points->max_us, false},
+          {"p99", "c1", points->p99_us, false},
+          {"p50", "c2", points->p50_us, false}},
+         3,
+         true,
+         0,
+         "",
+         ""},
     };
 
     snprintf(limit_name, sizeof(limit_name), "limit measured: %s", giga_rate_text(text, limit));

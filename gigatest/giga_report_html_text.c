@@ -48,6 +48,8 @@ const char giga_html_head[] =
     ".area.c1{fill:var(--c1)}.area.c2{fill:var(--c2)}.area.c3{fill:var(--c3)}"
     ".area.c4{fill:var(--c4)}\n"
     ".limit{stroke:var(--limit);stroke-width:1.5;stroke-dasharray:6 5}"
+    ".limit.mean{stroke:var(--soft)}"
+    "i.mean{border-color:var(--soft)!important}"
     ".stage{stroke:var(--soft);stroke-dasharray:2 3}\n"
     ".cross{stroke:var(--text);stroke-width:1;visibility:hidden}\n"
     ".tip{position:absolute;top:10px;right:16px;font-size:13px;color:var(--text);"

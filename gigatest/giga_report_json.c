@@ -37,9 +37,9 @@ commits_write(struct giga_json *json, const struct giga_figures *figures)
     giga_json_begin(json, "commit_us", '{');
     giga_json_count(json, "count", figures->commits.count);
     giga_json_real(json, "mean",
-                   figures->commits.count == 0 ? 0
-                                               : (double)figures->commits.sum / 1e3 /
-                                                     (double)figures->commits.count);
+                   figures->commits.count == 0
+                       ? 0
+                       : (double)figures->commits.sum / 1e3 / (double)figures->commits.count);
     giga_json_real(json, "p50", (double)figures->p50_ns / 1e3);
     giga_json_real(json, "p99", (double)figures->p99_ns / 1e3);
     giga_json_real(json, "p999", (double)figures->p999_ns / 1e3);

@@ -52,7 +52,7 @@ struct giga_results {
 struct giga_run {
     const struct giga_options *options;
     const char *program;
-    uint64_t start_ns;      /* monotonic: the clock of `seconds` */
+    uint64_t start_ns; /* monotonic: the clock of `seconds` */
     uint64_t start_wall_ns;
     uint64_t device_before; /* giga_device_written() at the start */
     double cpu_before;
@@ -63,7 +63,7 @@ struct giga_run {
     struct giga_results results;
     /* The phases of the command line, each less what the database knows of. */
     struct giga_phase phases[GIGA_PHASES_MAX];
-    bool made;           /* the database holds the plan: a resumption can succeed */
+    bool made; /* the database holds the plan: a resumption can succeed */
 
     kiln_db *db;
     kiln_coll meta;

@@ -23,7 +23,7 @@ greater(uint64_t left, uint64_t right)
     return left > right ? left : right;
 }
 
-/* Counters are those of the later sample; of gauges and latencies the worse one stays to be seen. */
+/* Counters are those of the later sample; of gauges and latencies the worse one stays. */
 static void
 halve(struct giga_series *series)
 {

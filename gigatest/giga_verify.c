@@ -4,9 +4,9 @@
  * Why this is a proof.  The container's walk meets every id that the model says is alive, in order,
  * no other, and each record's fields are those of the model.  The walk of an index is strictly
  * ascending, so no entry comes twice; each entry's values are those the model gives for its id; and
- * there are as many entries as records.  So the index holds one entry for every record.  The sums of
- * a hash of (id, names) over both walks agree as a cross-check of this reasoning.  All of it is read
- * in one transaction, in the order of the pages.
+ * there are as many entries as records.  So the index holds one entry for every record.  The sums
+ * of a hash of (id, names) over both walks agree, as a cross-check of this reasoning.  All of it is
+ * read in one transaction, in the order of the pages.
  */
 #include "gigatest/giga_verify.h"
 
@@ -24,9 +24,9 @@ struct verifier {
     struct giga_run *run;
     kiln_txn *txn;
     kiln_record *record;
-    uint64_t alive;     /* records that the model knows, up to the walk's place */
-    uint64_t records;   /* met */
-    uint64_t age_sum;   /* of a hash of (id, age), over the records */
+    uint64_t alive;   /* records that the model knows, up to the walk's place */
+    uint64_t records; /* met */
+    uint64_t age_sum; /* of a hash of (id, age), over the records */
 };
 
 __attribute__((format(printf, 2, 3))) static void
@@ -90,8 +90,8 @@ bytes_hash(const void *data, size_t size)
 static uint64_t
 entry_hash(uint64_t id, kiln_slice last, kiln_slice first)
 {
-    return giga_mix(id ^ giga_mix(bytes_hash(last.data, last.size) +
-                                  3 * bytes_hash(first.data, first.size)));
+    return giga_mix(
+        id ^ giga_mix(bytes_hash(last.data, last.size) + 3 * bytes_hash(first.data, first.size)));
 }
 
 static uint64_t
@@ -100,7 +100,7 @@ age_hash(uint64_t id, int64_t age)
     return giga_mix(giga_mix(id) + (uint64_t)age);
 }
 
-/* ---- the container ---------------------------------------------------------------------------- */
+/* ---- the container -------------------------------------------------------------------------- */
 
 /* The fields "first", "last", "age" and no other; false: noted. */
 static bool
@@ -125,12 +125,11 @@ record_check(struct verifier *verifier, uint64_t id, const struct giga_state *st
         finding(run, "record %" PRIu64 ": has a field more than it must", id);
     if (!name_equals(&items[0], first) || !name_equals(&items[1], last))
         finding(run, "record %" PRIu64 ": names \"%.*s %.*s\", expected \"%s %s\"", id,
-                (int)items[0].data.size, (const char *)items[0].data.data,
-                (int)items[1].data.size, (const char *)items[1].data.data, first->text,
-                last->text);
+                (int)items[0].data.size, (const char *)items[0].data.data, (int)items[1].data.size,
+                (const char *)items[1].data.data, first->text, last->text);
     if (items[2].type != KILN_INT || items[2].integer != (int64_t)state->age)
-        finding(run, "record %" PRIu64 ": age %" PRId64 ", expected %" PRIu32, id,
-                items[2].integer, state->age);
+        finding(run, "record %" PRIu64 ": age %" PRId64 ", expected %" PRIu32, id, items[2].integer,
+                state->age);
     return items[0].type == KILN_TEXT && items[1].type == KILN_TEXT;
 }
 
@@ -211,13 +210,16 @@ records_verify(struct verifier *verifier)
     }
     records_walk(verifier, cursor);
     kiln_record_cursor_close(cursor);
+    atomic_store(&run->gauges.done, verifier->records);
     if (!giga_stop_wanted() && (counted != verifier->records || counted != verifier->alive))
-        finding(run, "the container counts %" PRIu64 " records, %" PRIu64 " were met, %" PRIu64
-                     " were to be there", counted, verifier->records, verifier->alive);
+        finding(run,
+                "the container counts %" PRIu64 " records, %" PRIu64 " were met, %" PRIu64
+                " were to be there",
+                counted, verifier->records, verifier->alive);
     run->results.objects = verifier->records;
 }
 
-/* ---- an index --------------------------------------------------------------------------------- */
+/* ---- an index ------------------------------------------------------------------------------- */
 
 /* One entry; the state is the model's. */
 static void
@@ -230,10 +232,11 @@ name_entry(struct verifier *verifier, uint64_t id, const struct giga_state *stat
 
     *sum += entry_hash(id, items[0].data, items[1].data);
     if (!name_equals(&items[0], last) || !name_equals(&items[1], first))
-        finding(run, "index name: entry of record %" PRIu64 " says \"%.*s, %.*s\", expected "
-                     "\"%s, %s\"", id, (int)items[0].data.size, (const char *)items[0].data.data,
-                (int)items[1].data.size, (const char *)items[1].data.data, last->text,
-                first->text);
+        finding(run,
+                "index name: entry of record %" PRIu64 " says \"%.*s, %.*s\", expected "
+                "\"%s, %s\"",
+                id, (int)items[0].data.size, (const char *)items[0].data.data,
+                (int)items[1].data.size, (const char *)items[1].data.data, last->text, first->text);
 }
 
 static void
@@ -242,8 +245,9 @@ age_entry(struct verifier *verifier, uint64_t id, const struct giga_state *state
 {
     *sum += age_hash(id, items[0].integer);
     if (items[0].type != KILN_INT || items[0].integer != (int64_t)state->age)
-        finding(verifier->run, "index age: entry of record %" PRIu64 " says %" PRId64
-                               ", expected %" PRIu32, id, items[0].integer, state->age);
+        finding(verifier->run,
+                "index age: entry of record %" PRIu64 " says %" PRId64 ", expected %" PRIu32, id,
+                items[0].integer, state->age);
 }
 
 struct place { /* of an entry, for the order */
@@ -290,8 +294,10 @@ entry_check(struct verifier *verifier, const char *name, uint64_t id, kiln_conta
     struct giga_run *run = verifier->run;
 
     if (container != run->container || id < 1 || id > run->model.plan.count) {
-        finding(run, "index %s: an entry of record %" PRIu64 " in container %" PRIu32
-                     ", which was not loaded", name, id, container);
+        finding(run,
+                "index %s: an entry of record %" PRIu64 " in container %" PRIu32
+                ", which was not loaded",
+                name, id, container);
         return false;
     }
     giga_model_state(&run->model, id, run->model.round_count, state_out);
@@ -315,7 +321,8 @@ index_walk(struct verifier *verifier, const char *name, kiln_index_cursor *curso
     kiln_status rc;
 
     memset(items, 0, sizeof(items));
-    while ((rc = kiln_index_cursor_next(cursor, &id, &container, items, names ? 2 : 1)) == KILN_OK) {
+    while ((rc = kiln_index_cursor_next(cursor, &id, &container, items, names ? 2 : 1)) ==
+           KILN_OK) {
         struct giga_state state;
         struct place *now = &places[entries & 1];
 
@@ -357,13 +364,15 @@ index_verify(struct verifier *verifier, const char *name, kiln_index index, bool
     if (giga_stop_wanted())
         return;
     if (counted != entries || entries != verifier->alive)
-        finding(run, "index %s counts %" PRIu64 " entries, %" PRIu64 " were met, %" PRIu64
-                     " were to be there", name, counted, entries, verifier->alive);
+        finding(run,
+                "index %s counts %" PRIu64 " entries, %" PRIu64 " were met, %" PRIu64
+                " were to be there",
+                name, counted, entries, verifier->alive);
     if (sum != (names ? run->results.records_checksum : verifier->age_sum))
         finding(run, "index %s and the container have different checksums", name);
 }
 
-/* ---- the pages -------------------------------------------------------------------------------- */
+/* ---- the pages ------------------------------------------------------------------------------ */
 
 static void
 on_check_finding(void *context, const char *text)
@@ -399,7 +408,7 @@ pages_verify(struct giga_run *run)
     trouble(run, rc, "the check of the pages failed");
 }
 
-/* ---- all of it -------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------ */
 
 static void
 contents_verify(struct giga_run *run)
@@ -455,7 +464,6 @@ giga_verify(struct giga_run *run)
             giga_fail(run, rc, "closing the database failed");
     }
     run->results.verify_seconds = (double)(ftk_clock_ns() - start_ns) / 1e9;
-    run->results.verified =
-        !giga_stop_wanted() && !giga_failed(run) && run->results.findings == 0;
+    run->results.verified = !giga_stop_wanted() && !giga_failed(run) && run->results.findings == 0;
     return run->results.verified || giga_stop_wanted();
 }

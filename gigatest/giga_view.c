@@ -32,7 +32,7 @@ heading(struct giga_rows *rows, const char *text)
     rows->rows[rows->count - 1].heading = true;
 }
 
-/* ---- rates ------------------------------------------------------------------------------------ */
+/* ---- rates ---------------------------------------------------------------------------------- */
 
 double
 giga_rate_overall(const struct giga_moment *moment)
@@ -71,7 +71,7 @@ giga_rate_device(const struct giga_moment *moment)
                                        (double)(newest->ns - ago->ns);
 }
 
-/* ---- rows ------------------------------------------------------------------------------------- */
+/* ---- rows ----------------------------------------------------------------------------------- */
 
 static const char *
 checkpoint_text(uint32_t state)
@@ -203,14 +203,13 @@ giga_view_line(const struct giga_moment *moment, char *line, size_t line_size)
     char rate[GIGA_NUMBER_MAX];
     char dirty[GIGA_NUMBER_MAX];
     char log[GIGA_NUMBER_MAX];
-    int used = snprintf(line, line_size, "%8s  %s",
-                        giga_seconds_text(seconds, (double)moment->ns / 1e9),
-                        giga_stage_text(moment->stage));
+    int used =
+        snprintf(line, line_size, "%8s  %s", giga_seconds_text(seconds, (double)moment->ns / 1e9),
+                 giga_stage_text(moment->stage));
 
     if (moment->total > 0)
         used += snprintf(line + used, line_size - (size_t)used, "  %s of %s (%.1f %%)  %s/s",
-                         giga_count_text(done, moment->done),
-                         giga_count_text(total, moment->total),
+                         giga_count_text(done, moment->done), giga_count_text(total, moment->total),
                          100.0 * (double)moment->done / (double)moment->total,
                          giga_count_text(rate, (uint64_t)giga_rate_now(moment)));
     if (moment->stat_known)

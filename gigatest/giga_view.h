@@ -38,7 +38,7 @@ struct giga_rows {
 
 struct giga_view {
     char title[256];
-    double share; /* of the stage's total, 0..1; negative: unknown */
+    double share;                         /* of the stage's total, 0..1; negative: unknown */
     struct giga_rows work, cache, device; /* cache: also checkpoints; device: also commits */
 };
 

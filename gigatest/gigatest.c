@@ -52,34 +52,34 @@ device_measure(const struct giga_options *options)
     return giga_device_measure(dirname(path));
 }
 
+/* The phases come after the load's own checkpoint, which ends the load's time. */
+static bool
+phases_work(struct giga_run *run)
+{
+    kiln_status rc = kiln_checkpoint(run->db);
+
+    run->results.seconds = (double)(ftk_clock_ns() - run->start_ns) / 1e9;
+    if (rc != KILN_OK)
+        return giga_fail(run, rc, "the checkpoint after the load failed");
+    return giga_phases(run);
+}
+
 /* Load and phases; the database is closed whatever happens. */
 static bool
 database_work(struct giga_run *run, struct giga_monitor *monitor, bool create)
 {
-    bool good = giga_database_open(run, create);
+    bool good = giga_database_open(run, create) && giga_load(run);
     uint64_t start_ns;
 
-    good = good && giga_load(run);
-    if (good && run->options->phase_count == 0 && run->model.round_count == 0) {
-        giga_monitor_settle(monitor);
-    } else if (good && !giga_stop_wanted()) {
-        /* the load's time ends with a checkpoint of its own */
-        kiln_status rc = kiln_checkpoint(run->db);
-
-        run->results.seconds = (double)(ftk_clock_ns() - run->start_ns) / 1e9;
-        good = rc == KILN_OK ? giga_phases(run)
-                             : giga_fail(run, rc, "the checkpoint after the load failed");
-        giga_monitor_settle(monitor);
-    }
+    if (good && !giga_stop_wanted() &&
+        (run->options->phase_count > 0 || run->model.round_count > 0))
+        good = phases_work(run);
     giga_monitor_settle(monitor);
-    start_ns = ftk_clock_ns();
+    start_ns = run->results.seconds > 0 ? ftk_clock_ns() : run->start_ns;
     good = good && giga_database_finish(run);
     if (!good)
         giga_database_abandon(run);
-    if (run->results.seconds == 0)
-        run->results.seconds = (double)(ftk_clock_ns() - run->start_ns) / 1e9;
-    else
-        run->results.seconds += (double)(ftk_clock_ns() - start_ns) / 1e9;
+    run->results.seconds += (double)(ftk_clock_ns() - start_ns) / 1e9;
     return good;
 }
 
@@ -93,8 +93,7 @@ everything(struct giga_run *run, struct giga_monitor *monitor, bool exists)
     run->names = giga_names_new();
     if (run->names == NULL)
         return giga_fail(run, KILN_NOMEM, "no memory for the names");
-    if (!options->verify_only &&
-        !database_work(run, monitor, !exists || options->overwrite))
+    if (!options->verify_only && !database_work(run, monitor, !exists || options->overwrite))
         return false;
     if (giga_stop_wanted() || !options->verify)
         return true;
