@@ -131,7 +131,7 @@ faults_hit_the_calls_they_were_armed_for(void)
 static void
 a_region_is_address_space_until_touched(void)
 {
-    size_t size = (size_t)64 << 30;
+    size_t size = (size_t)8 << 30;
     char *region;
 
     REQUIRE_OK(ftk_region_reserve(size, (void **)&region));
