@@ -363,7 +363,8 @@ kiln_record_find(const kiln_record *record, kiln_field field, uint32_t nth, kiln
         memset(item_out, 0, sizeof *item_out);
     if (record == NULL || item_out == NULL)
         return records_status(FTK_FAIL(FTK_INVALID, "record or item_out is NULL"));
-    for (item = record->items; item < record->items + record->item_count; item++) {
+    for (uint32_t i = 0; i < record->item_count; i++) {
+        item = &record->items[i];
         if (item->field == field && item->depth == 0 && nth-- == 0) {
             record_item_value(record, item, item_out);
             return KILN_OK;
@@ -439,7 +440,8 @@ record_decode_in_place(struct kiln_record *record, const struct record_types *ty
                        size_t body_bytes)
 {
     const uint8_t *body = record->body;
-    const uint8_t *from = body, *end = body + body_bytes;
+    const uint8_t *from = body;
+    const uint8_t *end = body_bytes == 0 ? body : body + body_bytes;
     const uint8_t *ends[KILN_RECORD_DEPTH_MAX + 1]; /* of the body, and of the open groups */
     struct record_item *item;
     uint32_t depth = 0;
@@ -447,6 +449,8 @@ record_decode_in_place(struct kiln_record *record, const struct record_types *ty
     ftk_status rc;
 
     kiln_record_clear(record);
+    if (body_bytes == 0) /* there may be no body at all */
+        return FTK_OK;
     ends[0] = end;
     for (;;) {
         for (; from == end && depth > 0; depth--)
@@ -513,7 +517,8 @@ record_check_texts(const struct kiln_record *record)
     const struct record_item *item;
     size_t good;
 
-    for (item = record->items; item < record->items + record->item_count; item++) {
+    for (uint32_t i = 0; i < record->item_count; i++) {
+        item = &record->items[i];
         if (item->type != KILN_TEXT)
             continue;
         good = record_utf8_check(record->body + item->offset, item->bytes);
