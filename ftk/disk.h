@@ -43,8 +43,8 @@ enum ftk_io_op { FTK_IO_READ, FTK_IO_WRITE };
  * One asynchronous I/O.  The caller owns it and keeps it (and its memory) untouched from submit
  * until `done` is called.  `done` runs on a thread of the backend, or on the thread in
  * ftk_aio_submit/ftk_aio_poll; it must not block and must not submit.  A short transfer is
- * continued by the backend; a read past the end of the file gives FTK_IO.  When status is not FTK_OK,
- * ftk_error_last() of the thread that runs `done` has the words.
+ * continued by the backend; a read past the end of the file gives FTK_IO.  When status is not
+ * FTK_OK, ftk_error_last() of the thread that runs `done` has the words.
  */
 struct ftk_io {
     struct ftk_file *file;

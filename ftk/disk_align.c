@@ -20,7 +20,7 @@
 
 #define DIOALIGN_MASK 0x2000u /* STATX_DIOALIGN */
 
-/* struct statx of the kernel's interface up to the fields of STATX_DIOALIGN (frozen by the kernel). */
+/* struct statx of the kernel's interface, up to the fields of STATX_DIOALIGN; frozen there. */
 struct kernel_statx {
     uint32_t mask;
     uint8_t before[0x98 - 4];

@@ -7,15 +7,16 @@
  *     available --acquire--> used --submit--> pending --completion--> available
  *                             used --release--> available
  *
- * 1. `acquire` takes an available buffer or joins the buffer-waiter queue: first come, first served.
+ * 1. `acquire` takes an available buffer or joins the buffer-waiter queue: first come, first
+ *    served.
  * 2. A completion, in whatever order the device finishes, runs the owner's callback, gives the
  *    buffer back and wakes exactly the first waiter (the buffer is handed to it directly, so that
  *    nobody can overtake).
  * 3. No one ever waits for a particular I/O to get a buffer.
  * 4. Count and bytes under way are bounded: a submit of more bytes than are free waits, first come,
  *    first served, in a queue of its own (it holds a buffer: in the buffer-waiter queue it could
- *    stand behind one who waits for that buffer).  One I/O larger than the bound is let through when
- *    it is alone.
+ *    stand behind one who waits for that buffer).  One I/O larger than the bound is let through
+ *    when it is alone.
  *
  * Locks: one mutex per manager, held for a few instructions; callbacks run without it.  An owner's
  * callback must not acquire, submit or wait.

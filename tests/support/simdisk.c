@@ -263,7 +263,7 @@ sim_file_write(struct ftk_file *base, const void *memory, size_t size, uint64_t 
     return rc;
 }
 
-/* What is pending becomes durable; or, when the sync fails, survives by chance, now and for good. */
+/* What is pending becomes durable; or, when the sync fails, survives by chance, for good. */
 static void
 node_sync(struct simdisk *disk, struct sim_node *node, bool good)
 {
