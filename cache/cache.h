@@ -11,7 +11,8 @@
  *                                      dirty, free
  *
  * with flags DIRTY (contents newer than the file), WRITING (a write of it is under way), REF (second
- * chance), RAW (no page header: not verified on read, not sealed on write), WAITED, COVERED and a pin count.
+ * chance), RAW (no page header: not verified on read, not sealed on write), SCANNED, WAITED, COVERED and a
+ * pin count.
  *
  * Invariants
  * 1. A RESIDENT page stays where it is while it is pinned, DIRTY, WRITING, or while any slot that
@@ -48,7 +49,8 @@ enum {
     CACHE_RAW = 1 << 6,
     CACHE_WAITED = 1 << 7, /* someone sleeps until READING, LEAVING or WRITING ends */
     CACHE_COVERED = 1 << 8, /* its memory is charged with its huge page */
-    CACHE_PIN_ONE = 1 << 9, /* pins in the upper 23 bits */
+    CACHE_SCANNED = 1 << 9, /* fetched by a scan, and by nobody else since: no second chance */
+    CACHE_PIN_ONE = 1 << 10, /* pins in the upper 22 bits */
 };
 
 /* What one user of the cache (a transaction) announces to others; a cache line of its own. */
@@ -150,7 +152,7 @@ cache_unpin(const struct cache_fast *fast, uint64_t page_id)
     atomic_fetch_sub_explicit(&fast->states[page_id], CACHE_PIN_ONE, memory_order_release);
 }
 
-enum { CACHE_SCAN = 1 /* do not set REF: first to be evicted */ };
+enum { CACHE_SCAN = 1 /* read by a scan: among the first to be evicted */ };
 
 /*
  * Outside an epoch: make the page resident (reading it when absent, evicting others when memory is
@@ -207,6 +209,8 @@ struct cache_stats {
     uint64_t used_bytes, dirty_bytes;    /* of this cache */
     uint64_t misses, evictions, rescues, prefetches;
     uint64_t write_left_bytes; /* of the pass under way */
+    uint64_t meta_bytes;       /* of this cache, beside used_bytes: page states.  They take from the
+                                  limit, up to a quarter of it; process_bytes has them all */
 };
 void cache_stats(struct cache *cache, struct cache_stats *stats_out);
 uint64_t cache_dirty_bytes(struct cache *cache);

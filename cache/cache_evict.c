@@ -1,8 +1,9 @@
 /*
  * cache/cache_evict.c -- second chance over the resident pages, in batches.
  *
- * 1. Only clean, unpinned RESIDENT pages are marked EVICTING; freed pages first (the hints), then
- *    those whose REF was not set since the hand came by.
+ * 1. Only clean, unpinned RESIDENT pages are marked EVICTING: freed pages first, then those that a
+ *    scan has read and nobody else (two rings), then those whose REF was not set since the hand came
+ *    by.
  * 2. After marking, the epoch goes up, and the evictor waits until every slot is outside or entered
  *    later.  Nobody who saw a marked page RESIDENT is inside then, and who sees it EVICTING rescues
  *    it.  Slots stay inside for microseconds (invariant 2 of cache.h), so the wait spins.
@@ -18,6 +19,7 @@
 #include "cache/cache_internal.h"
 #include "ftk/mem.h"
 
+#define SCAN_KEEP 1024u /* 4 MiB of 4 KiB pages: more than any read-ahead */
 #define SELF_PROCESS (-10001) /* PIDFD_SELF_THREAD_GROUP */
 
 #define NOT_EVICTABLE (CACHE_DIRTY | CACHE_WRITING | CACHE_WAITED)
@@ -38,7 +40,7 @@ mark(struct cache *cache, struct batch *batch, uint64_t page_id)
         if ((state & CACHE_STATE_MASK) != CACHE_RESIDENT || (state & NOT_EVICTABLE) != 0 ||
             CACHE__PINS(state) != 0)
             return;
-        bool chance = (state & CACHE_REF) != 0;
+        bool chance = (state & (CACHE_REF | CACHE_SCANNED)) == CACHE_REF;
         uint32_t wanted = chance ? state & ~(uint32_t)CACHE_REF
                                  : (state & ~(uint32_t)CACHE_STATE_MASK) | CACHE_EVICTING;
         if (!atomic_compare_exchange_weak(word, &state, wanted))
@@ -49,22 +51,36 @@ mark(struct cache *cache, struct batch *batch, uint64_t page_id)
     }
 }
 
+/* Pages of a ring, the oldest first, but not the latest `keep`, that have got all of the flags in
+ * `mask` as in `flags`. */
 static void
-mark_hinted(struct cache *cache, struct batch *batch)
+mark_ring(struct cache *cache, struct batch *batch, struct cache__ring *ring, uint64_t keep,
+          uint32_t mask, uint32_t flags)
 {
-    uint64_t head = atomic_load_explicit(&cache->hint_head, memory_order_relaxed);
+    uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
 
-    if (head - cache->hint_tail > CACHE__HINTS)
-        cache->hint_tail = head - CACHE__HINTS;
-    for (; cache->hint_tail != head && batch->count < batch->want; cache->hint_tail++) {
-        uint64_t id = atomic_exchange_explicit(&cache->hints[cache->hint_tail % CACHE__HINTS], 0,
+    if (head - ring->tail > CACHE__HINTS)
+        ring->tail = head - CACHE__HINTS;
+    for (; head - ring->tail > keep && batch->count < batch->want; ring->tail++) {
+        uint64_t id = atomic_exchange_explicit(&ring->ids[ring->tail % CACHE__HINTS], 0,
                                                memory_order_relaxed);
         if (id == 0)
             continue;
         uint32_t state = atomic_load_explicit(&cache->fast.states[id - 1], memory_order_relaxed);
-        if ((state & CACHE_REF) == 0)
+        if ((state & mask) == flags)
             mark(cache, batch, id - 1);
     }
+}
+
+/* Freed pages, then those of scans, unless they have just been read ahead. */
+static void
+mark_hinted(struct cache *cache, struct batch *batch)
+{
+    uint64_t keep = (cache_limit() >> cache->fast.page_shift) / 8;
+
+    mark_ring(cache, batch, &cache->freed, 0, CACHE_REF, 0);
+    mark_ring(cache, batch, &cache->scanned, keep < SCAN_KEEP ? keep : SCAN_KEEP, CACHE_SCANNED,
+              CACHE_SCANNED);
 }
 
 static void
@@ -190,7 +206,7 @@ cache__evict(struct cache *cache, uint64_t want, bool *wrapped_out)
     struct batch batch = {.want = want < CACHE__EVICT_PAGES ? want : CACHE__EVICT_PAGES};
 
     mark_hinted(cache, &batch);
-    if (batch.count < batch.want)
+    if (batch.count < batch.want / 4) /* else leave the others their second chance */
         mark_swept(cache, &batch, wrapped_out);
     if (batch.count == 0)
         return 0;

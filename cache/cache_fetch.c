@@ -19,9 +19,11 @@ void
 cache__read_finish(struct cache *cache, uint64_t page_id, bool scan, bool raw, bool ok)
 {
     if (FTK_LIKELY(ok)) {
-        uint32_t flags = (scan ? 0u : CACHE_REF) | (raw ? CACHE_RAW : 0u);
+        uint32_t flags = CACHE_REF | (scan ? CACHE_SCANNED : 0u) | (raw ? CACHE_RAW : 0u);
         cache__bits_set(&cache->resident, page_id);
         cache__state_move(cache, page_id, CACHE_STATE_MASK, CACHE_RESIDENT | flags);
+        if (scan)
+            cache__ring_add(&cache->scanned, page_id);
         return;
     }
     bool covered = (atomic_load(&cache->fast.states[page_id]) & CACHE_COVERED) != 0;
@@ -90,6 +92,8 @@ try_pin(struct cache *cache, uint64_t page_id, bool scan, uint32_t *state_out)
         if (kind != CACHE_RESIDENT && kind != CACHE_EVICTING && kind != CACHE_FRESH)
             return false;
         uint32_t wanted = (state | (scan ? 0u : CACHE_REF)) + CACHE_PIN_ONE;
+        if (!scan)
+            wanted &= ~(uint32_t)CACHE_SCANNED;
         if (kind == CACHE_EVICTING)
             wanted = (wanted & ~(uint32_t)CACHE_STATE_MASK) | CACHE_RESIDENT;
         if (atomic_compare_exchange_weak(word, &state, wanted)) {

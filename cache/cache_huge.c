@@ -114,6 +114,7 @@ cache__cover(struct cache *cache, uint64_t page_id)
 {
     uint64_t block = page_id >> cache->block_shift;
 
+    cache__charge_meta(cache, page_id);
     if (atomic_load_explicit(&cache->blocks[block], memory_order_acquire) == BLOCK_HUGE)
         return CACHE_COVERED;
     if (block < BLOCKS_PLAIN || !atomic_load_explicit(&cache->huge, memory_order_relaxed))

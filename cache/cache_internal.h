@@ -12,6 +12,7 @@ enum {
     CACHE__BATCH_PAGES = 256,    /* pages of one fetch_many round; a 1 MiB run of 4 KiB pages */
     CACHE__EVICT_PAGES = 128,    /* pages marked per eviction batch: one epoch wait for them all */
     CACHE__HINTS = 4096,         /* ring of page ids to be evicted first; a power of two */
+    CACHE__META_PAGES = 1024,    /* pages whose states fill 4 KiB */
     CACHE__WAIT_BUCKETS = 16,    /* a power of two */
     CACHE__LIMIT_BYTES_MIN = 4 << 20,
     CACHE__BLOCK_BYTES = 2 << 20, /* a huge page */
@@ -34,6 +35,13 @@ struct cache__bits {
     _Atomic uint64_t *leaf;
     _Atomic uint64_t *summary;
     _Atomic uint64_t end; /* one past the highest id ever set */
+};
+
+/* Page ids to be evicted early; lossy by intention, any thread adds, the evictor takes. */
+struct cache__ring {
+    _Atomic uint64_t ids[CACHE__HINTS]; /* page id + 1; 0: none */
+    _Atomic uint64_t head;
+    uint64_t tail; /* guarded by the pool's mutex */
 };
 
 struct cache__bucket { /* where threads wait for READING, LEAVING or WRITING to end */
@@ -65,6 +73,8 @@ struct cache {
 
     struct cache__bits dirty;
     struct cache__bits resident;
+    _Atomic uint8_t *meta;   /* per CACHE__META_PAGES pages: 1 when their states were charged */
+    _Atomic uint64_t meta_bytes;
     _Atomic uint8_t *blocks; /* per block of 2 MiB: see cache_huge.c */
     uint32_t block_shift;    /* page id >> this = block */
     _Atomic bool huge;       /* blocks touched from now on become huge pages */
@@ -75,7 +85,6 @@ struct cache {
     /* The writer's line: dirty bytes now = (dirtied - cleaned) pages. */
     _Alignas(64) _Atomic uint64_t dirtied;  /* pages ever made dirty */
     _Atomic uint64_t reserved;              /* pages charged for cache_new */
-    _Atomic uint64_t hint_head;
     _Alignas(64) _Atomic uint64_t cleaned;  /* pages ever made clean: written or freed */
     _Atomic uint64_t freed_dirty;           /* those of them that were freed */
     _Atomic uint64_t write_left;            /* pages the pass under way has still to look at */
@@ -83,7 +92,7 @@ struct cache {
     _Alignas(64) _Atomic uint64_t used_pages;
     _Atomic uint64_t misses, evictions, rescues, prefetches;
 
-    _Atomic uint64_t hints[CACHE__HINTS]; /* page id + 1; 0: none.  Lossy by intention */
+    struct cache__ring freed, scanned;
     struct cache__bucket buckets[CACHE__WAIT_BUCKETS];
     struct ftk_iogroup loose;             /* prefetches: nobody waits for them */
     _Atomic uint64_t loose_pending;
@@ -94,7 +103,6 @@ struct cache {
     /* Guarded by the pool's mutex. */
     struct cache *next;
     uint64_t hand;      /* page id where the clock goes on */
-    uint64_t hint_tail;
     bool vector_refused; /* the kernel does not discard several runs in one call */
     void (*pressure)(void *context);
     void *pressure_context;
@@ -116,7 +124,7 @@ void cache__wait_page(struct cache *cache, uint64_t page_id, bool writing_too);
 /* Pages [first, first+count) that only the caller may touch (READING or LEAVING): give the memory
  * back and make them ABSENT.  Does not uncharge. */
 void cache__discard(struct cache *cache, uint64_t first, uint64_t count);
-void cache__hint(struct cache *cache, uint64_t page_id);
+void cache__ring_add(struct cache__ring *ring, uint64_t page_id);
 
 /* ---- cache_pool.c ---- */
 void cache__pool_add(struct cache *cache);
@@ -129,9 +137,12 @@ void cache__uncharge(struct cache *cache, uint64_t pages);
 void cache__shrink(void); /* evict down to the limit, as far as possible without waiting */
 void cache__pool_cleaned(uint64_t pages); /* so many pages became evictable: wakes those who wait */
 uint64_t cache__process_bytes(void);
+uint64_t cache__budget(void); /* of the limit, what pages may use */
+bool cache__over(void); /* more is used than the limit, which was lowered, allows */
 /* Who is told when memory is wanted and everything is dirty; must not block nor call the cache. */
 void cache__pressure_hook(struct cache *cache, void (*pressure)(void *context), void *context);
 
+void cache__charge_meta(struct cache *cache, uint64_t page_id);
 bool cache__charge_huge(struct cache *cache, uint64_t pages); /* only where plenty is left */
 
 /* ---- cache_huge.c ---- */

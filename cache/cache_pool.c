@@ -4,6 +4,7 @@
  *
  * 1. Memory is charged before it is used and uncharged after it was given back, so that what is used
  *    is never more than `used_bytes`.
+ *    The states of pages ever touched (0.1 % of the file at 4 KiB pages) count, too.
  * 2. Who needs memory evicts it himself, outside epochs, under the pool's mutex, a batch at a time:
  *    one eviction serves the next hundred misses.
  * 3. Second chance runs over all caches as over one: the turn passes to the next cache when the hand
@@ -29,6 +30,7 @@ static struct {
     struct cache *caches;
     struct cache *turn;
     _Atomic uint64_t limit_bytes; /* 0: not set, the default holds */
+    _Atomic uint64_t meta_bytes;  /* states of pages, once touched: never given back */
     _Alignas(64) _Atomic uint64_t used_bytes;
     _Atomic uint64_t cleaned; /* pages of all caches made evictable; only its change matters */
 } pool = {.mutex = {PTHREAD_MUTEX_INITIALIZER}};
@@ -60,10 +62,38 @@ cache_limit_set(uint64_t bytes)
     return FTK_OK;
 }
 
+/* What pages may use: the limit without the states, which count up to a quarter of it, so that a
+ * small cache over a huge file still works. */
+uint64_t
+cache__budget(void)
+{
+    uint64_t limit = cache_limit();
+    uint64_t meta = atomic_load_explicit(&pool.meta_bytes, memory_order_relaxed);
+    return limit - (meta < limit / 4 ? meta : limit / 4);
+}
+
 uint64_t
 cache__process_bytes(void)
 {
-    return atomic_load(&pool.used_bytes);
+    return atomic_load(&pool.used_bytes) + atomic_load(&pool.meta_bytes);
+}
+
+bool
+cache__over(void)
+{
+    return atomic_load(&pool.used_bytes) > cache__budget();
+}
+
+void
+cache__charge_meta(struct cache *cache, uint64_t page_id)
+{
+    _Atomic uint8_t *group = &cache->meta[page_id / CACHE__META_PAGES];
+
+    if (FTK_LIKELY(atomic_load_explicit(group, memory_order_relaxed) != 0) ||
+        atomic_exchange(group, 1) != 0)
+        return;
+    atomic_fetch_add(&cache->meta_bytes, CACHE__META_PAGES * sizeof(uint32_t));
+    atomic_fetch_add(&pool.meta_bytes, CACHE__META_PAGES * sizeof(uint32_t));
 }
 
 void
@@ -86,6 +116,7 @@ cache__pool_remove(struct cache *cache)
         }
     if (pool.turn == cache)
         pool.turn = NULL;
+    atomic_fetch_sub(&pool.meta_bytes, atomic_load(&cache->meta_bytes));
     ftk_mutex_unlock(&pool.mutex);
 }
 
@@ -111,7 +142,7 @@ take(struct cache *cache, uint64_t pages)
 {
     uint64_t bytes = pages << cache->fast.page_shift;
 
-    if (atomic_fetch_add(&pool.used_bytes, bytes) + bytes <= cache_limit()) {
+    if (atomic_fetch_add(&pool.used_bytes, bytes) + bytes <= cache__budget()) {
         atomic_fetch_add_explicit(&cache->used_pages, pages, memory_order_relaxed);
         return true;
     }
@@ -124,7 +155,7 @@ cache__charge_huge(struct cache *cache, uint64_t pages)
 {
     uint64_t bytes = pages << cache->fast.page_shift;
 
-    if (atomic_fetch_add(&pool.used_bytes, bytes) + bytes <= cache_limit() / 8 * 7) {
+    if (atomic_fetch_add(&pool.used_bytes, bytes) + bytes <= cache__budget() / 8 * 7) {
         atomic_fetch_add_explicit(&cache->used_pages, pages, memory_order_relaxed);
         return true;
     }
@@ -178,7 +209,7 @@ make_room(uint64_t bytes)
     bool room = true;
 
     ftk_mutex_lock(&pool.mutex);
-    if (atomic_load(&pool.used_bytes) + bytes > cache_limit()) /* else someone did it meanwhile */
+    if (atomic_load(&pool.used_bytes) + bytes > cache__budget()) /* else someone did it meanwhile */
         room = evict_somewhere() > 0;
     ftk_mutex_unlock(&pool.mutex);
     return room;
@@ -246,7 +277,7 @@ cache__charge(struct cache *cache, uint64_t pages)
     struct patience patience = {0, NAP_NS_MIN, 0};
 
     while (!take(cache, pages)) {
-        if (bytes > cache_limit())
+        if (bytes > cache__budget())
             return FTK_FAIL(FTK_NOMEM, "%llu bytes are more than the cache limit of %llu bytes",
                             (unsigned long long)bytes, (unsigned long long)cache_limit());
         if (make_room(bytes))
@@ -265,7 +296,7 @@ cache__charge_try(struct cache *cache, uint64_t pages)
 
     if (FTK_LIKELY(take(cache, pages)))
         return true;
-    while (bytes <= cache_limit() && make_room(bytes))
+    while (bytes <= cache__budget() && make_room(bytes))
         if (take(cache, pages))
             return true;
     return false;
@@ -274,7 +305,7 @@ cache__charge_try(struct cache *cache, uint64_t pages)
 void
 cache__shrink(void)
 {
-    while (atomic_load(&pool.used_bytes) > cache_limit())
+    while (cache__over())
         if (!make_room(0)) {
             (void)call_for_cleaning();
             return;

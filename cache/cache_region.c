@@ -3,7 +3,7 @@
  * Nothing of it takes memory before it is touched.
  *
  *     | pages: pages_max x page_bytes | states: 4 bytes each | dirty: leaf, summary | resident: ... |
- *     | blocks: a byte per 2 MiB |
+ *     | blocks: a byte per 2 MiB | meta: a byte per 4 KiB of states |
  *
  * Cost beside the pages: 4 bytes of state and 2 bits per page touched, in units of 4 KiB: 0.1 % of
  * the file at 4 KiB pages.
@@ -25,7 +25,7 @@ align_up(uint64_t bytes, uint64_t align)
 }
 
 struct layout {
-    uint64_t states, leaf[2], summary[2], blocks, end;
+    uint64_t states, leaf[2], summary[2], blocks, meta, end;
 };
 
 static struct layout
@@ -43,7 +43,9 @@ layout_of(uint64_t pages, uint32_t page_bytes)
         at += align_up((words + 63) / 64 * sizeof(uint64_t), 4096);
     }
     layout.blocks = at;
-    layout.end = at + align_up(layout.states / CACHE__BLOCK_BYTES, 4096);
+    at += align_up(layout.states / CACHE__BLOCK_BYTES, 4096);
+    layout.meta = at;
+    layout.end = at + align_up(pages / CACHE__META_PAGES + 1, 4096);
     return layout;
 }
 
@@ -82,6 +84,7 @@ region_reserve(struct cache *cache, const struct cache_options *options)
         bits[i]->leaf = (_Atomic uint64_t *)(void *)(base + layout.leaf[i]);
         bits[i]->summary = (_Atomic uint64_t *)(void *)(base + layout.summary[i]);
     }
+    cache->meta = (_Atomic uint8_t *)(void *)(base + layout.meta);
     cache->blocks = (_Atomic uint8_t *)(void *)(base + layout.blocks);
     return FTK_OK;
 }
@@ -243,6 +246,7 @@ cache_stats(struct cache *cache, struct cache_stats *stats_out)
         .evictions = atomic_load(&cache->evictions),
         .rescues = atomic_load(&cache->rescues),
         .prefetches = atomic_load(&cache->prefetches),
+        .meta_bytes = atomic_load(&cache->meta_bytes),
         .write_left_bytes = atomic_load(&cache->write_left) << shift,
     };
 }

@@ -100,10 +100,10 @@ cache__discard(struct cache *cache, uint64_t first, uint64_t count)
 }
 
 void
-cache__hint(struct cache *cache, uint64_t page_id)
+cache__ring_add(struct cache__ring *ring, uint64_t page_id)
 {
-    uint64_t at = atomic_fetch_add_explicit(&cache->hint_head, 1, memory_order_relaxed);
-    atomic_store_explicit(&cache->hints[at % CACHE__HINTS], page_id + 1, memory_order_relaxed);
+    uint64_t at = atomic_fetch_add_explicit(&ring->head, 1, memory_order_relaxed);
+    atomic_store_explicit(&ring->ids[at % CACHE__HINTS], page_id + 1, memory_order_relaxed);
 }
 
 bool
@@ -124,6 +124,8 @@ cache_use_slow(const struct cache_fast *fast, uint64_t page_id)
         if (kind != CACHE_RESIDENT && kind != CACHE_EVICTING)
             return false;
         uint32_t wanted = (state & ~(uint32_t)CACHE_STATE_MASK) | CACHE_RESIDENT | CACHE_REF;
+        if (kind == CACHE_EVICTING)
+            wanted &= ~(uint32_t)CACHE_SCANNED; /* in use after all */
         if (state == wanted)
             return true;
         if (atomic_compare_exchange_weak(word, &state, wanted)) {
@@ -172,7 +174,7 @@ new_page(struct cache *cache, uint64_t page_id, uint32_t flags, uint64_t *own)
             continue;
         }
         uint32_t kept = absent ? cache__cover(cache, page_id)
-                               : state & ~(uint32_t)(CACHE_COVERED - 1); /* and pins */
+                               : state & (CACHE_COVERED | ~((uint32_t)CACHE_PIN_ONE - 1));
         if (!atomic_compare_exchange_weak(word, &state, CACHE_FRESH | flags | kept))
             continue;
         if (absent) {
@@ -282,7 +284,7 @@ cache_free(struct cache *cache, uint64_t page_id)
     uint32_t wanted;
 
     do {
-        wanted = state & ~(uint32_t)(CACHE_DIRTY | CACHE_RAW | CACHE_REF);
+        wanted = state & ~(uint32_t)(CACHE_DIRTY | CACHE_RAW | CACHE_REF | CACHE_SCANNED);
         if ((state & CACHE_STATE_MASK) == CACHE_FRESH)
             wanted = (wanted & ~(uint32_t)CACHE_STATE_MASK) | CACHE_RESIDENT;
         if (state == wanted)
@@ -294,7 +296,7 @@ cache_free(struct cache *cache, uint64_t page_id)
     }
     uint32_t kind = state & CACHE_STATE_MASK;
     if (kind == CACHE_RESIDENT || kind == CACHE_FRESH)
-        cache__hint(cache, page_id);
+        cache__ring_add(&cache->freed, page_id);
 }
 
 void

@@ -81,7 +81,7 @@ submit_run(struct pass *pass)
     pass->stats.bytes += bytes;
     pass->stats.ios++;
     pass->count = 0;
-    if (cache__process_bytes() > cache_limit()) /* the limit was lowered */
+    if (cache__over()) /* the limit was lowered */
         cache__shrink();
 }
 
@@ -171,7 +171,7 @@ cache_write_dirty(struct cache *cache, uint64_t limit, struct cache_write_stats 
     atomic_store(&cache->write_left, 0);
     ftk_mutex_unlock(&cache->pass);
 
-    if (cache__process_bytes() > cache_limit())
+    if (cache__over())
         cache__shrink();
     pass.stats.ns = ftk_clock_ns() - start_ns;
     if (stats_out != NULL)

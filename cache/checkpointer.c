@@ -8,7 +8,7 @@
  * 4. The mutex is taken under the pool's mutex (the pressure hook); nothing that takes the pool's
  *    mutex is called under it.
  *
- * The throttle.  Let hard be the dirty bytes that must not be exceeded, soft a mark between the one
+ * The throttle.  Let hard be the dirty bytes that must not be exceeded (7/8 of what pages may use), soft a mark between the one
  * that starts a checkpoint and hard, and x = (dirty - soft) / (hard - soft).  Writers may dirty
  * (1 - x) / x bytes per byte cleaned: any number at x = 0, as many as are cleaned at x = 1/2, none at
  * x = 1.  So a call owes
@@ -284,7 +284,7 @@ newly_dirty(struct checkpointer *self)
 static uint64_t
 owed_ns(struct checkpointer *self, uint64_t dirty, uint64_t fresh)
 {
-    uint64_t mark = start_mark(self), hard = cache_limit() / 8 * 7;
+    uint64_t mark = start_mark(self), hard = cache__budget() / 8 * 7;
     uint64_t rate = atomic_load(&self->rate);
 
     if (mark > hard / 8 * 7)

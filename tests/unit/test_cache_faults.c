@@ -26,7 +26,7 @@ check_consistent(struct fixture *f, uint64_t ids)
     }
     cache_stats(f->cache, &stats);
     CHECK_EQ(stats.used_bytes, used * PAGE_BYTES);
-    CHECK_EQ(stats.process_bytes, stats.used_bytes);
+    CHECK_EQ(stats.process_bytes, stats.used_bytes + stats.meta_bytes);
     CHECK_EQ(stats.dirty_bytes, dirty * PAGE_BYTES);
 }
 

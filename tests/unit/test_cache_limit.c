@@ -92,11 +92,12 @@ two_caches_share_the_limit(void)
     cache_stats(a.cache, &in_a);
     cache_stats(b.cache, &in_b);
     CHECK(in_a.used_bytes + in_b.used_bytes <= 16 * MIB);
-    CHECK_EQ(in_a.process_bytes, in_a.used_bytes + in_b.used_bytes);
+    CHECK_EQ(in_a.process_bytes,
+             in_a.used_bytes + in_b.used_bytes + in_a.meta_bytes + in_b.meta_bytes);
     CHECK(in_b.used_bytes > 6 * MIB);
     fixture_close(&a);
     cache_stats(b.cache, &in_b);
-    CHECK_EQ(in_b.process_bytes, in_b.used_bytes);
+    CHECK_EQ(in_b.process_bytes, in_b.used_bytes + in_b.meta_bytes);
     fixture_close(&b);
 }
 
@@ -220,6 +221,37 @@ freed_and_scanned_pages_go_first(void)
     fixture_close(&f);
 }
 
+static void
+a_scan_leaves_the_working_set(void)
+{
+    struct fixture f;
+    struct cache_slot *slot;
+    unsigned kept = 0;
+
+    REQUIRE_OK(cache_limit_set(8 * MIB)); /* 2048 pages */
+    fixture_open(&f, "data", PAGES);
+    REQUIRE_OK(fixture_load(&f, 0, 12000));
+    fixture_reopen(&f, "data", PAGES);
+    REQUIRE_OK(cache_slot_take(f.cache, &slot));
+    for (uint64_t id = 0; id < 1200; id++) {
+        REQUIRE_OK(cache_fetch(f.cache, id, 0));
+        cache_unpin(f.fast, id);
+    }
+    for (uint64_t id = 2000; id < 12000; id++) { /* each page of it is used several times */
+        REQUIRE_OK(cache_fetch(f.cache, id, CACHE_SCAN));
+        cache_enter(f.fast, slot);
+        cache_unpin(f.fast, id);
+        for (unsigned i = 0; i < 3; i++)
+            CHECK(cache_use(f.fast, id));
+        cache_leave(slot);
+    }
+    for (uint64_t id = 0; id < 1200; id++)
+        kept += (fixture_state(&f, id) & CACHE_STATE_MASK) == CACHE_RESIDENT;
+    CHECK_EQ(kept, 1200);
+    cache_slot_give(slot);
+    fixture_close(&f);
+}
+
 /* In a child with little address space: the region is halved, or the need is refused. */
 static int
 child_with_address_limit(void)
@@ -276,4 +308,5 @@ address_space_may_be_limited(void)
 TEST_MAIN("cache_limit", TEST(memory_stays_within_the_limit),
           TEST(a_lowered_limit_is_reached_at_once), TEST(two_caches_share_the_limit),
           TEST(pages_in_use_are_kept), TEST(a_cache_full_of_dirty_pages_says_so),
-          TEST(freed_and_scanned_pages_go_first), TEST(address_space_may_be_limited))
+          TEST(freed_and_scanned_pages_go_first), TEST(a_scan_leaves_the_working_set),
+          TEST(address_space_may_be_limited))
