@@ -408,7 +408,8 @@ enum { /* flags of an index part */
     KILN_REQUIRED = 2 /* a record without this field is KILN_CONSTRAINT */
 };
 enum { /* flags of an index */
-    KILN_UNIQUE = 1
+    KILN_UNIQUE = 1 /* KILN_EXISTS when two records have the same values in all parts; as in SQL, an
+                       entry with a missing value conflicts with none */
 };
 typedef struct kiln_index_part {
     kiln_field field;        /* a top-level field, or a path below */
@@ -427,7 +428,10 @@ typedef struct kiln_index_options {
 #define KILN_INDEX_OPTIONS_INIT {.size = sizeof(kiln_index_options)}
 /* Define an index and, when the container has records, build it inside this transaction.  A record
  * gets an entry for each combination of its values; a record with no value for any part gets none
- * (a missing value of some parts counts as below all values). */
+ * (a missing value of some parts counts as below all values).  Texts sort by their bytes; of a text
+ * too long for a key (an index of one text: 1,015 bytes) the beginning alone decides the order, while
+ * KILN_UNIQUE and searches compare all of it.  When the records that are there do not allow the index
+ * (KILN_EXISTS, KILN_CONSTRAINT), it is not defined and the transaction goes on. */
 KILN_API kiln_status kiln_index_define(kiln_txn *txn, const kiln_index_options *options,
                                        kiln_index *index_out);
 KILN_API kiln_status kiln_index_find(kiln_txn *txn, const char *name, kiln_index *index_out);
@@ -439,7 +443,14 @@ KILN_API kiln_status kiln_index_drop(kiln_txn *txn, kiln_index index);
  * KILN_EXISTS (unique) may be reported by a later call, at the latest by the commit, which then
  * commits nothing; kiln_records_flush applies them now.
  *
+ * After such a late error the transaction refuses records (KILN_STATE) until it is rolled back to a
+ * savepoint or aborted.
+ *
  * add: *id_inout 0: the container's next id is chosen and returned; else KILN_EXISTS if it is taken.
+ *   Ids start at 1; one that was chosen by kiln and committed is never given out again, also when its
+ *   record is deleted.
+ * errors of add and update: KILN_CONSTRAINT (a field that the dictionary does not know, another type
+ *   than its own, a required field missing), KILN_STATE (a group of the record is open).
  */
 KILN_API kiln_status kiln_record_add(kiln_txn *txn, kiln_container container,
                                      const kiln_record *record, uint64_t *id_inout);
