@@ -343,7 +343,8 @@ kiln_options_fill(const struct giga_options *options, kiln_options *out)
     out->durability = options->durability;
     out->lazy_ms = options->lazy_ms;
     out->rfl_dir = options->rfl_dir;
-    out->checkpoint_ms = options->checkpoint_ms;
+    /* 0 takes the default: never is a bound that no run reaches, 49 days */
+    out->checkpoint_ms = options->checkpoint_ms != 0 ? options->checkpoint_ms : UINT32_MAX;
     if (options->segment_bytes != 0)
         out->rfl_segment_bytes = options->segment_bytes;
     if (options->log_bytes != 0)
