@@ -31,7 +31,7 @@ struct rfl_options {
     const char *dir;            /* created when missing (one level) */
     uint8_t identity[16];       /* of the owner; a segment of another identity is FTK_FOREIGN */
     uint32_t segment_bytes;     /* of new segments; multiple of 4096 */
-    uint32_t buffer_bytes;      /* of each of the two buffers in flight; at least 4 MiB by default */
+    uint32_t buffer_bytes;      /* of each of the two buffers in flight; default 4 MiB */
     uint32_t spare_segments;    /* pre-written segments kept ready; default 2 */
     uint32_t lazy_ms;           /* default 100 */
     bool read_only;             /* no append, no repair; works on a read-only file system */
@@ -47,7 +47,7 @@ struct rfl_options {
 
 struct rfl_stats {
     uint64_t appends, append_bytes; /* records and their bytes with headers */
-    uint64_t flushes, flush_bytes;  /* writes to the device or the operating system, padding included */
+    uint64_t flushes, flush_bytes;  /* writes to the operating system, padding included */
     uint64_t syncs, sync_ns;        /* fdatasync calls and time in them */
     uint64_t waiters_served;        /* commits made durable; / syncs = group size */
     uint64_t segments, segments_spare, bytes_on_disk;

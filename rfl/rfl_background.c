@@ -38,7 +38,8 @@ static void
 writeback(struct rfl_log *log)
 {
     struct rfl__segment *active = log->buffers[log->active].segment;
-    uint64_t begin = log->lsn_writeback > active->lsn_begin ? log->lsn_writeback : active->lsn_begin;
+    uint64_t begin =
+        log->lsn_writeback > active->lsn_begin ? log->lsn_writeback : active->lsn_begin;
     uint64_t end = RFL_ALIGN_DOWN(log->lsn_written, RFL_BLOCK);
 
     log->writeback_wanted = false;

@@ -280,8 +280,7 @@ files_finished(struct rfl_log *log, struct ftk_file **files, size_t room)
     size_t count = 0;
 
     for (struct rfl__segment *s = log->oldest; s != active && count < room; s = s->next) {
-        if (s->file != NULL && !s->dirty && s != log->hinted &&
-            s->lsn_end <= log->lsn_durable) {
+        if (s->file != NULL && !s->dirty && s != log->hinted && s->lsn_end <= log->lsn_durable) {
             files[count++] = s->file;
             s->file = NULL;
         }
@@ -387,8 +386,7 @@ rfl_commit(struct rfl_log *log, uint64_t lsn_end, enum rfl_durability durability
         if (atomic_load_explicit(&log->lsn_written, memory_order_acquire) >= lsn_end)
             return FTK_OK;
         return commit_os(log, lsn_end);
-    default:
-        break;
+    default: break;
     }
     if (atomic_load_explicit(&log->lsn_durable, memory_order_acquire) >= lsn_end)
         return FTK_OK;

@@ -127,14 +127,10 @@ record_sane(const struct rfl__record_header *header, uint64_t size, uint64_t roo
     if (header->stream != 0)
         return false;
     switch (header->flags) {
-    case RFL_FLAG_FILLER:
-        return size == room;
-    case RFL_FLAG_EPOCH:
-        return header->body_size == RFL_EPOCH_BODY && size <= room;
-    case RFL_FLAG_CLOSE:
-        return header->body_size == 0 && size <= room;
-    default:
-        return false;
+    case RFL_FLAG_FILLER: return size == room;
+    case RFL_FLAG_EPOCH: return header->body_size == RFL_EPOCH_BODY && size <= room;
+    case RFL_FLAG_CLOSE: return header->body_size == 0 && size <= room;
+    default: return false;
     }
 }
 

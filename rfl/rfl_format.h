@@ -34,8 +34,8 @@
  * Record: header, body, zero bytes up to a multiple of 8.  LSNs of records are multiples of 8.
  *
  *   OFFSET SIZE FIELD          MEANING
- *        0    8 checksum       XXH3-64 of bytes [8, end of padding); of a filler: [8, 36).  Seed: the
- *                              XXH3-64 of the 16 identity bytes, seed 0
+ *        0    8 checksum       XXH3-64 of bytes [8, end of padding); of a filler: [8, 36).
+ *                              Seed: the XXH3-64 of the 16 identity bytes, seed 0
  *        8    8 lsn            its own LSN
  *       16    4 durable_delta  (lsn - LSN known durable when this was appended, rounded down to a
  *                              multiple of 8) / 8; 2^32-1: nothing is said
@@ -45,8 +45,9 @@
  *       32    1 kind           1..255 the owner's; 0: internal, says the one flag that is set:
  *       33    1 flags          1 filler: the record reaches to the end of the segment (body_size
  *                                bytes that are not written and have no meaning)
- *                              2 epoch: a new open begins; salt is the new one, the body holds the old
- *                              4 close: everything before is durable and the log was closed; no body
+ *                              2 epoch: a new open begins; salt is the new one, the body holds
+ *                                the old one
+ *                              4 close: the log was closed here; no body
  *       34    2 reserved       zero, checked
  *       36      body
  *
@@ -116,7 +117,13 @@ static_assert(RFL_RECORD_KIND == RFL_RECORD_STREAM + 4, "fields are packed");
 static_assert(RFL_RECORD_HEADER == RFL_RECORD_RESERVED + 2, "fields are packed");
 
 enum { RFL_FLAG_FILLER = 1, RFL_FLAG_EPOCH = 2, RFL_FLAG_CLOSE = 4 };
-enum { RFL_EPOCH_SALT_BEFORE = 0, RFL_EPOCH_RESERVED = 4, RFL_EPOCH_OPENED = 8, RFL_EPOCH_BODY = 16 };
+enum {
+    RFL_EPOCH_SALT_BEFORE = 0,
+    RFL_EPOCH_RESERVED = 4,
+    RFL_EPOCH_OPENED = 8,
+    RFL_EPOCH_BODY = 16,
+};
+static_assert(RFL_EPOCH_OPENED + 8 == RFL_EPOCH_BODY, "fields are packed");
 
 #define RFL_DURABLE_UNKNOWN UINT32_MAX
 #define RFL_ALIGN_UP(x, a) (((x) + ((a)-1)) & ~(uint64_t)((a)-1))
@@ -129,7 +136,7 @@ rfl__record_bytes(uint64_t body_size)
     return RFL_ALIGN_UP(RFL_RECORD_HEADER + body_size, 8u);
 }
 
-/* ---- in memory -------------------------------------------------------------------------------- */
+/* ---- in memory ---- */
 
 struct rfl__segment_header {
     uint8_t identity[16];

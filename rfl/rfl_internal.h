@@ -35,10 +35,10 @@
 struct rfl__segment {
     struct rfl__segment *next;
     uint64_t number;
-    uint64_t lsn_begin;   /* of the record area */
-    uint64_t lsn_records; /* first record */
-    uint64_t lsn_end;     /* of the record area */
-    uint64_t bytes;       /* of the file */
+    uint64_t lsn_begin;    /* of the record area */
+    uint64_t lsn_records;  /* first record */
+    uint64_t lsn_end;      /* of the record area */
+    uint64_t bytes;        /* of the file */
     struct ftk_file *file; /* open from activation until synced to its end; else NULL */
     bool dirty;            /* written since its last sync */
     bool leaving;          /* being archived and recycled: no new readers */
@@ -118,9 +118,9 @@ struct rfl_log {
     bool stream_wanted; /* the flusher has been told */
 
     /* Flushing. */
-    bool writing;            /* slot: one write to the files under way */
-    bool syncing;            /* slot: one sync under way, handed from leader to leader */
-    struct ftk_cond turn;    /* broadcast when the slot `writing` is free again */
+    bool writing;         /* slot: one write to the files under way */
+    bool syncing;         /* slot: one sync under way, handed from leader to leader */
+    struct ftk_cond turn; /* broadcast when the slot `writing` is free again */
     uint32_t turn_waiters;
     struct rfl__waiter *waiters_first; /* for a sync, in order of arrival */
     struct rfl__waiter *waiters_last;
@@ -194,14 +194,14 @@ struct rfl__scan {
     struct rfl__segment *segment; /* borrowed */
     uint8_t *memory;
     uint64_t capacity;
-    uint64_t read_bytes;   /* of the next read at least */
-    uint64_t lsn_have;     /* memory holds [lsn_have, lsn_have_end) of the segment */
+    uint64_t read_bytes; /* of the next read at least */
+    uint64_t lsn_have;   /* memory holds [lsn_have, lsn_have_end) of the segment */
     uint64_t lsn_have_end;
-    uint64_t lsn;          /* of the next record */
-    uint64_t lsn_limit;    /* nothing at or above is read as a record */
-    uint32_t salt;         /* of the record before */
+    uint64_t lsn;       /* of the next record */
+    uint64_t lsn_limit; /* nothing at or above is read as a record */
+    uint32_t salt;      /* of the record before */
     bool salt_known;
-    bool closed;           /* the record before says: log closed */
+    bool closed; /* the record before says: log closed */
 };
 
 ftk_status rfl__scan_init(struct rfl__scan *scan, struct ftk_disk *disk, uint64_t seed);
@@ -243,7 +243,7 @@ ftk_status rfl__sync(struct rfl_log *log, uint64_t lsn_end);
 ftk_status rfl__threads_start(struct rfl_log *log);
 void rfl__threads_stop(struct rfl_log *log);
 void rfl__flusher_wake(struct rfl_log *log); /* with the mutex; so the others */
-void rfl__keeper_wake(struct rfl_log *log); /* to release */
+void rfl__keeper_wake(struct rfl_log *log);  /* to release */
 void rfl__prepare_wake(struct rfl_log *log); /* to prepare ahead */
 /* Archive and recycle what the owner released.  Without the mutex. */
 void rfl__recycle(struct rfl_log *log);

@@ -53,10 +53,12 @@ chain_follow(struct rfl__scan *scan, uint64_t lsn_stop, uint64_t *records_out)
             return rc;
         if (verdict == RFL__BAD || (verdict == RFL__MORE && scan->segment->next == NULL))
             break;
-        if (verdict == RFL__GOOD)
+        if (verdict == RFL__GOOD) {
             (*records_out)++;
-        else if ((rc = rfl__scan_enter(scan, scan->segment->next,
-                                       scan->segment->next->lsn_records)) != FTK_OK)
+            continue;
+        }
+        rc = rfl__scan_enter(scan, scan->segment->next, scan->segment->next->lsn_records);
+        if (rc != FTK_OK)
             return rc;
     }
     return FTK_OK;
@@ -85,8 +87,8 @@ reach_check(struct rfl_log *log, struct rfl__segment *segment, uint64_t lsn_star
     if (scan.lsn > lsn_start)
         rc = FTK_FAIL(FTK_CORRUPT, "%s: no record begins at LSN %" PRIu64, scan.segment->path,
                       lsn_start);
-    else if (scan.lsn < lsn_start && !(lsn_start == scan.segment->lsn_end &&
-                                       lsn_start - scan.lsn < RFL_RECORD_HEADER)) {
+    else if (scan.lsn < lsn_start &&
+             !(lsn_start == scan.segment->lsn_end && lsn_start - scan.lsn < RFL_RECORD_HEADER)) {
         end->is_short = true;
         end->lsn = scan.lsn;
     }
@@ -352,17 +354,18 @@ log_new(const struct rfl_options *options, struct rfl_log **log_out)
     log->messages = options->log;
     memcpy(log->identity, options->identity, sizeof log->identity);
     log->seed = rfl__record_seed(log->identity);
-    log->segment_bytes = options->segment_bytes != 0 ? options->segment_bytes
-                                                     : RFL_SEGMENT_BYTES_DEFAULT;
-    log->buffer_bytes = options->buffer_bytes != 0 ? options->buffer_bytes
-                                                   : RFL_BUFFER_BYTES_DEFAULT;
+    log->segment_bytes =
+        options->segment_bytes != 0 ? options->segment_bytes : RFL_SEGMENT_BYTES_DEFAULT;
+    log->buffer_bytes =
+        options->buffer_bytes != 0 ? options->buffer_bytes : RFL_BUFFER_BYTES_DEFAULT;
     if (log->buffer_bytes < RFL_BUFFER_BYTES_MIN)
         log->buffer_bytes = RFL_BUFFER_BYTES_MIN;
     log->buffer_bytes = RFL_ALIGN_DOWN(log->buffer_bytes, RFL_BLOCK);
     log->stream_bytes = log->buffer_bytes / 4;
-    log->spare_segments = options->spare_segments != 0 ? options->spare_segments
-                                                       : RFL_SPARE_SEGMENTS_DEFAULT;
-    log->lazy_ns = (options->lazy_ms != 0 ? options->lazy_ms : RFL_LAZY_MS_DEFAULT) * UINT64_C(1000000);
+    log->spare_segments =
+        options->spare_segments != 0 ? options->spare_segments : RFL_SPARE_SEGMENTS_DEFAULT;
+    log->lazy_ns =
+        (options->lazy_ms != 0 ? options->lazy_ms : RFL_LAZY_MS_DEFAULT) * UINT64_C(1000000);
     log->read_only = options->read_only;
     log->background = options->background && !options->read_only;
     log->archive = options->archive;
@@ -385,8 +388,9 @@ log_find(struct rfl_log *log, const struct rfl_options *options, bool create, ui
 
     if (rc == FTK_NOTFOUND && create && !log->read_only) {
         if (lsn_start > 0 && !options->allow_short)
-            return FTK_FAIL(FTK_CORRUPT, "%s: holds no log, one that reaches LSN %" PRIu64
-                            " is needed", log->dir, lsn_start);
+            return FTK_FAIL(FTK_CORRUPT,
+                            "%s: holds no log, one that reaches LSN %" PRIu64 " is needed",
+                            log->dir, lsn_start);
         return log_create(log, lsn_start, end);
     }
     if (rc == FTK_OK)
@@ -395,12 +399,13 @@ log_find(struct rfl_log *log, const struct rfl_options *options, bool create, ui
         return rc;
     if (options->allow_short && !log->read_only)
         return log_begin_anew(log, lsn_start, end);
-    return FTK_FAIL(FTK_CORRUPT, "%s: the log ends at LSN %" PRIu64 ", needed to %" PRIu64, log->dir,
-                    end->lsn, lsn_start);
+    return FTK_FAIL(FTK_CORRUPT, "%s: the log ends at LSN %" PRIu64 ", needed to %" PRIu64,
+                    log->dir, end->lsn, lsn_start);
 }
 
 ftk_status
-rfl_open(const struct rfl_options *options, bool create, uint64_t lsn_start, struct rfl_log **log_out)
+rfl_open(const struct rfl_options *options, bool create, uint64_t lsn_start,
+         struct rfl_log **log_out)
 {
     struct rfl_log *log = NULL;
     struct end end = {0};

@@ -122,7 +122,8 @@ rfl_reader_next(struct rfl_reader *reader, struct rfl_record *record_out)
             return FTK_NOTFOUND;
         rc = rfl__scan_next(scan, &verdict, &header, &record_out->body);
         if (rc == FTK_OK && verdict == RFL__BAD)
-            rc = FTK_FAIL(FTK_CORRUPT, "%s: damaged log record at offset %" PRIu64 " (LSN %" PRIu64 ")",
+            rc = FTK_FAIL(FTK_CORRUPT,
+                          "%s: damaged log record at offset %" PRIu64 " (LSN %" PRIu64 ")",
                           scan->segment->path, rfl__offset(scan->segment, scan->lsn), scan->lsn);
         else if (rc == FTK_OK && verdict == RFL__MORE)
             rc = segment_advance(reader);

@@ -127,8 +127,8 @@ judge(struct rfl__scan *scan, enum rfl__verdict *verdict_out, struct rfl__record
     for (;;) {
         ftk_status rc;
 
-        *verdict_out = rfl__record_check(at(scan), available(scan), scan->lsn, scan->segment->lsn_end,
-                                         scan->seed, header_out, size_out);
+        *verdict_out = rfl__record_check(at(scan), available(scan), scan->lsn,
+                                         scan->segment->lsn_end, scan->seed, header_out, size_out);
         if (*verdict_out != RFL__MORE)
             return FTK_OK;
         rc = fill(scan, *size_out);

@@ -201,7 +201,8 @@ segment_load(struct rfl_log *log, uint64_t number, struct rfl__segment **segment
     FTK_TRY(rfl__segment_decode(block, RFL_BLOCK, log->identity, segment->path, &header));
     if (header.number != number || header.segment_bytes > size) {
         rc = FTK_FAIL(FTK_CORRUPT,
-                      "%s: header says segment %" PRIu64 " of %" PRIu64 " bytes, the file has %" PRIu64,
+                      "%s: header says segment %" PRIu64 " of %" PRIu64
+                      " bytes, the file has %" PRIu64,
                       segment->path, header.number, header.segment_bytes, size);
         goto out;
     }
@@ -244,8 +245,9 @@ chain_load(struct rfl_log *log, const struct listing *list, uint64_t lsn_start)
 
         if (newer != NULL && newer->number != list->numbers[i] + 1) {
             if (newer->lsn_begin > lsn_start)
-                return FTK_FAIL(FTK_CORRUPT, "%s: log segment %016" PRIx64 RFL_SEGMENT_SUFFIX
-                                " is missing", log->dir, newer->number - 1);
+                return FTK_FAIL(FTK_CORRUPT,
+                                "%s: log segment %016" PRIx64 RFL_SEGMENT_SUFFIX " is missing",
+                                log->dir, newer->number - 1);
             leftover_remove(log, list->numbers[i]);
             continue;
         }
@@ -257,8 +259,9 @@ chain_load(struct rfl_log *log, const struct listing *list, uint64_t lsn_start)
         if (newer == NULL)
             log->last = segment;
         else if (newer->lsn_begin != segment->lsn_end)
-            return FTK_FAIL(FTK_CORRUPT, "%s: ends at LSN %" PRIu64 ", the next segment begins at %"
-                            PRIu64, segment->path, segment->lsn_end, newer->lsn_begin);
+            return FTK_FAIL(FTK_CORRUPT,
+                            "%s: ends at LSN %" PRIu64 ", the next segment begins at %" PRIu64,
+                            segment->path, segment->lsn_end, newer->lsn_begin);
     }
     return rc;
 }
@@ -297,9 +300,8 @@ prewrite(struct ftk_file *file, uint64_t bytes)
     memset(zeros, 0, PREWRITE_BYTES);
     FTK_TRY(ftk_file_allocate(file, 0, bytes));
     for (uint64_t at = 0; at < bytes; at += PREWRITE_BYTES)
-        FTK_TRY(ftk_file_write(file, zeros,
-                               bytes - at < PREWRITE_BYTES ? (size_t)(bytes - at) : PREWRITE_BYTES,
-                               at));
+        FTK_TRY(ftk_file_write(
+            file, zeros, bytes - at < PREWRITE_BYTES ? (size_t)(bytes - at) : PREWRITE_BYTES, at));
     rc = ftk_file_sync(file);
 out:
     ftk_free(zeros);
@@ -308,7 +310,8 @@ out:
 
 /* A new spare of so many bytes; not in any list yet. */
 static ftk_status
-spare_create(struct rfl_log *log, uint64_t file_number, uint64_t bytes, struct rfl__spare **spare_out)
+spare_create(struct rfl_log *log, uint64_t file_number, uint64_t bytes,
+             struct rfl__spare **spare_out)
 {
     struct rfl__spare *spare = NULL;
     struct ftk_file *file = NULL;

@@ -79,11 +79,8 @@ fuzz_record(const uint8_t *data, size_t size, bool mend)
         must(header.lsn == lsn && header.lsn_durable <= lsn && lsn + record_bytes <= end);
         must(header.body_size <= record_bytes - RFL_RECORD_HEADER);
         break;
-    case RFL__MORE:
-        must(record_bytes > size && record_bytes <= RFL_BODY_MAX + 64);
-        break;
-    case RFL__BAD:
-        break;
+    case RFL__MORE: must(record_bytes > size && record_bytes <= RFL_BODY_MAX + 64); break;
+    case RFL__BAD: break;
     }
     free(copy);
 }
@@ -187,15 +184,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     mend = data[0] & 0x80;
     switch (data[0] & 3) {
-    case 0:
-        fuzz_header(data + 1, size - 1, mend);
-        break;
-    case 1:
-        fuzz_record(data + 1, size - 1, mend);
-        break;
-    default:
-        fuzz_log(data + 1, size - 1, mend);
-        break;
+    case 0: fuzz_header(data + 1, size - 1, mend); break;
+    case 1: fuzz_record(data + 1, size - 1, mend); break;
+    default: fuzz_log(data + 1, size - 1, mend); break;
     }
     return 0;
 }

@@ -4,7 +4,8 @@
 static struct rfl_log *
 open_log(struct ftk_disk *disk, bool background, bool create, uint64_t lsn_start)
 {
-    struct rfl_options options = testing_options(disk, disk == ftk_disk_native() ? test_path("log") : "/log");
+    struct rfl_options options =
+        testing_options(disk, disk == ftk_disk_native() ? test_path("log") : "/log");
     struct rfl_log *log;
 
     options.background = background;

@@ -42,7 +42,8 @@ struct world {
 static size_t
 body_to_boundary(struct world *world, struct rfl_log *log, uint64_t step)
 {
-    uint64_t lsn = rfl_lsn_end(log) + (world->fresh ? 56 : 0) + 36; /* the epoch record comes first */
+    /* The epoch record of an open comes first. */
+    uint64_t lsn = rfl_lsn_end(log) + (world->fresh ? 56 : 0) + 36;
 
     return (size_t)(step - (lsn + 8) % step + 8);
 }
@@ -51,12 +52,9 @@ static size_t
 body_size(struct world *world, struct rfl_log *log)
 {
     switch (world->shape) {
-    case 0:
-        return body_to_boundary(world, log, 4096);
-    case 1:
-        return body_to_boundary(world, log, 512u << ftk_random_below(world->random, 4));
-    case 2:
-        return 8 + ftk_random_below(world->random, 600);
+    case 0: return body_to_boundary(world, log, 4096);
+    case 1: return body_to_boundary(world, log, 512u << ftk_random_below(world->random, 4));
+    case 2: return 8 + ftk_random_below(world->random, 600);
     default:
         if (ftk_random_below(world->random, 12) == 0)
             return 100000 + ftk_random_below(world->random, RFL_BODY_MAX - 100000);
@@ -93,8 +91,8 @@ open_and_compare(struct world *world, bool create, size_t promised, const char *
     }
     REQUIRE_MSG(rc == FTK_NOTFOUND, "%s: %s", how, ftk_error_last()->text);
     rfl_reader_close(reader);
-    REQUIRE_MSG(at >= promised, "%s: %zu records came back, %zu were promised, %zu appended", how, at,
-                promised, world->count);
+    REQUIRE_MSG(at >= promised, "%s: %zu records came back, %zu were promised, %zu appended", how,
+                at, promised, world->count);
     world->count = at;
     world->fresh = true;
     return log;
@@ -149,7 +147,7 @@ static void
 session(struct world *world, struct rfl_log *log, unsigned steps)
 {
     simdisk_hook(world->disk, crash_hook, world);
-    for (unsigned i = 0; i < steps && *world->crashes_left > 0; i++) {
+    for (unsigned i = 0; i<steps && * world->crashes_left> 0; i++) {
         uint64_t dice = ftk_random_below(world->random, 1000);
         if (dice < 700)
             step_append(world, log);

@@ -91,8 +91,8 @@ run(int durability, uint64_t rounds, bool background, bool reading)
     atomic_store(&stop, false);
     REQUIRE_OK(rfl_open(&options, true, 0, &log));
     for (uint64_t i = 0; i <= THREADS; i++) {
-        workers[i] = (struct worker){
-            .log = log, .id = i, .rounds = rounds, .durability = durability};
+        workers[i] =
+            (struct worker){.log = log, .id = i, .rounds = rounds, .durability = durability};
         if (i < THREADS || reading)
             REQUIRE_OK(ftk_thread_start(&workers[i].thread, "worker",
                                         i < THREADS ? work : read_along, &workers[i]));

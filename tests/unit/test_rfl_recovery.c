@@ -142,7 +142,7 @@ damage_is_seen_from_the_next_segment(void)
     end();
 }
 
-/* Records of a lost tail, whole, at the LSN where the new tail ends, do not follow it: invariant 3. */
+/* Whole records of a lost tail stand at the LSN where the new tail ends.  Invariant 3. */
 static void
 records_of_a_lost_tail_do_not_follow_a_new_one(void)
 {
