@@ -1,0 +1,461 @@
+/* engine/cursor.c -- cursors.  Invariants: engine/cursor.h. */
+#include "engine/cursor.h"
+
+#include <string.h>
+
+#include "ftk/mem.h"
+
+enum { AHEAD_PAGES = 64 }; /* read ahead by scans */
+
+static void
+release_run(kiln_cursor *cursor)
+{
+    if (cursor->held_first != 0)
+        cache_unpin_run(cursor->txn->cache, cursor->held_first, cursor->held_count);
+    cursor->held_first = 0;
+}
+
+static void
+unpin(kiln_cursor *cursor)
+{
+    release_run(cursor);
+    if (cursor->pinned != 0)
+        cache_unpin(cursor->txn->fast, cursor->pinned);
+    cursor->pinned = 0;
+}
+
+void
+cursor_unposition(kiln_cursor *cursor)
+{
+    unpin(cursor);
+    cursor->positioned = false;
+    cursor->deleted = false;
+}
+
+static unsigned
+fetch_flags(const kiln_cursor *cursor)
+{
+    return cursor->flags & KILN_CURSOR_SCAN ? CACHE_SCAN : 0;
+}
+
+static struct node
+leaf_node(const kiln_cursor *cursor)
+{
+    return tree_node(cursor->txn, cursor->path.page[cursor->path.depth - 1]);
+}
+
+static uint32_t *
+leaf_pos(kiln_cursor *cursor)
+{
+    return &cursor->path.pos[cursor->path.depth - 1];
+}
+
+/* Pin the leaf of the path and leave the epoch. */
+static void
+settle(kiln_cursor *cursor)
+{
+    uint64_t leaf = cursor->path.page[cursor->path.depth - 1];
+
+    if (leaf != cursor->pinned) {
+        unpin(cursor);
+        cache_pin(cursor->txn->fast, leaf);
+        cursor->pinned = leaf;
+    } else {
+        release_run(cursor);
+    }
+    cursor->changes = cursor->tree->changes;
+    cache_leave(cursor->txn->slot);
+}
+
+/* Positioned on an item: keep its key where the tree may change. */
+static ftk_status
+arrived(kiln_cursor *cursor)
+{
+    cursor->positioned = true;
+    cursor->deleted = false;
+    if (cursor->txn->write)
+        cursor->key_size = node_key(leaf_node(cursor), *leaf_pos(cursor), cursor->key);
+    return FTK_OK;
+}
+
+static ftk_status
+nothing(kiln_cursor *cursor)
+{
+    cursor_unposition(cursor);
+    return FTK_NOTFOUND;
+}
+
+/* ---- stepping over leaf ends --------------------------------------------------------------------- */
+
+/* Children of the parent that come next are read ahead. */
+static void
+read_ahead(kiln_cursor *cursor, uint64_t parent_id, struct node parent, uint32_t pos)
+{
+    uint64_t ids[AHEAD_PAGES];
+    uint32_t count = node_count(parent.page);
+    uint32_t from = pos + 1, n = 0;
+
+    if (!(cursor->flags & KILN_CURSOR_SCAN))
+        return;
+    if (cursor->ahead_page == parent_id) {
+        if (pos + AHEAD_PAGES / 2 < cursor->ahead_pos)
+            return;
+        from = cursor->ahead_pos > from ? cursor->ahead_pos : from;
+    }
+    for (; from + n < count && n < AHEAD_PAGES; n++)
+        ids[n] = node_child(parent.page, from + n);
+    cursor->ahead_page = parent_id;
+    cursor->ahead_pos = from + n;
+    if (n > 0)
+        cache_prefetch(cursor->txn->cache, ids, n, CACHE_SCAN);
+}
+
+static void
+prefetch_sibling(const kiln_cursor *cursor, struct node parent, uint32_t pos)
+{
+    const uint8_t *page;
+
+    if (pos + 1 >= node_count(parent.page))
+        return;
+    page = cache_address(cursor->txn->fast, node_child(parent.page, pos + 1));
+    for (uint32_t at = 0; at < 1024; at += 64)
+        __builtin_prefetch(page + at);
+}
+
+/*
+ * To the leaf before or behind this one; FTK_NOTFOUND: there is none.  On FTK_OK inside an epoch and
+ * path complete, leaf pos at its near end.  The path is valid (the tree did not change).
+ */
+static ftk_status
+step_leaf(kiln_cursor *cursor, bool forward)
+{
+    kiln_txn *txn = cursor->txn;
+    struct tree_path *path = &cursor->path;
+    uint32_t d = path->depth - 1;
+    bool again;
+    ftk_status rc = FTK_NOTFOUND;
+
+    cache_enter(txn->fast, txn->slot);
+    while (d-- > 0) { /* up to a page with a neighbour */
+        FTK_TRY(tree_use(txn, path->page[d], 0, &again));
+        struct node node = tree_node(txn, path->page[d]);
+        if (forward ? path->pos[d] + 1 < node_count(node.page) : path->pos[d] > 0)
+            break;
+        rc = FTK_NOTFOUND;
+    }
+    if (d == UINT32_MAX) {
+        rc = FTK_NOTFOUND;
+        goto out;
+    }
+    path->pos[d] += forward ? 1 : UINT32_MAX;
+    for (; d + 1 < path->depth; d++) { /* down to the leaf */
+        struct node node = tree_node(txn, path->page[d]);
+        uint32_t level = path->depth - 2 - d;
+        uint64_t child = node_child(node.page, path->pos[d]);
+        if (level == 0 && forward) {
+            read_ahead(cursor, path->page[d], node, path->pos[d]);
+            prefetch_sibling(cursor, node, path->pos[d]);
+        }
+        path->page[d + 1] = child;
+        FTK_TRY(tree_use(txn, child, level == 0 ? fetch_flags(cursor) : 0, &again));
+        FTK_TRY(tree_check_page(txn, child, level));
+        uint32_t count = node_count(cache_address(txn->fast, child));
+        path->pos[d + 1] = forward || count == 0 ? 0 : count - 1;
+    }
+    return FTK_OK;
+out:
+    cache_leave(txn->slot);
+    return rc;
+}
+
+/* The leaf position may be behind the last item (or the leaf empty): go on to an item. */
+static ftk_status
+normalize(kiln_cursor *cursor, bool forward)
+{
+    ftk_status rc;
+
+    while (*leaf_pos(cursor) >= node_count(leaf_node(cursor).page)) {
+        rc = step_leaf(cursor, forward);
+        if (rc == FTK_NOTFOUND)
+            return nothing(cursor);
+        if (rc != FTK_OK) {
+            cursor_unposition(cursor);
+            return rc;
+        }
+        settle(cursor);
+    }
+    return arrived(cursor);
+}
+
+/* ---- bounds -------------------------------------------------------------------------------------- */
+
+static ftk_status
+check_bounds(kiln_cursor *cursor, ftk_status rc)
+{
+    struct node node;
+
+    if (rc != FTK_OK || (!cursor->has_low && !cursor->has_high))
+        return rc;
+    node = leaf_node(cursor);
+    if (cursor->has_high &&
+        node_compare(node, *leaf_pos(cursor), cursor->high, cursor->high_size) >= 0)
+        return nothing(cursor);
+    if (cursor->has_low &&
+        node_compare(node, *leaf_pos(cursor), cursor->low, cursor->low_size) < 0)
+        return nothing(cursor);
+    return FTK_OK;
+}
+
+ftk_status
+cursor_bounds(kiln_cursor *cursor, kiln_slice low, kiln_slice high)
+{
+    if (low.size > NODE_KEY_MAX || high.size > NODE_KEY_MAX)
+        return FTK_FAIL(FTK_INVALID, "a bound has up to %d bytes", NODE_KEY_MAX);
+    cursor->has_low = low.data != NULL;
+    cursor->has_high = high.data != NULL;
+    cursor->low_size = (uint32_t)low.size;
+    cursor->high_size = (uint32_t)high.size;
+    if (low.size > 0)
+        memcpy(cursor->low, low.data, low.size);
+    if (high.size > 0)
+        memcpy(cursor->high, high.data, high.size);
+    cursor_unposition(cursor);
+    return FTK_OK;
+}
+
+/* ---- moves --------------------------------------------------------------------------------------- */
+
+static ftk_status
+seek_raw(kiln_cursor *cursor, const void *key, size_t key_size)
+{
+    ftk_status rc;
+
+    if (cursor->tree->root == 0)
+        return nothing(cursor);
+    unpin(cursor);
+    rc = tree_descend(cursor->txn, cursor->tree, key, key_size, fetch_flags(cursor),
+                      &cursor->path);
+    if (rc != FTK_OK) {
+        cursor_unposition(cursor);
+        return rc;
+    }
+    settle(cursor);
+    return FTK_OK;
+}
+
+ftk_status
+cursor_seek(kiln_cursor *cursor, const void *key, size_t key_size)
+{
+    ftk_status rc;
+
+    if (cursor->has_low &&
+        ftk_bytes_compare(key, key_size, cursor->low, cursor->low_size) < 0) {
+        key = cursor->low;
+        key_size = cursor->low_size;
+    }
+    rc = seek_raw(cursor, key, key_size);
+    if (rc == FTK_OK)
+        rc = normalize(cursor, true);
+    return check_bounds(cursor, rc);
+}
+
+/* To the last item below the path's position. */
+static ftk_status
+step_back(kiln_cursor *cursor)
+{
+    ftk_status rc;
+
+    if (*leaf_pos(cursor) > 0) {
+        (*leaf_pos(cursor))--;
+        release_run(cursor);
+        return arrived(cursor);
+    }
+    rc = step_leaf(cursor, false);
+    if (rc == FTK_NOTFOUND)
+        return nothing(cursor);
+    if (rc != FTK_OK) {
+        cursor_unposition(cursor);
+        return rc;
+    }
+    settle(cursor);
+    return normalize(cursor, false);
+}
+
+ftk_status
+cursor_seek_before(kiln_cursor *cursor, const void *key, size_t key_size)
+{
+    ftk_status rc;
+
+    if (cursor->has_high &&
+        ftk_bytes_compare(key, key_size, cursor->high, cursor->high_size) >= 0)
+        return cursor_last(cursor);
+    rc = seek_raw(cursor, key, key_size);
+    if (rc == FTK_OK)
+        rc = cursor->path.exact ? arrived(cursor) : step_back(cursor);
+    return check_bounds(cursor, rc);
+}
+
+ftk_status
+cursor_first(kiln_cursor *cursor)
+{
+    if (cursor->has_low)
+        return cursor_seek(cursor, cursor->low, cursor->low_size);
+    return cursor_seek(cursor, "", 0);
+}
+
+ftk_status
+cursor_last(kiln_cursor *cursor)
+{
+    ftk_status rc;
+
+    if (cursor->has_high) {
+        rc = seek_raw(cursor, cursor->high, cursor->high_size);
+        if (rc == FTK_OK)
+            rc = step_back(cursor);
+        return check_bounds(cursor, rc);
+    }
+    if (cursor->tree->root == 0)
+        return nothing(cursor);
+    unpin(cursor);
+    rc = tree_descend_edge(cursor->txn, cursor->tree, true, fetch_flags(cursor), &cursor->path);
+    if (rc != FTK_OK) {
+        cursor_unposition(cursor);
+        return rc;
+    }
+    settle(cursor);
+    rc = normalize(cursor, false);
+    return check_bounds(cursor, rc);
+}
+
+/* The tree changed under the cursor: find the place again.  *at_out: the item itself is there. */
+static ftk_status
+refresh(kiln_cursor *cursor, bool *at_out)
+{
+    ftk_status rc;
+
+    *at_out = true;
+    if (cursor->changes == cursor->tree->changes && !cursor->deleted)
+        return FTK_OK;
+    rc = seek_raw(cursor, cursor->key, cursor->key_size);
+    if (rc == FTK_OK)
+        *at_out = cursor->path.exact;
+    return rc;
+}
+
+ftk_status
+cursor_next(kiln_cursor *cursor)
+{
+    bool at;
+    ftk_status rc;
+
+    if (!cursor->positioned)
+        return cursor_first(cursor);
+    rc = refresh(cursor, &at);
+    if (rc != FTK_OK)
+        return rc;
+    if (at) {
+        (*leaf_pos(cursor))++;
+        release_run(cursor);
+    }
+    if (FTK_LIKELY(*leaf_pos(cursor) < node_count(leaf_node(cursor).page)))
+        rc = arrived(cursor);
+    else
+        rc = normalize(cursor, true);
+    return check_bounds(cursor, rc);
+}
+
+ftk_status
+cursor_prev(kiln_cursor *cursor)
+{
+    bool at;
+    ftk_status rc;
+
+    if (!cursor->positioned)
+        return cursor_last(cursor);
+    rc = refresh(cursor, &at);
+    if (rc != FTK_OK)
+        return rc;
+    rc = step_back(cursor);
+    return check_bounds(cursor, rc);
+}
+
+ftk_status
+cursor_item(kiln_cursor *cursor, kiln_slice *key_out, kiln_slice *value_out)
+{
+    struct node_entry entry;
+    ftk_status rc;
+    bool at;
+
+    if (key_out != NULL)
+        *key_out = (kiln_slice){NULL, 0};
+    if (value_out != NULL)
+        *value_out = (kiln_slice){NULL, 0};
+    if (!cursor->positioned || cursor->deleted)
+        return FTK_FAIL(FTK_STATE, "the cursor is not on an item");
+    rc = refresh(cursor, &at);
+    if (rc != FTK_OK || !at)
+        return rc != FTK_OK ? rc : FTK_FAIL(FTK_STATE, "the cursor's item was deleted");
+    if (key_out != NULL) {
+        cursor->key_size = node_key(leaf_node(cursor), *leaf_pos(cursor), cursor->key);
+        *key_out = (kiln_slice){cursor->key, cursor->key_size};
+    }
+    if (value_out == NULL)
+        return FTK_OK;
+    node_entry(leaf_node(cursor), *leaf_pos(cursor), &entry);
+    *value_out = (kiln_slice){entry.value, entry.value_size};
+    if (!entry.large)
+        return FTK_OK;
+    if (cursor->held_first == 0) {
+        kiln_txn *txn = cursor->txn;
+        rc = value_hold(txn, entry.value, value_out);
+        if (rc != FTK_OK)
+            return rc;
+        cursor->held_first = txn->held_page; /* moves from the transaction to the cursor */
+        cursor->held_count = txn->held_count;
+        txn->held_page = 0;
+    } else {
+        *value_out = (kiln_slice){cache_address(cursor->txn->fast, cursor->held_first),
+                                  (size_t)value_ref_size(entry.value)};
+    }
+    return FTK_OK;
+}
+
+/* ---- open, close ---------------------------------------------------------------------------------- */
+
+ftk_status
+cursor_open_tree(kiln_txn *txn, struct tree *tree, uint32_t flags, kiln_cursor **cursor_out)
+{
+    kiln_cursor *cursor = NULL;
+    ftk_status rc = ftk_alloc(sizeof(*cursor), (void **)&cursor);
+
+    *cursor_out = NULL;
+    if (rc != FTK_OK)
+        return rc;
+    memset(cursor, 0, offsetof(kiln_cursor, key));
+    cursor->has_low = cursor->has_high = false;
+    cursor->low_size = cursor->high_size = 0;
+    cursor->txn = txn;
+    cursor->tree = tree;
+    cursor->flags = flags;
+    cursor->next = txn->cursors;
+    txn->cursors = cursor;
+    *cursor_out = cursor;
+    return FTK_OK;
+}
+
+void
+cursor_close(kiln_cursor *cursor)
+{
+    kiln_cursor **at;
+
+    if (cursor == NULL)
+        return;
+    unpin(cursor);
+    for (at = &cursor->txn->cursors; *at != NULL; at = &(*at)->next) {
+        if (*at == cursor) {
+            *at = cursor->next;
+            break;
+        }
+    }
+    ftk_free(cursor);
+}

@@ -1,0 +1,618 @@
+/* engine/db.c -- open, create, close; the writer queue; published snapshots. */
+#include "engine/db.h"
+
+#include <string.h>
+
+#include "engine/node.h"
+#include "engine/txn.h"
+#include "ftk/checksum.h"
+#include "ftk/clock.h"
+#include "ftk/mem.h"
+#include "ftk/random.h"
+
+enum {
+    CHECKPOINT_MS_DEFAULT = 60000,
+    LAZY_MS_DEFAULT = 100,
+    IO_DEPTH_DEFAULT = 64,
+};
+static const uint64_t RFL_BYTES_MAX_DEFAULT = UINT64_C(1) << 30;
+static const uint64_t REGION_BYTES_MIN = UINT64_C(64) << 30;
+
+/* ---- failure ----------------------------------------------------------------------------------- */
+
+ftk_status
+db_fail(kiln_db *db, ftk_status status)
+{
+    ftk_mutex_lock(&db->error_mutex);
+    if (atomic_load(&db->failed) == FTK_OK) {
+        db->error = *ftk_error_last();
+        db->error.status = status;
+        atomic_store(&db->failed, (int)status);
+        ftk_log(&db->log_to, FTK_LOG_ERROR, "%s refuses writes from now on: %s", db->path,
+                db->error.text);
+    }
+    ftk_mutex_unlock(&db->error_mutex);
+    return status;
+}
+
+ftk_status
+db_check_failed(kiln_db *db)
+{
+    if (FTK_LIKELY(atomic_load_explicit(&db->failed, memory_order_relaxed) == FTK_OK))
+        return FTK_OK;
+    return FTK_FAIL(FTK_FAILED, "refused after an earlier error: %s (%s:%d)", db->error.text,
+                    db->error.file, db->error.line);
+}
+
+/* ---- published snapshot -------------------------------------------------------------------------- */
+
+void
+db_publish(kiln_db *db, const struct db_snapshot *snapshot)
+{
+    struct db_published *p = &db->published;
+
+    ftk_mutex_lock(&db->publish_mutex);
+    if (snapshot->id > atomic_load_explicit(&p->words[0], memory_order_relaxed)) {
+        atomic_fetch_add(&p->sequence, 1);
+        atomic_store(&p->words[0], snapshot->id);
+        atomic_store(&p->words[1], snapshot->catalog_root);
+        atomic_store(&p->words[2], snapshot->catalog_keys);
+        atomic_store(&p->words[3],
+                     (uint64_t)snapshot->catalog_height << 32 | snapshot->coll_next);
+        atomic_store(&p->words[4], snapshot->lsn);
+        atomic_store(&p->words[5], snapshot->applied);
+        atomic_fetch_add(&p->sequence, 1);
+    }
+    ftk_mutex_unlock(&db->publish_mutex);
+}
+
+void
+db_published_get(kiln_db *db, struct db_snapshot *snapshot)
+{
+    struct db_published *p = &db->published;
+    uint64_t before;
+
+    do {
+        while ((before = atomic_load(&p->sequence)) & 1)
+            ftk_cpu_relax();
+        uint64_t both = atomic_load(&p->words[3]);
+        snapshot->id = atomic_load(&p->words[0]);
+        snapshot->catalog_root = atomic_load(&p->words[1]);
+        snapshot->catalog_keys = atomic_load(&p->words[2]);
+        snapshot->catalog_height = (uint32_t)(both >> 32);
+        snapshot->coll_next = (uint32_t)both;
+        snapshot->lsn = atomic_load(&p->words[4]);
+        snapshot->applied = atomic_load(&p->words[5]);
+    } while (atomic_load(&p->sequence) != before);
+}
+
+uint64_t
+db_published_id(kiln_db *db)
+{
+    struct db_snapshot snapshot;
+
+    db_published_get(db, &snapshot);
+    return snapshot.id;
+}
+
+void
+db_pin(kiln_db *db, struct cache_slot *slot, struct db_snapshot *snapshot)
+{
+    /* Announce first, then look again: whoever frees pages publishes first, then reads the slots. */
+    for (;;) {
+        db_published_get(db, snapshot);
+        atomic_store(&slot->snapshot, snapshot->id);
+        if (db_published_id(db) == snapshot->id)
+            return;
+    }
+}
+
+/* ---- writer queue -------------------------------------------------------------------------------- */
+
+static void
+queue_remove(kiln_db *db, struct writer_wait *wait)
+{
+    struct writer_wait **at = &db->queue_first;
+    struct writer_wait *last = NULL;
+
+    while (*at != wait) {
+        last = *at;
+        at = &(*at)->next;
+    }
+    *at = wait->next;
+    if (db->queue_last == wait)
+        db->queue_last = last;
+}
+
+ftk_status
+db_writer_lock(kiln_db *db, uint32_t timeout_ms)
+{
+    struct writer_wait wait = {0};
+    uint64_t deadline = 0;
+    ftk_status rc = FTK_OK;
+
+    ftk_mutex_lock(&db->queue_mutex);
+    if (!db->queue_busy) {
+        db->queue_busy = true;
+        ftk_mutex_unlock(&db->queue_mutex);
+        return FTK_OK;
+    }
+    if (timeout_ms == 0) {
+        ftk_mutex_unlock(&db->queue_mutex);
+        return FTK_FAIL(FTK_TIMEOUT, "another write transaction is active");
+    }
+    if (timeout_ms != UINT32_MAX)
+        deadline = ftk_clock_ns() + (uint64_t)timeout_ms * 1000000;
+    ftk_cond_init(&wait.cond);
+    if (db->queue_last != NULL)
+        db->queue_last->next = &wait;
+    else
+        db->queue_first = &wait;
+    db->queue_last = &wait;
+    while (!wait.granted) {
+        if (timeout_ms == UINT32_MAX) {
+            ftk_cond_wait(&wait.cond, &db->queue_mutex);
+        } else if (!ftk_cond_wait_until(&wait.cond, &db->queue_mutex, deadline) &&
+                   !wait.granted) {
+            queue_remove(db, &wait);
+            rc = FTK_FAIL(FTK_TIMEOUT, "no write transaction within %u ms", timeout_ms);
+            break;
+        }
+    }
+    ftk_mutex_unlock(&db->queue_mutex);
+    ftk_cond_release(&wait.cond);
+    return rc;
+}
+
+void
+db_writer_unlock(kiln_db *db)
+{
+    ftk_mutex_lock(&db->queue_mutex);
+    struct writer_wait *first = db->queue_first;
+    if (first != NULL) { /* handed over: nobody can overtake */
+        db->queue_first = first->next;
+        if (db->queue_first == NULL)
+            db->queue_last = NULL;
+        first->granted = true;
+        ftk_cond_signal(&first->cond);
+    } else {
+        db->queue_busy = false;
+    }
+    ftk_mutex_unlock(&db->queue_mutex);
+}
+
+/* ---- cache callbacks ------------------------------------------------------------------------------ */
+
+static uint64_t
+page_sum(const kiln_db *db, uint64_t page_id, const void *page)
+{
+    return ftk_checksum((const uint8_t *)page + 8, db->page_bytes - 8u, page_id ^ db->salt);
+}
+
+static ftk_status
+verify_page(void *context, uint64_t page_id, const void *memory)
+{
+    kiln_db *db = context;
+    const uint8_t *page = memory;
+    ftk_status rc;
+
+    if (ftk_get_le64(page + PAGE_CHECKSUM) != page_sum(db, page_id, page))
+        return FTK_FAIL(FTK_CORRUPT, "%s: page %llu fails its checksum", db->data->path,
+                        (unsigned long long)page_id);
+    rc = node_validate(page, db->page_bytes, page_id, false);
+    if (rc != FTK_OK || page[PAGE_TYPE] != PAGE_INNER)
+        return rc;
+    for (uint32_t i = 0; i < node_count(page); i++)
+        if (node_child(page, i) >= db->fast->pages_max)
+            return FTK_FAIL(FTK_CORRUPT, "%s: page %llu refers to page %llu, which cannot be",
+                            db->data->path, (unsigned long long)page_id,
+                            (unsigned long long)node_child(page, i));
+    return FTK_OK;
+}
+
+static bool
+seal_page(void *context, uint64_t page_id, void *memory, uint64_t limit)
+{
+    kiln_db *db = context;
+    uint8_t *page = memory;
+
+    if (node_birth(page) > limit)
+        return false;
+    ftk_put_le64(page + PAGE_CHECKSUM, page_sum(db, page_id, page));
+    return true;
+}
+
+/* ---- open ----------------------------------------------------------------------------------------- */
+
+static void
+options_resolve(kiln_db *db, const kiln_options *options)
+{
+    kiln_options *o = &db->options;
+
+    *o = (kiln_options)KILN_OPTIONS_INIT;
+    if (options != NULL)
+        memcpy(o, options, options->size < sizeof(*o) ? options->size : sizeof(*o));
+    o->size = sizeof(*o);
+    if (o->page_bytes == 0)
+        o->page_bytes = PAGE_BYTES_DEFAULT;
+    if (o->durability == KILN_DURABILITY_DEFAULT)
+        o->durability = KILN_FULL;
+    if (o->lazy_ms == 0)
+        o->lazy_ms = LAZY_MS_DEFAULT;
+    if (o->rfl_segment_bytes == 0)
+        o->rfl_segment_bytes = RFL_SEGMENT_BYTES_DEFAULT;
+    if (o->rfl_bytes_max == 0)
+        o->rfl_bytes_max = RFL_BYTES_MAX_DEFAULT;
+    if (o->checkpoint_ms == 0)
+        o->checkpoint_ms = CHECKPOINT_MS_DEFAULT;
+    if (o->io_depth == 0)
+        o->io_depth = IO_DEPTH_DEFAULT;
+    if (o->txn_timeout_ms == 0)
+        o->txn_timeout_ms = UINT32_MAX;
+    db->log_to = (struct ftk_log){(void (*)(void *, enum ftk_log_level, const char *))o->log,
+                                  o->log_context, (enum ftk_log_level)o->log_level};
+    db->read_only = (o->flags & KILN_OPEN_READONLY) != 0;
+}
+
+static ftk_status
+options_check(const kiln_options *o)
+{
+    if (o->page_bytes < PAGE_BYTES_MIN || o->page_bytes > PAGE_BYTES_MAX ||
+        (o->page_bytes & (o->page_bytes - 1)) != 0)
+        return FTK_FAIL(FTK_INVALID, "page size %u: a power of two from %d to %d", o->page_bytes,
+                        PAGE_BYTES_MIN, PAGE_BYTES_MAX);
+    if (o->durability > KILN_LAZY)
+        return FTK_FAIL(FTK_INVALID, "durability %d", (int)o->durability);
+    if (o->flags & ~(uint32_t)(KILN_CREATE | KILN_EXCLUSIVE | KILN_OPEN_READONLY |
+                               KILN_NO_DIRECT_IO | KILN_EXTERNAL_LOG))
+        return FTK_FAIL(FTK_INVALID, "unknown flags %#x", o->flags);
+    if ((o->flags & KILN_OPEN_READONLY) && (o->flags & KILN_CREATE))
+        return FTK_FAIL(FTK_INVALID, "a database cannot be created read-only");
+    if (o->rfl_segment_bytes < RFL_SEGMENT_BYTES_MIN || o->rfl_segment_bytes % 4096 != 0)
+        return FTK_FAIL(FTK_INVALID, "log segments of %u bytes: a multiple of 4096 from %u on",
+                        o->rfl_segment_bytes, RFL_SEGMENT_BYTES_MIN);
+    if (o->io_depth > 4096)
+        return FTK_FAIL(FTK_INVALID, "I/O depth %u: at most 4096", o->io_depth);
+    return FTK_OK;
+}
+
+static ftk_status
+open_lock(kiln_db *db)
+{
+    char *path = NULL;
+    ftk_status rc;
+
+    FTK_TRY(ftk_path_join(db->path, "lock", &path));
+    rc = ftk_file_open(db->disk, path, db->read_only ? FTK_OPEN_READ_ONLY : FTK_OPEN_CREATE,
+                       &db->lock_file);
+    if (rc == FTK_NOTFOUND && db->read_only) { /* nobody ever wrote here */
+        rc = FTK_OK;
+        goto out;
+    }
+    if (rc != FTK_OK)
+        goto out;
+    rc = db->disk->ops->lock(db->lock_file, !db->read_only);
+out:
+    ftk_free(path);
+    return rc;
+}
+
+static ftk_status
+archive_segment(void *context, const char *path, uint64_t lsn_begin, uint64_t lsn_end)
+{
+    kiln_db *db = context;
+
+    (void)lsn_begin;
+    (void)lsn_end;
+    return (ftk_status)db->options.archive(db->options.archive_context, path);
+}
+
+static ftk_status
+open_log(kiln_db *db, bool create, uint64_t lsn_start)
+{
+    struct rfl_options options = {.disk = db->disk,
+                                  .log = &db->log_to,
+                                  .dir = db->rfl_path,
+                                  .segment_bytes = db->options.rfl_segment_bytes,
+                                  .lazy_ms = db->options.lazy_ms,
+                                  .read_only = db->read_only,
+                                  .background = !db->manual,
+                                  .archive = db->options.archive != NULL ? archive_segment : NULL,
+                                  .archive_context = db};
+
+    memcpy(options.identity, db->identity, sizeof(options.identity));
+    return rfl_open(&options, create, lsn_start, &db->log);
+}
+
+/* Cache, space map and checkpointer over the open data file. */
+static ftk_status
+open_storage(kiln_db *db, const struct header *header)
+{
+    struct cache_options cache = {.file = db->data,
+                                  .bufs = db->bufs,
+                                  .log = &db->log_to,
+                                  .page_bytes = db->page_bytes,
+                                  .verify = verify_page,
+                                  .seal = seal_page,
+                                  .context = db};
+    struct space_options space = {.file = db->data,
+                                  .page_bytes = db->page_bytes,
+                                  .salt = db->salt,
+                                  .pages_end = header->pages_end,
+                                  .checkpoint = header->checkpoint,
+                                  .map_hash = header->map_hash,
+                                  .read_only = db->read_only};
+    struct checkpointer_options checkpointer = {.hooks = &db->hooks,
+                                                .log = &db->log_to,
+                                                .dirty_bytes_max = db->options.dirty_bytes_max,
+                                                .interval_ms = db->options.checkpoint_ms,
+                                                .thread = !db->manual && !db->read_only};
+    uint64_t free_bytes = 0, total_bytes = 0, size = 0, region;
+    ftk_status rc;
+
+    FTK_TRY(db->disk->ops->space(db->disk, db->path, &free_bytes, &total_bytes));
+    FTK_TRY(ftk_file_size(db->data, &size));
+    region = total_bytes * 2;
+    if (region < REGION_BYTES_MIN && !db->manual)
+        region = REGION_BYTES_MIN;
+    if (region < size * 2)
+        region = size * 2;
+    cache.pages_want = region / db->page_bytes;
+    cache.pages_need = (size + (64u << 20)) / db->page_bytes;
+    if (cache.pages_want < cache.pages_need)
+        cache.pages_want = cache.pages_need;
+    FTK_TRY(cache_open(&cache, &db->cache));
+    db->fast = cache_fast(db->cache);
+    space.cache = db->cache;
+    FTK_TRY(space_open(&space, &db->space));
+    space_set_durable(db->space, header->snapshot.id);
+    checkpoint_hooks_init(db);
+    checkpointer.cache = db->cache;
+    FTK_TRY(checkpointer_open(&checkpointer, &db->checkpointer));
+out:
+    return rc;
+}
+
+static void
+identity_set(kiln_db *db, const uint8_t identity[16])
+{
+    memcpy(db->identity, identity, 16);
+    db->salt = ftk_checksum(identity, 16, 0);
+}
+
+static void
+adopt_header(kiln_db *db, const struct header *header)
+{
+    db->page_bytes = header->page_bytes;
+    db->inline_max = db->page_bytes / 4 < KILN_KEY_MAX ? KILN_KEY_MAX : db->page_bytes / 4;
+    identity_set(db, header->identity);
+    db->checkpoint = header->checkpoint;
+    db->newest = header->snapshot;
+    db->durable_id = header->snapshot.id;
+    db->birth_next = header->snapshot.id + 1;
+    atomic_store(&db->durable_lsn, header->snapshot.lsn);
+    db_publish(db, &header->snapshot);
+}
+
+static unsigned
+data_flags(const kiln_db *db)
+{
+    return (db->options.flags & KILN_NO_DIRECT_IO ? 0 : FTK_OPEN_DIRECT) |
+           (db->read_only ? FTK_OPEN_READ_ONLY : 0);
+}
+
+static void
+close_storage(kiln_db *db)
+{
+    checkpointer_close(db->checkpointer);
+    db->checkpointer = NULL;
+    for (size_t i = 0; i < DB_IDLE_TXNS; i++)
+        txn_free(atomic_exchange(&db->idle[i], NULL));
+    space_close(db->space);
+    db->space = NULL;
+    if (db->cache != NULL)
+        cache_close(db->cache);
+    db->cache = NULL;
+}
+
+/*
+ * Make a new database.  data.kdb.new gets its first checkpoint, then the log is made, then the file
+ * is renamed: whatever a crash leaves is taken up again, with the same identity.
+ */
+static ftk_status
+create(kiln_db *db, const char *data_path)
+{
+    struct header header = {.page_bytes = db->options.page_bytes, .snapshot = {.coll_next = 1}};
+    char *new_path = NULL;
+    ftk_status rc;
+
+    FTK_TRY(ftk_path_join(db->path, "data.kdb.new", &new_path));
+    FTK_TRY(ftk_file_open(db->disk, new_path, data_flags(db) | FTK_OPEN_CREATE, &db->data));
+    rc = header_read(db->data, &db->log_to, true, &header);
+    if (rc == FTK_FOREIGN || rc == FTK_CORRUPT) { /* nothing yet, or cut by a crash */
+        FTK_TRY(ftk_file_truncate(db->data, 0));
+        FTK_TRY(ftk_file_allocate(db->data, 0, HEADER_REGION_BYTES + 2u * header.page_bytes));
+        ftk_random_system(header.identity, sizeof(header.identity));
+        adopt_header(db, &header);
+        FTK_TRY(open_storage(db, &header));
+        FTK_TRY(checkpointer_run(db->checkpointer, true));
+        close_storage(db);
+    } else if (rc == FTK_OK) {
+        identity_set(db, header.identity);
+    } else {
+        goto out;
+    }
+    if (!(db->options.flags & KILN_EXTERNAL_LOG)) {
+        FTK_TRY(open_log(db, true, 0));
+        rc = rfl_close(db->log);
+        db->log = NULL;
+        if (rc != FTK_OK)
+            goto out;
+    }
+    ftk_file_close(db->data);
+    db->data = NULL;
+    FTK_TRY(db->disk->ops->rename(db->disk, new_path, data_path));
+    FTK_TRY(db->disk->ops->sync_dir(db->disk, db->path));
+    ftk_log(&db->log_to, FTK_LOG_INFO, "%s: created, pages of %u bytes", db->path,
+            db->options.page_bytes);
+out:
+    ftk_free(new_path);
+    return rc;
+}
+
+/* The parent directory keeps the name of a new one. */
+static ftk_status
+make_dir(kiln_db *db)
+{
+    const char *slash = strrchr(db->path, '/');
+    char *parent = NULL;
+    ftk_status rc = db->disk->ops->mkdir(db->disk, db->path);
+
+    if (rc == FTK_EXISTS)
+        return FTK_OK;
+    if (rc != FTK_OK)
+        return rc;
+    FTK_TRY(ftk_strdup(slash == NULL ? "." : slash == db->path ? "/" : db->path, &parent));
+    if (slash != NULL && slash != db->path)
+        parent[slash - db->path] = 0;
+    rc = db->disk->ops->sync_dir(db->disk, parent);
+out:
+    ftk_free(parent);
+    return rc;
+}
+
+static ftk_status
+open_data(kiln_db *db)
+{
+    char *data_path = NULL;
+    ftk_status rc;
+
+    FTK_TRY(ftk_path_join(db->path, "data.kdb", &data_path));
+    rc = ftk_file_open(db->disk, data_path, data_flags(db), &db->data);
+    if (rc == FTK_NOTFOUND && (db->options.flags & KILN_CREATE)) {
+        FTK_TRY(create(db, data_path));
+        rc = ftk_file_open(db->disk, data_path, data_flags(db), &db->data);
+    } else if (rc == FTK_OK && (db->options.flags & KILN_EXCLUSIVE)) {
+        rc = FTK_FAIL(FTK_EXISTS, "there is a database in %s", db->path);
+    }
+out:
+    ftk_free(data_path);
+    return rc;
+}
+
+static ftk_status
+open_all(kiln_db *db)
+{
+    struct ftk_iobufs_options bufs = FTK_IOBUFS_OPTIONS_INIT;
+    struct header header;
+    ftk_status rc;
+
+    if (db->options.cache_bytes != 0)
+        FTK_TRY(cache_limit_set(db->options.cache_bytes));
+    if (db->options.flags & KILN_CREATE)
+        FTK_TRY(make_dir(db));
+    FTK_TRY(open_lock(db));
+    bufs.disk = db->disk;
+    bufs.aio_kind = db->aio_kind;
+    bufs.count = db->options.io_depth;
+    bufs.bytes_max = (uint64_t)db->options.io_depth << 20;
+    FTK_TRY(ftk_iobufs_open(&bufs, &db->bufs));
+    FTK_TRY(open_data(db));
+    FTK_TRY(header_read(db->data, &db->log_to, !db->read_only, &header));
+    if (!(header.flags & HEADER_EXTERNAL_LOG) != !(db->options.flags & KILN_EXTERNAL_LOG)) {
+        rc = FTK_FAIL(FTK_INVALID, "%s was made with%s an external log", db->path,
+                      header.flags & HEADER_EXTERNAL_LOG ? "" : "out");
+        goto out;
+    }
+    adopt_header(db, &header);
+    FTK_TRY(open_storage(db, &header));
+    if (!(db->options.flags & KILN_EXTERNAL_LOG)) {
+        FTK_TRY(open_log(db, false, header.snapshot.lsn));
+        FTK_TRY(recovery_run(db));
+    }
+out:
+    return rc;
+}
+
+static void
+db_free(kiln_db *db)
+{
+    if (db == NULL)
+        return;
+    close_storage(db);
+    (void)rfl_close(db->log);
+    ftk_file_close(db->data);
+    ftk_iobufs_close(db->bufs);
+    ftk_file_close(db->lock_file);
+    records_db_end(db->records);
+    ftk_mutex_release(&db->queue_mutex);
+    ftk_mutex_release(&db->publish_mutex);
+    ftk_mutex_release(&db->error_mutex);
+    ftk_free(db->path);
+    ftk_free(db->rfl_path);
+    ftk_free(db);
+}
+
+ftk_status
+db_open(const char *path, const kiln_options *options, const struct db_environment *environment,
+        kiln_db **db_out)
+{
+    kiln_db *db = NULL;
+    ftk_status rc;
+
+    *db_out = NULL;
+    if (path == NULL || *path == 0)
+        return FTK_FAIL(FTK_INVALID, "no path");
+    FTK_TRY(FTK_NEW(&db));
+    ftk_mutex_init(&db->queue_mutex);
+    ftk_mutex_init(&db->publish_mutex);
+    ftk_mutex_init(&db->error_mutex);
+    db->disk = ftk_disk_native();
+    if (environment != NULL) {
+        db->disk = environment->disk != NULL ? environment->disk : db->disk;
+        db->manual = environment->manual;
+        db->aio_kind = environment->aio_kind;
+    }
+    options_resolve(db, options);
+    FTK_TRY(options_check(&db->options));
+    FTK_TRY(ftk_strdup(path, &db->path));
+    if (db->options.rfl_dir != NULL)
+        FTK_TRY(ftk_strdup(db->options.rfl_dir, &db->rfl_path));
+    else
+        FTK_TRY(ftk_path_join(path, "rfl", &db->rfl_path));
+    FTK_TRY(open_all(db));
+    *db_out = db;
+    db = NULL;
+out:
+    db_free(db);
+    return rc;
+}
+
+ftk_status
+db_close(kiln_db *db)
+{
+    ftk_status rc = FTK_OK;
+
+    if (atomic_load(&db->open_txns) > 0)
+        return FTK_FAIL(FTK_STATE, "%llu transactions are open",
+                        (unsigned long long)atomic_load(&db->open_txns));
+    if (!db->read_only && atomic_load(&db->failed) == FTK_OK) {
+        rc = checkpointer_run(db->checkpointer, false);
+        if (rc == FTK_OK)
+            rc = space_trim(db->space);
+        if (rc == FTK_OK && db->log != NULL) {
+            rc = rfl_close(db->log);
+            db->log = NULL;
+        }
+    } else if (!db->read_only) {
+        rc = db_check_failed(db);
+    }
+    db_free(db);
+    return rc;
+}
+
+void
+db_abandon(kiln_db *db)
+{
+    db_free(db);
+}

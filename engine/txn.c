@@ -1,0 +1,621 @@
+/*
+ * engine/txn.c -- begin, commit, abort, savepoints.
+ *
+ *     begin --> active --commit--> logged --(writer lock released)--> durable --> published
+ *                 |
+ *                 +--abort / any error that leaves it `ended`--> gone
+ *
+ * Invariants
+ * 1. Commit order = log order = visibility order: the record is appended and the snapshot becomes
+ *    the newest under the writer lock; it is published after its bytes are as durable as promised.
+ * 2. A page dead in transaction T is looked at for reuse only when T is published.
+ */
+#include "engine/txn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/cursor.h"
+#include "engine/txn_internal.h"
+#include "ftk/mem.h"
+
+/* ---- objects ----------------------------------------------------------------------------------- */
+
+void
+txn_free(kiln_txn *txn)
+{
+    if (txn == NULL)
+        return;
+    for (size_t i = 0; i < txn->tree_capacity; i++)
+        ftk_free(txn->trees[i]);
+    ftk_free(txn->trees);
+    space_extents_release(&txn->born);
+    space_extents_release(&txn->dead);
+    space_extents_release(&txn->retired_own);
+    space_extents_release(&txn->scratch);
+    ftk_free(txn->savepoints);
+    ftk_free(txn->page_scratch);
+    ftk_free(txn->ops);
+    if (txn->slot != NULL)
+        cache_slot_give(txn->slot);
+    ftk_free(txn);
+}
+
+static ftk_status
+txn_object(kiln_db *db, kiln_txn **txn_out)
+{
+    kiln_txn *txn = NULL;
+    ftk_status rc;
+
+    for (size_t i = 0; i < DB_IDLE_TXNS; i++) {
+        if (atomic_load_explicit(&db->idle[i], memory_order_relaxed) == NULL)
+            continue;
+        txn = atomic_exchange(&db->idle[i], NULL);
+        if (txn != NULL) {
+            *txn_out = txn;
+            return FTK_OK;
+        }
+    }
+    FTK_TRY(FTK_NEW(&txn));
+    txn->db = db;
+    txn->cache = db->cache;
+    txn->fast = db->fast;
+    FTK_TRY(cache_slot_take(db->cache, &txn->slot));
+    *txn_out = txn;
+    return FTK_OK;
+out:
+    txn_free(txn);
+    return rc;
+}
+
+/* Give the object back for the next transaction. */
+static void
+txn_idle(kiln_txn *txn)
+{
+    kiln_db *db = txn->db;
+
+    atomic_store(&txn->slot->snapshot, 0);
+    atomic_fetch_sub(&db->open_txns, 1);
+    for (size_t i = 0; i < DB_IDLE_TXNS; i++) {
+        kiln_txn *none = NULL;
+        if (atomic_load_explicit(&db->idle[i], memory_order_relaxed) == NULL &&
+            atomic_compare_exchange_strong(&db->idle[i], &none, txn))
+            return;
+    }
+    txn_free(txn);
+}
+
+static void
+txn_start(kiln_txn *txn)
+{
+    txn->ended = false;
+    txn->tree_count = 0;
+    txn->tree_last = NULL;
+    txn->held_page = 0;
+    txn->held_run = false;
+    txn->cursors = NULL;
+    txn->catalog = (struct tree){.root = txn->snapshot.catalog_root,
+                                 .keys = txn->snapshot.catalog_keys,
+                                 .height = (uint8_t)txn->snapshot.catalog_height};
+    atomic_fetch_add(&txn->db->open_txns, 1);
+}
+
+void
+txn_unhold_slow(kiln_txn *txn)
+{
+    if (txn->held_run)
+        cache_unpin_run(txn->cache, txn->held_page, txn->held_count);
+    else
+        cache_unpin(txn->fast, txn->held_page);
+    txn->held_page = 0;
+    txn->held_run = false;
+}
+
+void
+txn__cursors_reset(kiln_txn *txn)
+{
+    for (kiln_cursor *cursor = txn->cursors; cursor != NULL; cursor = cursor->next)
+        cursor_unposition(cursor);
+}
+
+struct records_txn **
+txn_records(kiln_txn *txn)
+{
+    return &txn->records;
+}
+
+void **
+db_records(kiln_txn *txn)
+{
+    return &txn->db->records;
+}
+
+bool
+txn_is_write(const kiln_txn *txn)
+{
+    return txn->write;
+}
+
+ftk_status
+txn_check_write(kiln_txn *txn)
+{
+    if (FTK_UNLIKELY(!txn->write))
+        return FTK_FAIL(FTK_READONLY, "a read transaction cannot change anything");
+    if (FTK_UNLIKELY(txn->ended))
+        return FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: abort it");
+    return FTK_OK;
+}
+
+/* ---- dead pages --------------------------------------------------------------------------------- */
+
+static int
+compare_ids(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+void
+txn__reclaim(kiln_db *db)
+{
+    uint64_t published = db_published_id(db);
+    uint64_t few[128];
+    uint64_t *pins = few;
+    size_t count = 0, capacity = 128;
+
+    if (!space_reclaim_due(db->space, published))
+        return;
+    for (struct cache_slot *slot = cache_slots(db->cache); slot != NULL; slot = slot->next) {
+        uint64_t id = atomic_load(&slot->snapshot);
+        if (id == 0)
+            continue;
+        if (count == capacity) { /* more readers than fit on the stack */
+            uint64_t *more = NULL;
+            if (ftk_alloc(2 * capacity * sizeof(*more), (void **)&more) != FTK_OK)
+                goto out; /* later, then */
+            memcpy(more, pins, count * sizeof(*pins));
+            if (pins != few)
+                ftk_free(pins);
+            pins = more;
+            capacity *= 2;
+        }
+        pins[count++] = id;
+    }
+    qsort(pins, count, sizeof(*pins), compare_ids);
+    space_reclaim(db->space, published, pins, count);
+out:
+    if (pins != few)
+        ftk_free(pins);
+}
+
+/* ---- begin -------------------------------------------------------------------------------------- */
+
+static ftk_status
+begin_read(kiln_db *db, kiln_txn **txn_out)
+{
+    kiln_txn *txn;
+    ftk_status rc = txn_object(db, &txn);
+
+    if (rc != FTK_OK)
+        return rc;
+    db_pin(db, txn->slot, &txn->snapshot);
+    txn->write = false;
+    txn_start(txn);
+    *txn_out = txn;
+    return FTK_OK;
+}
+
+/* The writer lock is held. */
+static ftk_status
+begin_write(kiln_db *db, kiln_txn **txn_out)
+{
+    kiln_txn *txn;
+    ftk_status rc = txn_object(db, &txn);
+
+    if (rc != FTK_OK)
+        return rc;
+    if (txn->page_scratch == NULL) {
+        rc = ftk_alloc_aligned(64, db->page_bytes, (void **)&txn->page_scratch);
+        if (rc != FTK_OK) {
+            txn_free(txn);
+            return rc;
+        }
+    }
+    txn__reclaim(db);
+    txn->write = true;
+    txn->snapshot = db->newest;
+    txn->birth = txn->birth_first = txn->birth_floor = db->birth_next++;
+    txn->prepared = 0;
+    txn->spill_pages = 0;
+    txn->born.count = txn->dead.count = txn->retired_own.count = txn->scratch.count = 0;
+    txn->savepoint_count = 0;
+    txn->ops_size = 0;
+    txn->streamed = false;
+    txn->logs = false;
+    txn_start(txn);
+    *txn_out = txn;
+    return FTK_OK;
+}
+
+ftk_status
+txn_begin(kiln_db *db, uint32_t kind, kiln_durability durability, uint32_t timeout_ms,
+          kiln_txn **txn_out)
+{
+    ftk_status rc;
+
+    if (kind == KILN_READ)
+        return begin_read(db, txn_out);
+    if (kind != KILN_WRITE)
+        return FTK_FAIL(FTK_INVALID, "a transaction is KILN_READ or KILN_WRITE, not %u", kind);
+    if (db->read_only)
+        return FTK_FAIL(FTK_READONLY, "the database is open read-only");
+    rc = db_check_failed(db);
+    if (rc != FTK_OK)
+        return rc;
+    rc = db_writer_lock(db,
+                        timeout_ms == UINT32_MAX ? db->options.txn_timeout_ms : timeout_ms);
+    if (rc != FTK_OK)
+        return rc;
+    rc = begin_write(db, txn_out);
+    if (rc != FTK_OK) {
+        db_writer_unlock(db);
+        return rc;
+    }
+    (*txn_out)->logs = db->log != NULL;
+    (*txn_out)->durability =
+        durability == KILN_DURABILITY_DEFAULT ? db->options.durability : durability;
+    return FTK_OK;
+}
+
+ftk_status
+txn_begin_replay(kiln_db *db, kiln_txn **txn_out)
+{
+    ftk_status rc = db_writer_lock(db, UINT32_MAX);
+
+    if (rc != FTK_OK)
+        return rc;
+    rc = begin_write(db, txn_out);
+    if (rc != FTK_OK)
+        db_writer_unlock(db);
+    return rc;
+}
+
+ftk_status
+txn_renew(kiln_txn *txn)
+{
+    if (txn->write)
+        return FTK_FAIL(FTK_STATE, "a write transaction cannot be renewed");
+    txn_unhold(txn);
+    txn__cursors_reset(txn);
+    records_txn_end(txn);
+    db_pin(txn->db, txn->slot, &txn->snapshot);
+    txn->catalog = (struct tree){.root = txn->snapshot.catalog_root,
+                                 .keys = txn->snapshot.catalog_keys,
+                                 .height = (uint8_t)txn->snapshot.catalog_height};
+    for (size_t i = 0; i < txn->tree_count; i++) {
+        ftk_status rc = coll_reload(txn, txn->trees[i]);
+        if (rc != FTK_OK)
+            return rc;
+    }
+    return FTK_OK;
+}
+
+/* ---- end ---------------------------------------------------------------------------------------- */
+
+static void
+end_common(kiln_txn *txn)
+{
+    txn_unhold(txn);
+    while (txn->cursors != NULL)
+        cursor_close(txn->cursors);
+    records_txn_end(txn);
+}
+
+static void
+savepoints_drop(kiln_txn *txn)
+{
+    while (txn->savepoint_count > 0) {
+        struct txn_savepoint *savepoint = &txn->savepoints[--txn->savepoint_count];
+        ftk_free(savepoint->trees);
+        space_extents_release(&savepoint->scratch);
+    }
+}
+
+static void
+give_back(kiln_txn *txn, const struct space_extents *extents, size_t from)
+{
+    for (size_t i = from; i < extents->count; i++)
+        space_unalloc(txn->db->space, space_extent_page(extents->items[i]),
+                      space_extent_count(extents->items[i]));
+}
+
+void
+txn_abort(kiln_txn *txn)
+{
+    kiln_db *db = txn->db;
+
+    end_common(txn);
+    if (txn->write) {
+        savepoints_drop(txn);
+        cache_unreserve(txn->cache);
+        give_back(txn, &txn->born, 0);
+        db_writer_unlock(db);
+        atomic_fetch_add(&db->aborts, 1);
+    }
+    txn_idle(txn);
+}
+
+struct publish {
+    kiln_db *db;
+    const struct db_snapshot *snapshot;
+};
+
+static void
+become_newest(void *context)
+{
+    struct publish *publish = context;
+
+    publish->db->newest = *publish->snapshot;
+}
+
+/* Pages change hands and the snapshot becomes the newest; the log has the transaction. */
+static void
+commit_pages(kiln_txn *txn, uint64_t id)
+{
+    struct publish publish = {txn->db, &txn->snapshot};
+    struct space_extents *dropped = &txn->retired_own;
+
+    for (size_t i = 0; i < txn->scratch.count; i++)
+        dropped->items[dropped->count++] = txn->scratch.items[i]; /* room: commit_prepare */
+    txn->snapshot.id = id;
+    txn->snapshot.catalog_root = txn->catalog.root;
+    txn->snapshot.catalog_height = txn->catalog.height;
+    txn->snapshot.catalog_keys = txn->catalog.keys;
+    if (txn->db->birth_next <= id)
+        txn->db->birth_next = id + 1;
+    space_commit(txn->db->space, &txn->born, dropped, &txn->dead, id, become_newest, &publish);
+    give_back(txn, dropped, 0);
+    cache_unreserve(txn->cache);
+    atomic_fetch_add(&txn->db->commits, 1);
+}
+
+/* Everything that can fail before the commit record. */
+static ftk_status
+commit_prepare(kiln_txn *txn)
+{
+    struct space_extents *own = &txn->retired_own;
+    ftk_status rc;
+
+    while (txn->savepoint_count > 0)
+        FTK_TRY(txn_savepoint_release(txn));
+    FTK_TRY(records_before_commit(txn));
+    FTK_TRY(coll_write_entries(txn));
+    FTK_TRY(space_commit_prepare(txn->db->space));
+    if (own->count + txn->scratch.count > own->capacity) {
+        size_t capacity = own->count + txn->scratch.count;
+        FTK_TRY(ftk_realloc((void **)&own->items, capacity * sizeof(*own->items)));
+        own->capacity = capacity;
+    }
+out:
+    return rc;
+}
+
+static enum rfl_durability
+rfl_durability_of(kiln_durability durability)
+{
+    return durability == KILN_OS     ? RFL_OS
+           : durability == KILN_LAZY ? RFL_LAZY
+                                     : RFL_FULL;
+}
+
+/* Wait until the promise holds, let readers see it, and be slowed if pages pile up. */
+static ftk_status
+commit_wait(kiln_db *db, const struct db_snapshot *snapshot, kiln_durability durability)
+{
+    ftk_status rc = FTK_OK;
+
+    if (db->log != NULL) {
+        rc = rfl_commit(db->log, snapshot->lsn, rfl_durability_of(durability));
+        if (rc != FTK_OK)
+            return db_fail(db, rc);
+        if (snapshot->lsn - atomic_load(&db->durable_lsn) > db->options.rfl_bytes_max)
+            checkpointer_kick(db->checkpointer);
+    }
+    db_publish(db, snapshot);
+    rc = checkpointer_throttle(db->checkpointer);
+    if (rc != FTK_OK)
+        db_fail(db, rc); /* this transaction is safe; the next is refused */
+    return FTK_OK;
+}
+
+ftk_status
+txn_commit(kiln_txn *txn)
+{
+    kiln_db *db = txn->db;
+    struct db_snapshot snapshot;
+    kiln_durability durability = txn->durability;
+    uint64_t lsn_end = txn->snapshot.lsn;
+    ftk_status rc = FTK_OK;
+
+    if (!txn->write) {
+        txn_abort(txn);
+        return FTK_OK;
+    }
+    if (txn->ended)
+        rc = FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: it was aborted");
+    if (rc == FTK_OK)
+        rc = commit_prepare(txn);
+    if (rc == FTK_OK && !txn->catalog.dirty && txn->ops_size == 0 && !txn->streamed &&
+        txn->snapshot.applied == db->newest.applied) {
+        txn_abort(txn); /* nothing changed */
+        return FTK_OK;
+    }
+    if (rc == FTK_OK && txn->logs)
+        rc = txn_log_commit(txn, &lsn_end);
+    if (rc != FTK_OK) {
+        if (rc == FTK_IO || rc == FTK_FAILED)
+            db_fail(db, rc);
+        txn_abort(txn);
+        return rc;
+    }
+    txn->snapshot.lsn = lsn_end;
+    commit_pages(txn, txn->birth);
+    snapshot = txn->snapshot;
+    end_common(txn);
+    db_writer_unlock(db);
+    txn_idle(txn);
+    return commit_wait(db, &snapshot, durability);
+}
+
+ftk_status
+txn_commit_replay(kiln_txn *txn, uint64_t id, uint64_t lsn)
+{
+    kiln_db *db = txn->db;
+    struct db_snapshot snapshot;
+    ftk_status rc = commit_prepare(txn);
+
+    if (rc != FTK_OK) {
+        txn_abort(txn);
+        return rc;
+    }
+    txn->snapshot.lsn = lsn;
+    commit_pages(txn, id > txn->birth ? id : txn->birth);
+    snapshot = txn->snapshot;
+    end_common(txn);
+    db_writer_unlock(db);
+    txn_idle(txn);
+    db_publish(db, &snapshot);
+    if (db->read_only)
+        return FTK_OK;
+    return checkpointer_throttle(db->checkpointer);
+}
+
+/* ---- savepoints --------------------------------------------------------------------------------- */
+
+static ftk_status
+savepoint_push(kiln_txn *txn, struct txn_savepoint **savepoint_out)
+{
+    struct txn_savepoint *savepoint;
+
+    if (txn->savepoint_count == txn->savepoint_capacity) {
+        size_t capacity = txn->savepoint_capacity == 0 ? 4 : txn->savepoint_capacity * 2;
+        ftk_status rc = ftk_realloc((void **)&txn->savepoints,
+                                    capacity * sizeof(*txn->savepoints));
+        if (rc != FTK_OK)
+            return rc;
+        txn->savepoint_capacity = capacity;
+    }
+    savepoint = &txn->savepoints[txn->savepoint_count];
+    *savepoint = (struct txn_savepoint){0};
+    *savepoint_out = savepoint;
+    return FTK_OK;
+}
+
+ftk_status
+txn_savepoint(kiln_txn *txn)
+{
+    struct txn_savepoint *savepoint;
+    ftk_status rc = txn_check_write(txn);
+
+    if (rc != FTK_OK)
+        return rc;
+    txn_unhold(txn);
+    FTK_TRY(records_savepoint(txn));
+    FTK_TRY(txn_log_reserve(txn, 16));
+    FTK_TRY(savepoint_push(txn, &savepoint));
+    FTK_TRY(FTK_NEW_ARRAY(&savepoint->trees, txn->tree_count + 1));
+    for (size_t i = 0; i < txn->tree_count; i++)
+        savepoint->trees[i] = *txn->trees[i];
+    savepoint->tree_count = txn->tree_count;
+    savepoint->catalog = txn->catalog;
+    savepoint->coll_next = txn->snapshot.coll_next;
+    savepoint->applied = txn->snapshot.applied;
+    savepoint->birth_floor = txn->birth_floor;
+    savepoint->born = txn->born.count;
+    savepoint->dead = txn->dead.count;
+    savepoint->retired_own = txn->retired_own.count;
+    savepoint->scratch = txn->scratch;
+    txn->scratch = (struct space_extents){0};
+    txn->prepared = 0;
+    txn->birth = txn->birth_floor = txn->db->birth_next++;
+    txn->savepoint_count++;
+    txn_log_op(txn, OP_SAVEPOINT);
+out:
+    return rc;
+}
+
+ftk_status
+txn_savepoint_release(kiln_txn *txn)
+{
+    struct txn_savepoint *savepoint;
+    struct space_extents scratch;
+    ftk_status rc = txn_check_write(txn);
+
+    if (rc != FTK_OK)
+        return rc;
+    if (txn->savepoint_count == 0)
+        return FTK_FAIL(FTK_STATE, "there is no savepoint");
+    txn_unhold(txn);
+    rc = txn_log_reserve(txn, 16);
+    savepoint = &txn->savepoints[txn->savepoint_count - 1];
+    for (size_t i = 0; i < txn->scratch.count && rc == FTK_OK; i++)
+        rc = space_extents_add(&savepoint->scratch, txn->scratch.items[i]);
+    if (rc != FTK_OK) {
+        txn->ended = true;
+        return rc;
+    }
+    scratch = txn->scratch;
+    txn->scratch = savepoint->scratch;
+    space_extents_release(&scratch);
+    txn->prepared = 0;
+    txn->birth_floor = savepoint->birth_floor;
+    ftk_free(savepoint->trees);
+    txn->savepoint_count--;
+    txn_log_op(txn, OP_RELEASE);
+    return FTK_OK;
+}
+
+ftk_status
+txn_savepoint_rollback(kiln_txn *txn)
+{
+    struct txn_savepoint *savepoint;
+    ftk_status rc = FTK_OK;
+
+    if (!txn->write)
+        return FTK_FAIL(FTK_READONLY, "a read transaction has no savepoints");
+    if (txn->savepoint_count == 0)
+        return FTK_FAIL(FTK_STATE, "there is no savepoint");
+    txn_unhold(txn);
+    txn__cursors_reset(txn);
+    records_rollback(txn);
+    savepoint = &txn->savepoints[--txn->savepoint_count];
+    give_back(txn, &txn->born, savepoint->born);
+    txn->born.count = savepoint->born;
+    txn->dead.count = savepoint->dead;
+    txn->retired_own.count = savepoint->retired_own;
+    space_extents_release(&txn->scratch);
+    txn->scratch = savepoint->scratch;
+    txn->prepared = 0;
+    txn->birth_floor = savepoint->birth_floor;
+    txn->catalog = savepoint->catalog;
+    txn->snapshot.coll_next = savepoint->coll_next;
+    txn->snapshot.applied = savepoint->applied;
+    txn->ended = false; /* what ended it has been undone */
+    for (size_t i = 0; i < savepoint->tree_count; i++) {
+        uint64_t changes = txn->trees[i]->changes + 1;
+        *txn->trees[i] = savepoint->trees[i];
+        txn->trees[i]->changes = changes;
+    }
+    for (size_t i = savepoint->tree_count; i < txn->tree_count && rc == FTK_OK; i++)
+        rc = coll_reload(txn, txn->trees[i]);
+    txn->tree_last = NULL;
+    ftk_free(savepoint->trees);
+    if (rc == FTK_OK)
+        rc = txn_log_reserve(txn, 16);
+    if (rc == FTK_OK)
+        txn_log_op(txn, OP_ROLLBACK);
+    else
+        txn->ended = true;
+    return rc;
+}

@@ -1,0 +1,202 @@
+/* engine/txn_pages.c -- pages of a write transaction: made, copied, retired. */
+#include <string.h>
+
+#include "engine/txn.h"
+#include "engine/txn_internal.h"
+#include "ftk/mem.h"
+
+enum { PREPARE_PAGES = 256 };
+
+static ftk_status
+extents_ensure(struct space_extents *extents, size_t more)
+{
+    size_t capacity = extents->capacity == 0 ? 64 : extents->capacity;
+    ftk_status rc;
+
+    if (extents->count + more <= extents->capacity)
+        return FTK_OK;
+    while (capacity < extents->count + more)
+        capacity *= 2;
+    rc = ftk_realloc((void **)&extents->items, capacity * sizeof(*extents->items));
+    if (rc == FTK_OK)
+        extents->capacity = capacity;
+    return rc;
+}
+
+/* Add without failing (room was ensured), joining neighbours born together. */
+static void
+extents_push(struct space_extents *extents, uint64_t page, uint32_t count, uint64_t birth)
+{
+    FTK_ASSERT(extents->count < extents->capacity);
+    extents->items[extents->count++] = space_extent(page, count, birth);
+}
+
+/* Write out this transaction's pages so that they can be evicted. */
+static ftk_status
+spill_if_large(kiln_txn *txn)
+{
+    uint64_t bytes = txn->spill_pages * txn->db->page_bytes;
+    struct cache_write_stats stats;
+    ftk_status rc;
+
+    if (bytes < cache_limit() / 4)
+        return FTK_OK;
+    txn->spill_pages = 0;
+    if (cache_dirty_bytes(txn->cache) < cache_limit() / 4)
+        return FTK_OK;
+    rc = cache_write_dirty(txn->cache, UINT64_MAX, &stats);
+    return rc == FTK_OK ? FTK_OK : db_fail(txn->db, rc);
+}
+
+/* Page ids, if need be after a checkpoint that frees what only the old one needed. */
+static ftk_status
+ensure_space(kiln_txn *txn, uint32_t pages, bool reserve)
+{
+    kiln_db *db = txn->db;
+    ftk_status rc = space_ensure(db->space, pages, reserve);
+
+    if (rc == FTK_NOSPACE && !db->read_only) {
+        for (int round = 0; round < 2 && rc == FTK_NOSPACE; round++) {
+            rc = checkpointer_run(db->checkpointer, true);
+            if (rc != FTK_OK)
+                return rc;
+            txn__reclaim(db);
+            rc = space_ensure(db->space, pages, reserve);
+        }
+    }
+    return rc;
+}
+
+ftk_status
+txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
+{
+    uint32_t want = pages < PREPARE_PAGES ? PREPARE_PAGES : pages;
+    ftk_status rc;
+
+    FTK_TRY(spill_if_large(txn));
+    if (txn->spill_pages > 0 && !txn->db->read_only)
+        FTK_TRY(checkpointer_throttle(txn->db->checkpointer));
+    rc = space_ensure(txn->db->space, want, reserve);
+    if (rc == FTK_NOSPACE) {
+        want = pages;
+        rc = ensure_space(txn, want, reserve);
+    }
+    if (rc != FTK_OK)
+        goto out;
+    FTK_TRY(cache_reserve(txn->cache, want));
+    FTK_TRY(extents_ensure(&txn->born, want));
+    FTK_TRY(extents_ensure(&txn->dead, want));
+    FTK_TRY(extents_ensure(&txn->retired_own, want));
+    FTK_TRY(extents_ensure(&txn->scratch, want));
+    txn->prepared = want;
+out:
+    return rc;
+}
+
+uint64_t
+txn_page_new(kiln_txn *txn)
+{
+    uint64_t page;
+
+    FTK_ASSERT(txn->prepared > 0);
+    txn->prepared--;
+    txn->spill_pages++;
+    if (txn->scratch.count > 0) {
+        page = space_extent_page(txn->scratch.items[--txn->scratch.count]);
+    } else {
+        ftk_status rc = space_alloc(txn->db->space, true, &page);
+        FTK_ASSERT(rc == FTK_OK);
+        extents_push(&txn->born, page, 1, txn->birth);
+    }
+    cache_new(txn->cache, page);
+    return page;
+}
+
+void
+txn_page_born(kiln_txn *txn, uint64_t page_id)
+{
+    cache_dirty(txn->cache, txn->fast, page_id);
+}
+
+void
+txn_page_retire(kiln_txn *txn, uint64_t page, uint32_t count, uint64_t birth)
+{
+    if (txn->prepared > 0)
+        txn->prepared--;
+    if (birth < txn->birth_first) {
+        extents_push(&txn->dead, page, count, birth);
+    } else if (birth < txn->birth_floor || count > 1) {
+        extents_push(&txn->retired_own, page, count, birth);
+    } else {
+        cache_free(txn->cache, page);
+        extents_push(&txn->scratch, page, 1, birth);
+    }
+}
+
+uint64_t
+txn_page_own(kiln_txn *txn, uint64_t page_id)
+{
+    uint8_t *from = cache_address(txn->fast, page_id);
+    uint64_t birth = node_birth(from);
+    uint32_t bytes = txn->db->page_bytes;
+    uint64_t page;
+    uint8_t *to;
+    uint32_t arrays, heap;
+
+    if (txn_page_mine(txn, birth)) {
+        cache_dirty(txn->cache, txn->fast, page_id);
+        return page_id;
+    }
+    page = txn_page_new(txn);
+    to = cache_address(txn->fast, page);
+    arrays = PAGE_HEADER_BYTES + node_capacity(from) * (from[PAGE_HEAD_BYTES] + 2u);
+    heap = ftk_get_le16(from + PAGE_HEAP_BYTES);
+    memcpy(to, from, arrays);
+    memcpy(to + bytes - heap, from + bytes - heap, heap);
+    ftk_put_le64(to + PAGE_BIRTH, txn->birth);
+    cache_dirty(txn->cache, txn->fast, page);
+    txn_page_retire(txn, page_id, 1, birth);
+    return page;
+}
+
+ftk_status
+txn_retire_reserve(kiln_txn *txn, size_t count)
+{
+    ftk_status rc;
+
+    FTK_TRY(extents_ensure(&txn->dead, count + txn->prepared));
+    FTK_TRY(extents_ensure(&txn->retired_own, count + txn->prepared));
+    FTK_TRY(extents_ensure(&txn->scratch, count + txn->prepared));
+out:
+    return rc;
+}
+
+ftk_status
+txn_run_new(kiln_txn *txn, uint32_t count, uint64_t *page_out)
+{
+    uint64_t page = 0;
+    ftk_status rc;
+
+    FTK_TRY(spill_if_large(txn));
+    FTK_TRY(extents_ensure(&txn->born, 1));
+    rc = space_alloc_run(txn->db->space, count, false, &page);
+    if (rc == FTK_NOSPACE && !txn->db->read_only) {
+        FTK_TRY(checkpointer_run(txn->db->checkpointer, true));
+        txn__reclaim(txn->db);
+        rc = space_alloc_run(txn->db->space, count, false, &page);
+    }
+    if (rc != FTK_OK)
+        goto out;
+    extents_push(&txn->born, page, count, txn->birth);
+    rc = cache_new_run(txn->cache, page, count);
+    if (rc != FTK_OK) {
+        txn->born.count--;
+        space_unalloc(txn->db->space, page, count);
+        goto out;
+    }
+    txn->spill_pages += count;
+    txn->prepared = 0; /* the run may have taken what was ensured */
+    *page_out = page;
+out:
+    return rc;
+}
