@@ -21,6 +21,9 @@
 #include "ftk/clock.h"
 #include "rfl/rfl_internal.h"
 
+#define GATHER_PATIENCE_NS 15000u /* between two arrivals; a few context switches */
+#define GATHER_VAIN_MAX 6u        /* then 1 sync of 64 gathers */
+
 ftk_status
 rfl__failed(struct rfl_log *log)
 {
@@ -266,6 +269,7 @@ files_sync(struct rfl_log *log, uint64_t lsn)
         ftk_mutex_lock(&log->mutex);
         log->stats.syncs++;
         log->stats.sync_ns += began;
+        log->sync_ns_mean = (7 * log->sync_ns_mean + began) / 8;
         if (rc != FTK_OK)
             return rc;
     }
@@ -288,6 +292,43 @@ files_finished(struct rfl_log *log, struct ftk_file **files, size_t room)
     return count;
 }
 
+/*
+ * Wait a little for threads that committed around the last sync and are on their way back: one sync
+ * for all of them instead of one for each half.  Waits as long as they keep coming, at most a
+ * quarter of a sync; when nobody comes, rarely tries again.  A lone thread never waits.
+ */
+static void
+gather(struct rfl_log *log)
+{
+    uint64_t now, patience, limit;
+    uint32_t seen = log->waiter_count;
+
+    if (log->committers <= seen + 1)
+        return;
+    if (log->gather_skip > 0) {
+        log->gather_skip--;
+        return;
+    }
+    now = ftk_clock_ns();
+    limit = now + log->sync_ns_mean / 4;
+    patience = now + GATHER_PATIENCE_NS;
+    while (log->waiter_count + 1 < log->committers && now < patience && now < limit) {
+        ftk_mutex_unlock(&log->mutex);
+        ftk_thread_yield();
+        ftk_mutex_lock(&log->mutex);
+        now = ftk_clock_ns();
+        if (log->waiter_count > seen) {
+            seen = log->waiter_count;
+            patience = now + GATHER_PATIENCE_NS;
+            log->gather_vain = 0;
+        }
+    }
+    if (log->gather_vain < GATHER_VAIN_MAX)
+        log->gather_vain++;
+    if (log->waiter_count + 1 < log->committers && log->gather_vain > 1)
+        log->gather_skip = (1u << log->gather_vain) - 1;
+}
+
 /* With the mutex and the slot `syncing`; both are given up, waiters are served. */
 static ftk_status
 sync_lead(struct rfl_log *log)
@@ -299,6 +340,8 @@ sync_lead(struct rfl_log *log)
     bool failed;
     ftk_status rc;
 
+    if (log->background && !log->failed)
+        gather(log);
     rc = rfl__write(log);
     lsn = log->lsn_written;
     if (rc == FTK_OK) {
@@ -315,6 +358,7 @@ sync_lead(struct rfl_log *log)
         log->lsn_writeback = lsn;
         file_count = files_finished(log, files, sizeof files / sizeof files[0]);
     }
+    log->committers = 1 + log->waiter_count;
     served = waiters_take(log, lsn, failed);
     if (!failed)
         leader = waiter_pop(log);

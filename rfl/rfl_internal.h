@@ -125,7 +125,11 @@ struct rfl_log {
     struct rfl__waiter *waiters_first; /* for a sync, in order of arrival */
     struct rfl__waiter *waiters_last;
     uint32_t waiter_count;
-    uint32_t group_last; /* commits served by the last sync */
+    /* For gather() of rfl_flush.c. */
+    uint32_t committers;   /* threads seen committing around the last sync */
+    uint32_t gather_skip;  /* syncs to come that do not gather */
+    uint32_t gather_vain;  /* times in a row that nobody came */
+    uint64_t sync_ns_mean; /* moving mean of a sync's time */
     bool failed;
     struct ftk_error error; /* why */
 
