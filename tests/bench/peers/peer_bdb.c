@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define PAGE_BYTES 8192
 #define BULK_BYTES (256 << 10)
@@ -17,6 +18,7 @@
 struct peer_db {
     DB_ENV *env;
     DB *db;
+    char clean_path[512]; /* this file is there while the store is closed */
     pthread_t checkpointer;
     bool checkpointer_started;
     atomic_bool closing;
@@ -65,13 +67,15 @@ env_open(struct peer_db *db, const char *dir, const struct peer_options *options
 {
     const uint64_t gib = (uint64_t)1 << 30;
     DB_ENV *env = db->env;
+    /* Recovery costs seconds and a rewritten log even when there is nothing to do. */
+    u_int32_t recover = unlink(db->clean_path) == 0 ? 0 : DB_RECOVER;
     int rc = env->set_cachesize(env, (u_int32_t)(options->cache_bytes / gib),
                                 (u_int32_t)(options->cache_bytes % gib), 1);
 
     if (rc != 0)
         return rc;
     (void)env->set_lg_bsize(env, 16 << 20);
-    (void)env->set_lg_max(env, 128 << 20);
+    (void)env->set_lg_max(env, 64 << 20);
     (void)env->set_lk_max_locks(env, 200000);
     (void)env->set_lk_max_objects(env, 200000);
     (void)env->set_lk_max_lockers(env, 1000);
@@ -81,7 +85,7 @@ env_open(struct peer_db *db, const char *dir, const struct peer_options *options
         (void)env->set_flags(env, DB_TXN_WRITE_NOSYNC, 1);
     return env->open(env, dir,
                      DB_CREATE | DB_INIT_MPOOL | DB_INIT_TXN | DB_INIT_LOG | DB_INIT_LOCK |
-                         DB_THREAD | DB_PRIVATE | DB_RECOVER,
+                         DB_THREAD | DB_PRIVATE | recover,
                      0644);
 }
 
@@ -96,6 +100,15 @@ tree_open(struct peer_db *db)
         rc = db->db->open(db->db, NULL, "bench.db", NULL, DB_BTREE,
                           DB_CREATE | DB_AUTO_COMMIT | DB_THREAD, 0644);
     return rc;
+}
+
+static void
+clean_mark(const struct peer_db *db)
+{
+    FILE *file = fopen(db->clean_path, "w");
+
+    if (file != NULL)
+        fclose(file);
 }
 
 static int
@@ -113,6 +126,8 @@ bdb_close(struct peer_db *db)
             rc = db->env->txn_checkpoint(db->env, 0, 0, DB_FORCE);
         (void)db->env->close(db->env, 0);
     }
+    if (rc == 0 && db->db != NULL)
+        clean_mark(db);
     free(db);
     return rc == 0 ? PEER_OK : fail("close", rc);
 }
@@ -126,6 +141,7 @@ bdb_open(const char *dir, const struct peer_options *options, struct peer_db **d
     *db_out = NULL;
     if (db == NULL)
         return peer_fail("bdb", "calloc", "out of memory");
+    peer_path(db->clean_path, sizeof db->clean_path, dir, "closed");
     rc = db_env_create(&db->env, 0);
     if (rc == 0)
         rc = env_open(db, dir, options);

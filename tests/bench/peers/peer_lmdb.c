@@ -44,8 +44,9 @@ env_flags(const struct peer_options *options)
 {
     unsigned flags = MDB_NOTLS;
 
+    /* The writable map is the faster one, except where the file only grows at its end. */
     if (options->durability == PEER_OS)
-        flags |= MDB_NOSYNC | (getenv("PEER_LMDB_NO_WRITEMAP") != NULL ? 0 : MDB_WRITEMAP);
+        flags |= MDB_NOSYNC | (options->ascending ? 0 : MDB_WRITEMAP);
     if (options->memory_tight)
         flags |= MDB_NORDAHEAD;
     return flags;

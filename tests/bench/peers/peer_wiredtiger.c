@@ -41,14 +41,15 @@ config_make(char *config, size_t config_size, const struct peer_options *options
 {
     const char *checkpoint = options->checkpoint_auto ? ",checkpoint=(wait=60,log_size=2GB)" : "";
     /* Memory is for dirty pages too: the defaults start writing at 5 % and block at 20 %. */
-    const char *dirty = options->checkpoint_auto
+    const char *dirty = options->memory_tight ? ""
+                        : options->checkpoint_auto
                             ? ",eviction_dirty_target=40,eviction_dirty_trigger=60"
                             : ",eviction_dirty_target=85,eviction_dirty_trigger=95";
     const char *method = options->durability == PEER_FULL ? "fsync" : "none";
 
     snprintf(config, config_size,
              "create,cache_size=%lluM,session_max=%u,statistics=(none)"
-             ",log=(enabled=true,file_max=256MB,prealloc=true)"
+             ",log=(enabled=true,file_max=100MB,prealloc=true)"
              ",transaction_sync=(enabled=true,method=%s)"
              ",eviction=(threads_min=1,threads_max=4)%s%s",
              (unsigned long long)(options->cache_bytes >> 20), options->sessions_max + 32, method,
@@ -81,7 +82,7 @@ wt_open(const char *dir, const struct peer_options *options, struct peer_db **db
                                           &db->control);
     if (rc == 0)
         rc = db->control->create(db->control, TABLE,
-                                 "key_format=u,value_format=u,leaf_page_max=16KB"
+                                 "key_format=u,value_format=u,leaf_page_max=32KB"
                                  ",internal_page_max=16KB,checksum=on");
     if (rc != 0) {
         int result = fail("wiredtiger_open", rc);

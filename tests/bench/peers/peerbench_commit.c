@@ -210,6 +210,8 @@ pb_mixed(struct pb_ctx *ctx)
         rc = pb_store_open(ctx, ctx->dir, &how, &db);
     if (rc == PEER_OK)
         rc = pb_workers_run(ctx, db, workers, 2, seconds);
+    if (rc == PEER_OK)
+        rc = ctx->ops->checkpoint(db); /* so that all bytes are counted */
     close_rc = db != NULL ? ctx->ops->close(db) : PEER_OK;
     rc = rc == PEER_OK ? close_rc : rc;
     if (rc == PEER_OK) {
@@ -261,6 +263,8 @@ latency_phase(struct pb_ctx *ctx, bool checkpoints, const char *prefix)
         rc = pb_store_open(ctx, ctx->dir, &how, &db);
     if (rc == PEER_OK)
         rc = pb_workers_run(ctx, db, workers, checkpoints ? 2 : 1, seconds);
+    if (rc == PEER_OK)
+        rc = ctx->ops->checkpoint(db); /* so that all bytes are counted */
     close_rc = db != NULL ? ctx->ops->close(db) : PEER_OK;
     rc = rc == PEER_OK ? close_rc : rc;
     if (rc == PEER_OK) {

@@ -22,7 +22,7 @@ sample_check(struct pb_ctx *ctx, struct peer_session *session, const struct pb_l
 
 static void
 load_metrics(struct pb_ctx *ctx, const struct pb_load *load, double load_seconds,
-             double closed_seconds)
+             double closed_seconds, const struct peer_stat *stat)
 {
     ctx->result->loaded = load->done;
     pb_metric(ctx, "rate", "/s", (double)load->done / load_seconds, PB_HIGHER, true);
@@ -30,15 +30,8 @@ load_metrics(struct pb_ctx *ctx, const struct pb_load *load, double load_seconds
     pb_metric(ctx, "seconds", "s", load_seconds, PB_LOWER, false);
     pb_metric(ctx, "seconds_closed", "s", closed_seconds, PB_LOWER, false);
     pb_hist_metrics(ctx, load->hist, "txn_", false);
-}
-
-static void
-stat_metric(struct pb_ctx *ctx, struct peer_db *db)
-{
-    struct peer_stat stat = {0};
-
-    if (ctx->ops->stat(db, &stat) == PEER_OK && stat.written_bytes > 0)
-        pb_metric(ctx, "engine_written", "B", (double)stat.written_bytes, PB_LOWER, false);
+    if (stat->written_bytes > 0)
+        pb_metric(ctx, "engine_written", "B", (double)stat->written_bytes, PB_LOWER, false);
 }
 
 /* Load, checkpoint, read a sample back (not timed), close. */
@@ -46,6 +39,7 @@ static int
 load_measured(struct pb_ctx *ctx, struct peer_db *db, struct pb_load *load)
 {
     struct peer_session *session = NULL;
+    struct peer_stat stat = {0};
     double load_seconds, after_seconds = 0;
     uint64_t start;
     int rc, close_rc;
@@ -62,14 +56,14 @@ load_measured(struct pb_ctx *ctx, struct peer_db *db, struct pb_load *load)
     if (rc == PEER_OK)
         rc = sample_check(ctx, session, load);
     if (rc == PEER_OK)
-        stat_metric(ctx, db);
+        rc = ctx->ops->stat(db, &stat);
     if (session != NULL)
         ctx->ops->session_close(session);
     start = pb_now_ns();
     close_rc = ctx->ops->close(db);
     after_seconds += pb_seconds_since(start);
     if (rc == PEER_OK)
-        load_metrics(ctx, load, load_seconds, load_seconds + after_seconds);
+        load_metrics(ctx, load, load_seconds, load_seconds + after_seconds, &stat);
     return rc == PEER_OK ? close_rc : rc;
 }
 

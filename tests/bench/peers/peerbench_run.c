@@ -161,13 +161,16 @@ child_watch(pid_t pid, const char *dir, struct watch *watch)
 }
 
 static void
-child_end(struct pb_ctx *ctx, int status, const struct watch *watch)
+child_end(struct pb_ctx *ctx, int status, const struct watch *watch, bool limited)
 {
     struct pb_result *result = ctx->result;
 
     if (watch->killed != NULL) {
         result->status = PB_FAILED;
         pb_note(ctx, "%s", watch->killed);
+    } else if (limited && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+        result->status = PB_FAILED;
+        pb_note(ctx, "killed: needed more memory than the limit");
     } else if (WIFSIGNALED(status)) {
         result->status = PB_FAILED;
         pb_note(ctx, "ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
@@ -216,7 +219,7 @@ run_child(struct pb_ctx *ctx, const struct pb_workload *workload)
         ctx->result->status = PB_FAILED;
         pb_note(ctx, "fork: %s", strerror(errno));
     } else {
-        child_end(ctx, child_watch(pid, ctx->dir, &watch), &watch);
+        child_end(ctx, child_watch(pid, ctx->dir, &watch), &watch, cgroup[0] != '\0');
     }
     if (cgroup[0] != '\0')
         pb_cgroup_remove(cgroup);
