@@ -41,15 +41,15 @@ enum {
     CACHE_READING = 1,
     CACHE_RESIDENT = 2,
     CACHE_EVICTING = 3,
-    CACHE_LEAVING = 4,  /* being discarded by the evictor: as good as ABSENT, but wait */
-    CACHE_FRESH = 5,    /* from cache_new until cache_dirty or cache_free: resident, not evictable */
+    CACHE_LEAVING = 4, /* being discarded by the evictor: as good as ABSENT, but wait */
+    CACHE_FRESH = 5,   /* from cache_new until cache_dirty or cache_free: resident, not evictable */
     CACHE_DIRTY = 1 << 3,
     CACHE_WRITING = 1 << 4,
     CACHE_REF = 1 << 5,
     CACHE_RAW = 1 << 6,
-    CACHE_WAITED = 1 << 7, /* someone sleeps until READING, LEAVING or WRITING ends */
-    CACHE_COVERED = 1 << 8, /* its memory is charged with its huge page */
-    CACHE_SCANNED = 1 << 9, /* fetched by a scan, and by nobody else since: no second chance */
+    CACHE_WAITED = 1 << 7,   /* someone sleeps until READING, LEAVING or WRITING ends */
+    CACHE_COVERED = 1 << 8,  /* its memory is charged with its huge page */
+    CACHE_SCANNED = 1 << 9,  /* fetched by a scan, and by nobody else since: no second chance */
     CACHE_PIN_ONE = 1 << 10, /* pins in the upper 22 bits */
 };
 
@@ -58,7 +58,7 @@ struct cache_slot {
     _Alignas(64) _Atomic uint64_t epoch; /* 0: outside; else the epoch it entered in */
     _Atomic uint64_t snapshot;           /* the engine's: the pinned snapshot's id, 0 when none */
     struct cache *cache;
-    struct cache_slot *next;             /* list of all slots; never unlinked while the cache lives */
+    struct cache_slot *next; /* list of all slots; never unlinked while the cache lives */
     _Atomic uint32_t taken;
 };
 
@@ -67,7 +67,7 @@ struct cache_options {
     struct ftk_iobufs *bufs;
     const struct ftk_log *log;
     uint32_t page_bytes; /* power of two, 4096..65536 */
-    uint64_t pages_want; /* size of the address space wanted, in pages; halved until it can be had */
+    uint64_t pages_want; /* address space wanted, in pages; halved until it can be had */
     uint64_t pages_need; /* but not below this */
     /* Called after a read of a page that is not RAW, before anyone sees it.  errors: FTK_CORRUPT. */
     ftk_status (*verify)(void *context, uint64_t page_id, const void *page);
@@ -91,7 +91,8 @@ struct cache_fast {
 };
 
 ftk_status cache_open(const struct cache_options *options, struct cache **cache_out);
-void cache_close(struct cache *cache); /* nothing may be pinned or under way; dirty pages are dropped */
+/* Nothing may be pinned or under way; dirty pages are dropped.  NULL is fine. */
+void cache_close(struct cache *cache);
 const struct cache_fast *cache_fast(struct cache *cache);
 
 /* The process-wide limit in bytes, shared by all caches; see kiln_cache_limit. */
@@ -167,7 +168,8 @@ void cache_unpin_run(struct cache *cache, uint64_t first, uint64_t count);
 /* Outside an epoch: read all absent pages of ids[0..count) with I/Os under way together; returns
  * when they are resident (not pinned: use them soon).  Duplicates are fine.  First error. */
 ftk_status cache_fetch_many(struct cache *cache, const uint64_t *ids, size_t count, unsigned flags);
-/* Start such reads and return at once; best effort: no memory, no buffer: nothing happens. */
+/* Start such reads and return at once; best effort: no memory, no buffer: nothing happens.  Legal inside
+ * an epoch too (it does not wait for slots to leave). */
 void cache_prefetch(struct cache *cache, const uint64_t *ids, size_t count, unsigned flags);
 
 /* ---- for the writer (one thread at a time) ---- */
@@ -176,7 +178,8 @@ void cache_prefetch(struct cache *cache, const uint64_t *ids, size_t count, unsi
 ftk_status cache_reserve(struct cache *cache, size_t count);
 void cache_unreserve(struct cache *cache); /* give back what is left */
 /* Make page ids RESIDENT with undefined contents (zero when it was absent), neither DIRTY nor REF'd;
- * waits while a write of the page's former life is under way. Legal inside an epoch if reserved. */
+ * waits while a write of the page's former life is under way.  Legal inside an epoch; what was not
+ * reserved is charged all the same, over the limit if need be, until the next eviction. */
 void cache_new(struct cache *cache, uint64_t page_id);
 /* Contents are (about to be) newer than the file.  For pages that are resident and may change only by
  * this thread.  Set it after the header's birth is in place. */
@@ -184,7 +187,8 @@ void cache_dirty_slow(struct cache *cache, uint64_t page_id, uint32_t flags);
 static inline void
 cache_dirty(struct cache *cache, const struct cache_fast *fast, uint64_t page_id)
 {
-    if (FTK_UNLIKELY(!(atomic_load_explicit(&fast->states[page_id], memory_order_relaxed) & CACHE_DIRTY)))
+    if (FTK_UNLIKELY(
+            !(atomic_load_explicit(&fast->states[page_id], memory_order_relaxed) & CACHE_DIRTY)))
         cache_dirty_slow(cache, page_id, 0);
 }
 /* RAW pages [first, first+count), filled, final: DIRTY | RAW. */
@@ -202,7 +206,8 @@ void cache_free(struct cache *cache, uint64_t page_id);
 struct cache_write_stats {
     uint64_t pages, bytes, ios, ns;
 };
-ftk_status cache_write_dirty(struct cache *cache, uint64_t limit, struct cache_write_stats *stats_out);
+ftk_status cache_write_dirty(struct cache *cache, uint64_t limit,
+                             struct cache_write_stats *stats_out);
 
 struct cache_stats {
     uint64_t limit_bytes, process_bytes; /* process: used by all caches */

@@ -8,8 +8,10 @@
  *    later.  Nobody who saw a marked page RESIDENT is inside then, and who sees it EVICTING rescues
  *    it.  Slots stay inside for microseconds (invariant 2 of cache.h), so the wait spins.
  * 3. What is still EVICTING, unpinned and clean becomes LEAVING, and now belongs to the evictor.
- * 4. One evictor at a time in the process (the pool's mutex): a page found EVICTING after the wait
- *    was marked before it.
+ * 4. One evictor at a time in the process (the pool's mutex), and one batch at a time per cache: a
+ *    page found EVICTING after the wait was marked before it.
+ * 5. A prefetch may be called inside an epoch and must not wait for its own slot: it begins a batch,
+ *    and a later one finishes it when the slots have left (cache__evict_soon).
  */
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -19,19 +21,14 @@
 #include "cache/cache_internal.h"
 #include "ftk/mem.h"
 
-#define SCAN_KEEP 1024u /* 4 MiB of 4 KiB pages: more than any read-ahead */
+#define SCAN_KEEP 1024u       /* 4 MiB of 4 KiB pages: more than any read-ahead */
 #define SELF_PROCESS (-10001) /* PIDFD_SELF_THREAD_GROUP */
 
 #define NOT_EVICTABLE (CACHE_DIRTY | CACHE_WRITING | CACHE_WAITED)
 
-struct batch {
-    uint64_t ids[CACHE__EVICT_PAGES];
-    uint64_t count, want;
-};
-
 /* RESIDENT -> EVICTING, or take the second chance away. */
 static void
-mark(struct cache *cache, struct batch *batch, uint64_t page_id)
+mark(struct cache *cache, struct cache__batch *batch, uint64_t page_id)
 {
     _Atomic uint32_t *word = &cache->fast.states[page_id];
     uint32_t state = atomic_load_explicit(word, memory_order_relaxed);
@@ -51,17 +48,20 @@ mark(struct cache *cache, struct batch *batch, uint64_t page_id)
     }
 }
 
-/* Pages of a ring, the oldest first, but not the latest `keep`, that have got all of the flags in
- * `mask` as in `flags`. */
+/* Pages of a ring, the oldest first, whose flags of `mask` are `flags`; not before `keep` have
+ * gathered, and not the latest half of these.  (Between the two lies a whole batch, so that a batch
+ * leaves room for as many to be read ahead.) */
 static void
-mark_ring(struct cache *cache, struct batch *batch, struct cache__ring *ring, uint64_t keep,
+mark_ring(struct cache *cache, struct cache__batch *batch, struct cache__ring *ring, uint64_t keep,
           uint32_t mask, uint32_t flags)
 {
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
 
     if (head - ring->tail > CACHE__HINTS)
         ring->tail = head - CACHE__HINTS;
-    for (; head - ring->tail > keep && batch->count < batch->want; ring->tail++) {
+    if (head - ring->tail < keep)
+        return;
+    for (; head - ring->tail > keep / 2 && batch->count < batch->want; ring->tail++) {
         uint64_t id = atomic_exchange_explicit(&ring->ids[ring->tail % CACHE__HINTS], 0,
                                                memory_order_relaxed);
         if (id == 0)
@@ -74,7 +74,7 @@ mark_ring(struct cache *cache, struct batch *batch, struct cache__ring *ring, ui
 
 /* Freed pages, then those of scans, unless they have just been read ahead. */
 static void
-mark_hinted(struct cache *cache, struct batch *batch)
+mark_hinted(struct cache *cache, struct cache__batch *batch)
 {
     uint64_t keep = (cache_limit() >> cache->fast.page_shift) / 8;
 
@@ -84,7 +84,7 @@ mark_hinted(struct cache *cache, struct batch *batch)
 }
 
 static void
-mark_swept(struct cache *cache, struct batch *batch, bool *wrapped_out)
+mark_swept(struct cache *cache, struct cache__batch *batch, bool *wrapped_out)
 {
     uint64_t end = atomic_load(&cache->resident.end);
     uint64_t word_end = (end + 63) / 64, word = cache->hand / 64;
@@ -111,21 +111,23 @@ mark_swept(struct cache *cache, struct batch *batch, bool *wrapped_out)
     }
 }
 
-static void
-await_slots(struct cache *cache)
+/* Every slot is outside, or entered in this epoch or later.  wait: until it is so. */
+static bool
+slots_left(struct cache *cache, uint64_t epoch, bool wait)
 {
-    uint64_t epoch = atomic_fetch_add(&cache->epoch, 1) + 1;
-
     for (struct cache_slot *slot = atomic_load(&cache->slots); slot != NULL; slot = slot->next)
         for (unsigned spin = 0;; spin++) {
             uint64_t entered = atomic_load(&slot->epoch);
             if (entered == 0 || entered >= epoch)
                 break;
+            if (!wait)
+                return false;
             if (spin < 100)
                 ftk_cpu_relax();
             else
                 ftk_thread_yield();
         }
+    return true;
 }
 
 /* EVICTING -> LEAVING, unless it was rescued; EVICTING but pinned since -> RESIDENT. */
@@ -147,7 +149,7 @@ seize(struct cache *cache, uint64_t page_id)
 
 /* Keep of the batch what could be seized, and see that each page has a charge of its own. */
 static void
-seize_all(struct cache *cache, struct batch *batch)
+seize_all(struct cache *cache, struct cache__batch *batch)
 {
     uint64_t kept = 0;
 
@@ -179,7 +181,7 @@ discard_vector(struct cache *cache, const struct iovec *runs, unsigned count, ui
 }
 
 static void
-discard_all(struct cache *cache, struct batch *batch)
+discard_all(struct cache *cache, struct cache__batch *batch)
 {
     struct iovec runs[CACHE__EVICT_PAGES];
     unsigned count = 0;
@@ -200,20 +202,58 @@ discard_all(struct cache *cache, struct batch *batch)
     }
 }
 
+static void
+batch_mark(struct cache *cache, uint64_t want, bool *wrapped_out)
+{
+    struct cache__batch *batch = &cache->batch;
+
+    batch->want = want < CACHE__EVICT_PAGES ? want : CACHE__EVICT_PAGES;
+    mark_hinted(cache, batch);
+    if (batch->count < batch->want / 4) /* else leave the others their second chance */
+        mark_swept(cache, batch, wrapped_out);
+    if (batch->count > 0)
+        batch->epoch = atomic_fetch_add(&cache->epoch, 1) + 1;
+}
+
+/* After the slots have left. */
+static uint64_t
+batch_finish(struct cache *cache)
+{
+    struct cache__batch *batch = &cache->batch;
+
+    seize_all(cache, batch);
+    uint64_t total = batch->count;
+    discard_all(cache, batch);
+    cache__uncharge(cache, total);
+    atomic_fetch_add_explicit(&cache->evictions, total, memory_order_relaxed);
+    batch->count = 0;
+    return total;
+}
+
 uint64_t
 cache__evict(struct cache *cache, uint64_t want, bool *wrapped_out)
 {
-    struct batch batch = {.want = want < CACHE__EVICT_PAGES ? want : CACHE__EVICT_PAGES};
+    uint64_t total = 0;
 
-    mark_hinted(cache, &batch);
-    if (batch.count < batch.want / 4) /* else leave the others their second chance */
-        mark_swept(cache, &batch, wrapped_out);
-    if (batch.count == 0)
-        return 0;
-    await_slots(cache);
-    seize_all(cache, &batch);
-    discard_all(cache, &batch);
-    cache__uncharge(cache, batch.count);
-    atomic_fetch_add_explicit(&cache->evictions, batch.count, memory_order_relaxed);
-    return batch.count;
+    if (cache->batch.count > 0) { /* begun by cache__evict_soon */
+        (void)slots_left(cache, cache->batch.epoch, true);
+        total = batch_finish(cache);
+    }
+    if (total == 0) {
+        batch_mark(cache, want, wrapped_out);
+        (void)slots_left(cache, cache->batch.epoch, true);
+        total = batch_finish(cache);
+    }
+    return total;
+}
+
+void
+cache__evict_soon(struct cache *cache)
+{
+    bool wrapped;
+
+    if (cache->batch.count > 0 && slots_left(cache, cache->batch.epoch, false))
+        (void)batch_finish(cache);
+    else if (cache->batch.count == 0)
+        batch_mark(cache, CACHE__EVICT_PAGES, &wrapped);
 }

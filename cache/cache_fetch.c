@@ -58,8 +58,8 @@ static ftk_status
 read_one(struct cache *cache, uint64_t page_id, bool scan, bool raw)
 {
     uint8_t *page = cache_address(&cache->fast, page_id);
-    ftk_status rc = ftk_file_read(cache->file, page, cache->page_bytes,
-                                  page_id << cache->fast.page_shift);
+    ftk_status rc =
+        ftk_file_read(cache->file, page, cache->page_bytes, page_id << cache->fast.page_shift);
 
     if (rc != FTK_OK)
         rc = read_failed(cache, page_id, rc);

@@ -169,8 +169,8 @@ cache__break_block(struct cache *cache, uint64_t page_id)
     discard_absent(cache, first, end);
     for (uint64_t id = first; id < end; id++)
         if ((atomic_load(&cache->fast.states[id]) & CACHE_COVERED) != 0 &&
-            (atomic_fetch_and(&cache->fast.states[id], ~(uint32_t)CACHE_COVERED) &
-             CACHE_COVERED) != 0)
+            (atomic_fetch_and(&cache->fast.states[id], ~(uint32_t)CACHE_COVERED) & CACHE_COVERED) !=
+                0)
             present++;
     cache__charge_forced(cache, present);
     cache__uncharge(cache, pages);

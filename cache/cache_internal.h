@@ -8,12 +8,12 @@
 #include "ftk/thread.h"
 
 enum {
-    CACHE__RUN_BYTES = 1 << 20,  /* largest I/O of a pass, a run or a prefetch */
-    CACHE__BATCH_PAGES = 256,    /* pages of one fetch_many round; a 1 MiB run of 4 KiB pages */
-    CACHE__EVICT_PAGES = 128,    /* pages marked per eviction batch: one epoch wait for them all */
-    CACHE__HINTS = 4096,         /* ring of page ids to be evicted first; a power of two */
-    CACHE__META_PAGES = 1024,    /* pages whose states fill 4 KiB */
-    CACHE__WAIT_BUCKETS = 16,    /* a power of two */
+    CACHE__RUN_BYTES = 1 << 20, /* largest I/O of a pass, a run or a prefetch */
+    CACHE__BATCH_PAGES = 256,   /* pages of one fetch_many round; a 1 MiB run of 4 KiB pages */
+    CACHE__EVICT_PAGES = 128,   /* pages marked per eviction batch: one epoch wait for them all */
+    CACHE__HINTS = 4096,        /* ring of page ids to be evicted first; a power of two */
+    CACHE__META_PAGES = 1024,   /* pages whose states fill 4 KiB */
+    CACHE__WAIT_BUCKETS = 16,   /* a power of two */
     CACHE__LIMIT_BYTES_MIN = 4 << 20,
     CACHE__BLOCK_BYTES = 2 << 20, /* a huge page */
 };
@@ -42,6 +42,12 @@ struct cache__ring {
     _Atomic uint64_t ids[CACHE__HINTS]; /* page id + 1; 0: none */
     _Atomic uint64_t head;
     uint64_t tail; /* guarded by the pool's mutex */
+};
+
+struct cache__batch { /* pages marked EVICTING together */
+    uint64_t ids[CACHE__EVICT_PAGES];
+    uint64_t count, want;
+    uint64_t epoch; /* who entered before it may still see them resident */
 };
 
 struct cache__bucket { /* where threads wait for READING, LEAVING or WRITING to end */
@@ -73,7 +79,7 @@ struct cache {
 
     struct cache__bits dirty;
     struct cache__bits resident;
-    _Atomic uint8_t *meta;   /* per CACHE__META_PAGES pages: 1 when their states were charged */
+    _Atomic uint8_t *meta; /* per CACHE__META_PAGES pages: 1 when their states were charged */
     _Atomic uint64_t meta_bytes;
     _Atomic uint8_t *blocks; /* per block of 2 MiB: see cache_huge.c */
     uint32_t block_shift;    /* page id >> this = block */
@@ -83,26 +89,27 @@ struct cache {
     _Atomic(struct cache_slot *) slots;
 
     /* The writer's line: dirty bytes now = (dirtied - cleaned) pages. */
-    _Alignas(64) _Atomic uint64_t dirtied;  /* pages ever made dirty */
-    _Atomic uint64_t reserved;              /* pages charged for cache_new */
-    _Alignas(64) _Atomic uint64_t cleaned;  /* pages ever made clean: written or freed */
-    _Atomic uint64_t freed_dirty;           /* those of them that were freed */
-    _Atomic uint64_t write_left;            /* pages the pass under way has still to look at */
+    _Alignas(64) _Atomic uint64_t dirtied; /* pages ever made dirty */
+    _Atomic uint64_t reserved;             /* pages charged for cache_new */
+    _Alignas(64) _Atomic uint64_t cleaned; /* pages ever made clean: written or freed */
+    _Atomic uint64_t freed_dirty;          /* those of them that were freed */
+    _Atomic uint64_t write_left;           /* pages the pass under way has still to look at */
 
     _Alignas(64) _Atomic uint64_t used_pages;
     _Atomic uint64_t misses, evictions, rescues, prefetches;
 
     struct cache__ring freed, scanned;
     struct cache__bucket buckets[CACHE__WAIT_BUCKETS];
-    struct ftk_iogroup loose;             /* prefetches: nobody waits for them */
+    struct ftk_iogroup loose; /* prefetches: nobody waits for them */
     _Atomic uint64_t loose_pending;
-    struct cache__read loose_read[2];     /* [scan] */
+    struct cache__read loose_read[2]; /* [scan] */
 
     struct ftk_mutex pass; /* one write pass at a time */
 
     /* Guarded by the pool's mutex. */
     struct cache *next;
-    uint64_t hand;      /* page id where the clock goes on */
+    uint64_t hand; /* page id where the clock goes on */
+    struct cache__batch batch;
     bool vector_refused; /* the kernel does not discard several runs in one call */
     void (*pressure)(void *context);
     void *pressure_context;
@@ -131,14 +138,14 @@ void cache__pool_add(struct cache *cache);
 void cache__pool_remove(struct cache *cache);
 /* Outside epochs; evicts, waits for pages to become clean.  errors: FTK_NOMEM. */
 ftk_status cache__charge(struct cache *cache, uint64_t pages);
-bool cache__charge_try(struct cache *cache, uint64_t pages); /* evicts a little, does not wait */
+bool cache__charge_try(struct cache *cache, uint64_t pages); /* does not wait; legal in an epoch */
 void cache__charge_forced(struct cache *cache, uint64_t pages);
 void cache__uncharge(struct cache *cache, uint64_t pages);
 void cache__shrink(void); /* evict down to the limit, as far as possible without waiting */
 void cache__pool_cleaned(uint64_t pages); /* so many pages became evictable: wakes those who wait */
 uint64_t cache__process_bytes(void);
 uint64_t cache__budget(void); /* of the limit, what pages may use */
-bool cache__over(void); /* more is used than the limit, which was lowered, allows */
+bool cache__over(void);       /* more is used than the limit, which was lowered, allows */
 /* Who is told when memory is wanted and everything is dirty; must not block nor call the cache. */
 void cache__pressure_hook(struct cache *cache, void (*pressure)(void *context), void *context);
 
@@ -157,6 +164,8 @@ void cache__break_block(struct cache *cache, uint64_t page_id);
 /* ---- cache_evict.c ---- */
 /* Under the pool's mutex: discard up to `want` pages; *wrapped_out: the hand came round. */
 uint64_t cache__evict(struct cache *cache, uint64_t want, bool *wrapped_out);
+/* The same without waiting: begin a batch, or finish the one begun if that is possible. */
+void cache__evict_soon(struct cache *cache);
 
 /* ---- cache_fetch.c ---- */
 void cache__read_finish(struct cache *cache, uint64_t page_id, bool scan, bool raw, bool ok);

@@ -7,6 +7,7 @@
  *    The states of pages ever touched (0.1 % of the file at 4 KiB pages) count, too.
  * 2. Who needs memory evicts it himself, outside epochs, under the pool's mutex, a batch at a time:
  *    one eviction serves the next hundred misses.
+ *    A prefetch, which may be called inside an epoch, sees to it in time that a batch is begun.
  * 3. Second chance runs over all caches as over one: the turn passes to the next cache when the hand
  *    of this one has come round.
  * 4. When nothing can be evicted because everything is dirty, the pressure hooks are called and the
@@ -292,14 +293,16 @@ cache__charge(struct cache *cache, uint64_t pages)
 bool
 cache__charge_try(struct cache *cache, uint64_t pages)
 {
-    uint64_t bytes = pages << cache->fast.page_shift;
+    uint64_t ahead = (uint64_t)CACHE__EVICT_PAGES << cache->fast.page_shift;
+    bool taken = take(cache, pages);
 
-    if (FTK_LIKELY(take(cache, pages)))
-        return true;
-    while (bytes <= cache__budget() && make_room(bytes))
-        if (take(cache, pages))
-            return true;
-    return false;
+    if (atomic_load(&pool.used_bytes) + ahead > cache__budget() &&
+        ftk_mutex_try_lock(&pool.mutex)) {
+        cache__evict_soon(cache);
+        ftk_mutex_unlock(&pool.mutex);
+        taken = taken || take(cache, pages);
+    }
+    return taken;
 }
 
 void

@@ -66,7 +66,8 @@ cache__wait_page(struct cache *cache, uint64_t page_id, bool writing_too)
         ftk_cpu_relax();
     }
     if (cache->polled && atomic_load(&cache->loose_pending) > 0)
-        (void)ftk_iogroup_wait(&cache->loose); /* completes them on this thread; errors: see finish */
+        (void)ftk_iogroup_wait(
+            &cache->loose); /* completes them on this thread; errors: see finish */
 
     ftk_mutex_lock(&bucket->mutex);
     uint32_t state = atomic_load(word);

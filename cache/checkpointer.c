@@ -27,10 +27,10 @@
 #include "ftk/clock.h"
 #include "ftk/mem.h"
 
-#define DEBT_NS 200000u          /* sleeps shorter than this are saved up */
-#define SLEEP_NS_MAX 100000000u  /* longest sleep of one call: it comes by again */
-#define X_MAX 0.98               /* the factor is at most 49; beyond that memory itself is the limit */
-#define RATE_FIRST 200e6         /* bytes/s, before anything was measured */
+#define DEBT_NS 200000u         /* sleeps shorter than this are saved up */
+#define SLEEP_NS_MAX 100000000u /* longest sleep of one call: it comes by again */
+#define X_MAX 0.98       /* the factor is at most 49; beyond that memory itself is the limit */
+#define RATE_FIRST 200e6 /* bytes/s, before anything was measured */
 
 struct checkpointer {
     struct cache *cache;
@@ -41,7 +41,7 @@ struct checkpointer {
     bool threaded;
     struct ftk_thread thread;
 
-    struct ftk_mutex turn; /* without thread: one checkpoint at a time */
+    struct ftk_mutex turn;  /* without thread: one checkpoint at a time */
     struct ftk_mutex mutex; /* guards what follows, down to stats */
     struct ftk_cond wake;   /* the thread: there may be something to do */
     struct ftk_cond served_more;
@@ -52,10 +52,10 @@ struct checkpointer {
     struct checkpointer_stats stats;
 
     _Atomic uint32_t failed;
-    _Atomic uint32_t state; /* enum checkpointer_state */
-    _Atomic uint64_t changed_ns;  /* time of the first change since the last begin; 0: none */
-    _Atomic uint64_t trigger;     /* dirty bytes that start the next one */
-    _Atomic uint64_t rate;        /* bytes cleaned per second, smoothed */
+    _Atomic uint32_t state;        /* enum checkpointer_state */
+    _Atomic uint64_t changed_ns;   /* time of the first change since the last begin; 0: none */
+    _Atomic uint64_t trigger;      /* dirty bytes that start the next one */
+    _Atomic uint64_t rate;         /* bytes cleaned per second, smoothed */
     _Atomic uint64_t seen_dirtied; /* net pages dirtied, as of the last throttle */
     _Atomic uint64_t debt_ns;
     _Atomic uint64_t throttle_ns, throttles;
@@ -181,9 +181,8 @@ checkpoint(struct checkpointer *self)
 static bool
 is_due(struct checkpointer *self)
 {
-    return self->error.status == FTK_OK &&
-           (self->kicked || self->asked > self->served || dirty_due(self) ||
-            interval_due(self, ftk_clock_ns()));
+    return self->error.status == FTK_OK && (self->kicked || self->asked > self->served ||
+                                            dirty_due(self) || interval_due(self, ftk_clock_ns()));
 }
 
 static void

@@ -37,8 +37,8 @@ struct checkpointer_options {
     struct cache *cache;
     const struct checkpointer_hooks *hooks;
     const struct ftk_log *log;
-    uint64_t dirty_bytes_max; /* start when so much is dirty; 0: half of the cache limit as it is then */
-    uint32_t interval_ms;     /* start so long after the first change (checkpointer_changed); 0: never */
+    uint64_t dirty_bytes_max; /* start when so much is dirty; 0: half of the limit as it is then */
+    uint32_t interval_ms;     /* start so long after the first change (throttle); 0: never */
     bool thread;              /* false: only checkpointer_run, on the caller's thread; a due
                                  checkpoint is run by checkpointer_throttle */
 };
@@ -53,7 +53,8 @@ struct checkpointer_stats {
 
 ftk_status checkpointer_open(const struct checkpointer_options *options,
                              struct checkpointer **checkpointer_out);
-void checkpointer_close(struct checkpointer *checkpointer); /* waits for one under way; NULL is fine */
+/* Waits for one under way; NULL is fine. */
+void checkpointer_close(struct checkpointer *checkpointer);
 /* Ask for a checkpoint soon (the log is long, ...). */
 void checkpointer_kick(struct checkpointer *checkpointer);
 /* Checkpoint what is committed now, and wait; forced: also when nothing changed. */

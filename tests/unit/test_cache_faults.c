@@ -34,8 +34,8 @@ static ftk_status
 open_and_take_slots(void *context)
 {
     struct fixture *f = context;
-    struct cache_options options = {.file = f->file, .bufs = f->bufs, .page_bytes = PAGE_BYTES,
-                                    .pages_want = PAGES};
+    struct cache_options options = {
+        .file = f->file, .bufs = f->bufs, .page_bytes = PAGE_BYTES, .pages_want = PAGES};
     struct cache_slot *slots[3];
     struct cache *cache;
     ftk_status rc = cache_open(&options, &cache);
@@ -104,7 +104,8 @@ open_and_read(void *context)
     ftk_fault_disarm();
     uint64_t none[1] = {0};
     (void)cache_fetch_many(f.cache, none, 0, 0);
-    for (uint64_t id = 0; id < 400; id++) /* waits for what a prefetch still reads; all can be had */
+    for (uint64_t id = 0; id < 400;
+         id++) /* waits for what a prefetch still reads; all can be had */
         if (cache_fetch(f.cache, id, 0) == FTK_OK)
             cache_unpin(f.fast, id);
         else
@@ -205,8 +206,8 @@ single_thread_load(uint64_t seed)
     struct simdisk *disk = simdisk_new(&(struct simdisk_options){.seed = seed});
     struct engine e;
     struct checkpointer *checkpointer;
-    struct checkpointer_hooks hooks = {.begin = hook_begin, .sync = hook_sync,
-                                       .header = hook_header, .context = &e};
+    struct checkpointer_hooks hooks = {
+        .begin = hook_begin, .sync = hook_sync, .header = hook_header, .context = &e};
     struct ftk_random random;
     struct cache_stats stats;
     uint64_t ids[32];
@@ -215,8 +216,8 @@ single_thread_load(uint64_t seed)
     ftk_random_seed(&random, seed);
     REQUIRE_OK(cache_limit_set(4 * MIB));
     fixture_open_on(&e.f, simdisk_disk(disk), "data", PAGES);
-    struct checkpointer_options options = {.cache = e.f.cache, .hooks = &hooks,
-                                           .dirty_bytes_max = 1 * MIB};
+    struct checkpointer_options options = {
+        .cache = e.f.cache, .hooks = &hooks, .dirty_bytes_max = 1 * MIB};
     REQUIRE_OK(checkpointer_open(&options, &checkpointer));
     for (uint64_t id = 0; id < PAGES; id++) {
         if (id % 16 == 0)

@@ -176,5 +176,6 @@ blocks_break_beside_readers(void)
     fixture_close(&f);
 }
 
-TEST_MAIN("cache_huge", TEST(memory_that_fits_is_charged_by_block), TEST(eviction_breaks_the_blocks),
-          TEST(pages_far_apart_do_not_exceed_the_limit), TEST(blocks_break_beside_readers))
+TEST_MAIN("cache_huge", TEST(memory_that_fits_is_charged_by_block),
+          TEST(eviction_breaks_the_blocks), TEST(pages_far_apart_do_not_exceed_the_limit),
+          TEST(blocks_break_beside_readers))

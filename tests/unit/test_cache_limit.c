@@ -163,8 +163,12 @@ a_cache_full_of_dirty_pages_says_so(void)
     ftk_clock_use(&fast_clock, NULL);
     REQUIRE_OK(cache_limit_set(4 * MIB));
     fixture_open(&f, "data", PAGES);
-    struct cache_options options = {.file = f.file, .bufs = f.bufs, .page_bytes = PAGE_BYTES,
-                                    .pages_want = 2000, .context = &f, .pressure = pressed};
+    struct cache_options options = {.file = f.file,
+                                    .bufs = f.bufs,
+                                    .page_bytes = PAGE_BYTES,
+                                    .pages_want = 2000,
+                                    .context = &f,
+                                    .pressure = pressed};
     REQUIRE_OK(cache_open(&options, &other));
     CHECK_STATUS(cache_reserve(other, 1025), FTK_NOMEM); /* more than there is */
     REQUIRE_OK(cache_reserve(other, 1000));
@@ -252,6 +256,39 @@ a_scan_leaves_the_working_set(void)
     fixture_close(&f);
 }
 
+static void
+a_scan_reads_ahead_in_a_full_cache(void)
+{
+    struct fixture f;
+    struct cache_slot *slot;
+    struct cache_stats before, after;
+    uint64_t ids[32];
+
+    REQUIRE_OK(cache_limit_set(8 * MIB));
+    fixture_open(&f, "data", PAGES);
+    REQUIRE_OK(fixture_load(&f, 0, 12000));
+    REQUIRE_OK(cache_slot_take(f.cache, &slot));
+    cache_stats(f.cache, &before);
+    for (uint64_t id = 0; id < 8000; id++) {
+        if (id % 32 == 0) { /* inside an epoch, as a cursor does: it must not wait for itself */
+            for (uint64_t i = 0; i < 32; i++)
+                ids[i] = id + 32 + i;
+            cache_enter(f.fast, slot);
+            cache_prefetch(f.cache, ids, 32, CACHE_SCAN);
+            cache_leave(slot);
+        }
+        REQUIRE_OK(cache_fetch(f.cache, id, CACHE_SCAN));
+        CHECK(page_is(fixture_page(&f, id), id));
+        cache_unpin(f.fast, id);
+    }
+    cache_stats(f.cache, &after);
+    CHECK_MSG(after.prefetches - before.prefetches > 7000, "%llu read ahead",
+              (unsigned long long)(after.prefetches - before.prefetches));
+    CHECK(after.process_bytes <= 8 * MIB);
+    cache_slot_give(slot);
+    fixture_close(&f);
+}
+
 /* In a child with little address space: the region is halved, or the need is refused. */
 static int
 child_with_address_limit(void)
@@ -263,8 +300,11 @@ child_with_address_limit(void)
     fixture_open(&f, "data", 100);
     if (setrlimit(RLIMIT_AS, &limit) != 0)
         return 1;
-    struct cache_options options = {.file = f.file, .bufs = f.bufs, .page_bytes = PAGE_BYTES,
-                                    .pages_want = UINT64_C(1) << 28, .pages_need = 1000};
+    struct cache_options options = {.file = f.file,
+                                    .bufs = f.bufs,
+                                    .page_bytes = PAGE_BYTES,
+                                    .pages_want = UINT64_C(1) << 28,
+                                    .pages_need = 1000};
     if (cache_open(&options, &cache) != FTK_OK)
         return 2;
     uint64_t pages = cache_fast(cache)->pages_max;
@@ -309,4 +349,4 @@ TEST_MAIN("cache_limit", TEST(memory_stays_within_the_limit),
           TEST(a_lowered_limit_is_reached_at_once), TEST(two_caches_share_the_limit),
           TEST(pages_in_use_are_kept), TEST(a_cache_full_of_dirty_pages_says_so),
           TEST(freed_and_scanned_pages_go_first), TEST(a_scan_leaves_the_working_set),
-          TEST(address_space_may_be_limited))
+          TEST(a_scan_reads_ahead_in_a_full_cache), TEST(address_space_may_be_limited))

@@ -6,8 +6,8 @@
 #include "tests/support/slowdisk.h"
 #include "tests/unit/test_cache_fixture.h"
 
-#define PAGES 32768u      /* 128 MiB, written round and round */
-#define COMMIT_PAGES 16u  /* 64 KiB */
+#define PAGES 32768u     /* 128 MiB, written round and round */
+#define COMMIT_PAGES 16u /* 64 KiB */
 #define LIMIT (32 * MIB)
 #define COMMITS_MAX 20000u
 
@@ -51,10 +51,10 @@ hook_header(void *context)
 static void
 engine_open(struct engine *e)
 {
-    struct slowdisk_options slow = {.seed = 1, .channels = 2, .discard = true,
-                                    .levels = {{1.0, 20000000}}};
-    struct checkpointer_hooks hooks = {.begin = hook_begin, .sync = hook_nothing,
-                                       .header = hook_header, .context = e};
+    struct slowdisk_options slow = {
+        .seed = 1, .channels = 2, .discard = true, .levels = {{1.0, 20000000}}};
+    struct checkpointer_hooks hooks = {
+        .begin = hook_begin, .sync = hook_nothing, .header = hook_header, .context = e};
 
     memset(e, 0, sizeof *e);
     REQUIRE_OK(cache_limit_set(LIMIT));

@@ -60,13 +60,16 @@ static void
 engine_open_on(struct engine *e, struct ftk_disk *disk, const char *path, bool thread,
                uint32_t interval_ms)
 {
-    struct checkpointer_hooks hooks = {.begin = hook_begin, .sync = hook_sync,
-                                       .header = hook_header, .end = hook_end, .context = e};
+    struct checkpointer_hooks hooks = {.begin = hook_begin,
+                                       .sync = hook_sync,
+                                       .header = hook_header,
+                                       .end = hook_end,
+                                       .context = e};
 
     memset(e, 0, sizeof *e);
     fixture_open_on(&e->f, disk, path, PAGES);
-    struct checkpointer_options options = {.cache = e->f.cache, .hooks = &hooks,
-                                           .interval_ms = interval_ms, .thread = thread};
+    struct checkpointer_options options = {
+        .cache = e->f.cache, .hooks = &hooks, .interval_ms = interval_ms, .thread = thread};
     REQUIRE_OK(checkpointer_open(&options, &e->checkpointer));
 }
 
