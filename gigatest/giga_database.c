@@ -28,12 +28,12 @@ giga_database_exists(const struct giga_options *options)
     return access(path, F_OK) == 0;
 }
 
+/* 16 hexadecimal digits and ".rfl", or ".spare" for one kept ready. */
 static bool
 is_segment(const char *name)
 {
-    size_t size = strlen(name);
-
-    return size > 4 && strcmp(name + size - 4, ".rfl") == 0;
+    return strspn(name, "0123456789abcdef") == 16 &&
+           (strcmp(name + 16, ".rfl") == 0 || strcmp(name + 16, ".spare") == 0);
 }
 
 /* The segments in directory `path`, and the directory when nothing else is in it. */

@@ -8,7 +8,7 @@ kills=${KILN_GIGATEST_KILLS:-6}
 seed=${KILN_SEED:-$$}
 RANDOM=$seed
 echo "seed $seed: KILN_SEED=$seed kills at the same moments"
-count=$((kills * 400000 / slow))
+count=$((kills * 500000 / slow))
 
 # told -- objects that the killed process had told to be committed
 told() {
@@ -21,14 +21,14 @@ for try in $(seq "$kills"); do
     mode=os
     [ $((try % 2)) -eq 0 ] && mode=full
     "$gigatest" $how --db d --durability $mode --plain --interval 0.02 \
-        --dirty-max 4m --txn 50 --cache 32m >out.txt 2>err.txt </dev/null &
+        --dirty-max 4m --txn 10 --cache 32m >out.txt 2>err.txt </dev/null &
     pid=$!
     for _ in $(seq 500); do
         committed=$(told)
         [ "${committed:-0}" -gt $before ] && break
         sleep 0.01
     done
-    sleep "0.$((RANDOM % 9))$((RANDOM % 10))"
+    sleep "0.$((RANDOM % 5))$((RANDOM % 10))"
     kill -9 $pid 2>/dev/null
     wait $pid 2>/dev/null
     committed=$(told)

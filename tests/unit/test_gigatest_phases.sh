@@ -29,7 +29,7 @@ run 0 1000 --db d --overwrite --quiet --delete 1000 --delete 10 --verify --json 
 run 0 --resume --db d --quiet --mixed 1000 --verify --json all.json
 [ "$(json all.json objects)" = 1000 ] || fault "not all were added again"
 run 0 1 --db d --overwrite --quiet --update 3 --verify
-run 0 5000 --db d --overwrite --quiet --page 64k --cache 8m --txn 1 --durability os --verify
+run 0 5000 --db d --overwrite --quiet --page 64k --cache 32m --txn 1 --durability os --verify
 run 0 5000 --db d --overwrite --quiet --page 4k --cache 4m --no-direct --rfl-dir log --verify \
     --durability os
 run 0 --verify --db d --rfl-dir log --quiet
