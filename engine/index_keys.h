@@ -23,7 +23,7 @@ struct index_scan {
     const struct kiln_record *record; /* the one scanned; borrowed */
     struct index_slot *slots;         /* slots[0] is not used */
     uint32_t slot_room;
-    bool repeats; /* some slot has more than one value */
+    bool repeats;   /* some slot has more than one value */
     uint32_t *next; /* by item: the next value of its slot; valid where count > 1 */
     uint32_t next_room;
 };

@@ -95,6 +95,15 @@ is_above(const struct index_batch *batch, const struct index_sort_entry *a,
     return keys_compare(batch, a->change, b->change) > 0;
 }
 
+static inline bool
+is_below(const struct index_batch *batch, const struct index_sort_entry *a,
+         const struct index_sort_entry *b)
+{
+    if (FTK_LIKELY(a->head != b->head))
+        return a->head < b->head;
+    return keys_compare(batch, a->change, b->change) < 0;
+}
+
 enum { RUN = 8 };
 
 static void
@@ -183,8 +192,7 @@ index_sort(struct index_sorter *sorter, const struct index_batch *batch,
         entries[i].head = head_of(batch, &batch->changes[i], skip);
         entries[i].change = i;
         entries[i].reserved = 0;
-        /* strictly: equal heads are looked at below */
-        ascending &= i == 0 || entries[i - 1].head < entries[i].head;
+        ascending = ascending && (i == 0 || is_below(batch, &entries[i - 1], &entries[i]));
     }
     if (!ascending) {
         entries = merge_sort(batch, entries, batch->count, entries + sorter->room);

@@ -48,9 +48,9 @@ struct records_db; /* what the transactions of a database share */
 struct records_txn {
     kiln_txn *txn;
     struct records_db *db;
-    struct dict *dict; /* NULL: not known (after a rollback, or when the snapshot has changed) */
-    uint64_t txn_id;   /* kiln_txn_id when dict was found */
-    uint64_t base_id;  /* of the snapshot it began from */
+    struct dict *dict;    /* NULL: not known (after a rollback, or when the snapshot has changed) */
+    uint64_t snapshot_id; /* txn->snapshot.id when dict was found: a renewal changes it */
+    const struct dict_container *container_last; /* of dict: the one used last, or NULL */
     bool write;
     bool dict_own;     /* dict is nobody else's */
     bool dict_changed; /* this transaction has written to the dictionary */
@@ -99,7 +99,7 @@ ftk_status records_slices(struct records_txn *state, size_t count, kiln_slice **
                           kiln_slice **values_out);
 
 /* errors: FTK_NOTFOUND. */
-ftk_status records_container(const struct records_txn *state, kiln_container number,
+ftk_status records_container(struct records_txn *state, kiln_container number,
                              const struct dict_container **container_out);
 ftk_status records_index(const struct records_txn *state, kiln_index number,
                          const struct dict_index **index_out);

@@ -139,6 +139,7 @@ records_forget(struct records_txn *state)
     dict_release(state->dict);
     state->dict = NULL;
     state->dict_own = false;
+    state->container_last = NULL;
 }
 
 /* ---- highest ids --------------------------------------------------------------------------------- */
@@ -153,7 +154,7 @@ records_high_recall(const struct records_txn *state, kiln_container container,
         return false;
     for (; high < state->db->highs + HIGHS; high++) {
         /* The commit that this transaction begins from: nobody has changed the container since. */
-        if (high->txn_id == state->base_id && high->container == container) {
+        if (high->txn_id == state->snapshot_id && high->container == container) {
             gather->high = high->high;
             gather->kept = high->kept;
             gather->known = true;
@@ -316,7 +317,6 @@ state_new(kiln_txn *txn, struct records_txn **slot)
     state->db = db;
     state->write = txn->write;
     state->recalls = true;
-    state->base_id = txn->snapshot.id;
     state->dict_changed = false;
     state->coll_known = false;
     state->failed = FTK_OK;
@@ -339,9 +339,9 @@ enter_slow(kiln_txn *txn, struct records_txn **slot)
                       ftk_status_text(state->failed));
         goto out;
     }
-    if (state->dict == NULL || state->txn_id != kiln_txn_id(txn)) {
+    if (state->dict == NULL || state->snapshot_id != txn->snapshot.id) {
         records_forget(state);
-        state->txn_id = kiln_txn_id(txn);
+        state->snapshot_id = txn->snapshot.id;
         FTK_TRY(dict_find_snapshot(state));
         rc = positions_room(state);
         if (rc != FTK_OK)
@@ -363,7 +363,7 @@ records_enter(kiln_txn *txn, struct records_txn **state_out)
     slot = txn_records(txn);
     state = *slot;
     if (FTK_UNLIKELY(state == NULL || state->dict == NULL || state->failed != FTK_OK ||
-                     state->txn_id != kiln_txn_id(txn)))
+                     state->snapshot_id != txn->snapshot.id))
         rc = enter_slow(txn, slot);
     *state_out = *slot;
     return rc;
@@ -423,12 +423,18 @@ records_dict_changed(struct records_txn *state, ftk_status rc)
 }
 
 ftk_status
-records_container(const struct records_txn *state, kiln_container number,
+records_container(struct records_txn *state, kiln_container number,
                   const struct dict_container **container_out)
 {
-    *container_out = dict_container_of(state->dict, number);
-    if (*container_out == NULL)
-        return FTK_FAIL(FTK_NOTFOUND, "there is no container %u", number);
+    const struct dict_container *last = state->container_last;
+
+    if (FTK_UNLIKELY(last == NULL || last->number != number)) {
+        last = dict_container_of(state->dict, number);
+        if (last == NULL)
+            return FTK_FAIL(FTK_NOTFOUND, "there is no container %u", number);
+        state->container_last = last;
+    }
+    *container_out = last;
     return FTK_OK;
 }
 

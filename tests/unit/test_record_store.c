@@ -1,0 +1,576 @@
+/* tests/unit/test_record_store.c -- add, update, delete, get; against a model; faults; the check. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/txn.h"
+#include "tests/support/records.h"
+
+static void
+ids_are_never_given_out_twice(void)
+{
+    kiln_db *db = records_open();
+    kiln_txn *txn = records_begin(db, KILN_WRITE);
+    struct people people = people_define(txn);
+    uint64_t id, count;
+
+    for (uint64_t i = 1; i <= 3; i++)
+        CHECK_EQ(person_add(txn, &people, "a", "b", 1), i);
+    OK(kiln_record_delete(txn, people.container, 3)); /* the last one, gathered still */
+    CHECK_EQ(person_add(txn, &people, "a", "b", 1), 4);
+    OK(kiln_txn_commit(txn));
+    txn = records_begin(db, KILN_WRITE);
+    OK(kiln_record_delete(txn, people.container, 4));
+    OK(kiln_record_delete(txn, people.container, 2));
+    OK(kiln_record_delete(txn, people.container, 1));
+    OK(kiln_txn_commit(txn));
+    txn = records_begin(db, KILN_WRITE);
+    OK(kiln_container_count(txn, people.container, &count));
+    CHECK_EQ(count, 0);
+    CHECK_EQ(person_add(txn, &people, "a", "b", 1), 5);
+    OK(kiln_savepoint(txn));
+    CHECK_EQ(person_add(txn, &people, "a", "b", 1), 6);
+    OK(kiln_savepoint_rollback(txn));
+    CHECK_EQ(person_add(txn, &people, "a", "b", 1), 6);
+    OK(kiln_container_count(txn, people.container, &count));
+    CHECK_EQ(count, 2);
+    OK(kiln_txn_commit(txn));
+    txn = records_begin(db, KILN_WRITE);
+    CHECK_EQ(id = person_add(txn, &people, "a", "b", 1), 7);
+    kiln_txn_abort(txn);
+    records_close(db);
+}
+
+static void
+chosen_ids_are_kept_and_may_be_anywhere(void)
+{
+    kiln_db *db = records_open();
+    kiln_txn *txn = records_begin(db, KILN_WRITE);
+    struct people people = people_define(txn);
+    kiln_record *record;
+    uint64_t id = 1000, next;
+
+    OK(kiln_record_new(&record));
+    person_fill(record, &people, "Ada", "Lovelace", 36);
+    OK(kiln_record_add(txn, people.container, record, &id));
+    STATUS(kiln_record_add(txn, people.container, record, &id), FTK_EXISTS); /* gathered */
+    id = 5;
+    OK(kiln_record_add(txn, people.container, record, &id));
+    STATUS(kiln_record_add(txn, people.container, record, &id), FTK_EXISTS); /* in the tree */
+    CHECK_EQ(person_add(txn, &people, "a", "b", 1), 1001);
+    id = UINT64_MAX;
+    OK(kiln_record_add(txn, people.container, record, &id));
+    next = 0;
+    STATUS(kiln_record_add(txn, people.container, record, &next), FTK_NOSPACE);
+    OK(kiln_record_get(txn, people.container, UINT64_MAX, record));
+    CHECK_EQ(index_ids(txn, people.index, NULL, 0).count, 4);
+    OK(kiln_txn_commit(txn));
+    kiln_record_free(record);
+    records_close(db);
+}
+
+static void
+wrong_records_are_refused_and_leave_nothing(void)
+{
+    kiln_db *db = records_open();
+    kiln_txn *txn = records_begin(db, KILN_WRITE);
+    struct people people = people_define(txn);
+    kiln_field group;
+    kiln_record *record;
+    uint64_t id = 0, count;
+
+    OK(kiln_field_define(txn, "group", KILN_GROUP, &group));
+    OK(kiln_record_new(&record));
+    OK(kiln_record_int(record, people.last, 5));
+    STATUS(kiln_record_add(txn, people.container, record, &id), FTK_CONSTRAINT);
+    CHECK_HAS(ftk_error_last()->text, "of type text, the record has int");
+    kiln_record_clear(record);
+    OK(kiln_record_text(record, people.last, "x", 1));
+    OK(kiln_record_int(record, 4711, 5));
+    STATUS(kiln_record_add(txn, people.container, record, &id), FTK_CONSTRAINT);
+    CHECK_HAS(ftk_error_last()->text, "4711 is not in the dictionary");
+    kiln_record_clear(record);
+    OK(kiln_record_group_begin(record, group));
+    STATUS(kiln_record_add(txn, people.container, record, &id), FTK_STATE);
+    OK(kiln_record_group_end(record));
+    STATUS(kiln_record_add(txn, 99, record, &id), FTK_NOTFOUND);
+    STATUS(kiln_record_add(txn, people.container, NULL, &id), FTK_INVALID);
+    STATUS(kiln_record_add(NULL, people.container, record, &id), FTK_INVALID);
+    STATUS(kiln_record_update(txn, people.container, 1, record), FTK_NOTFOUND);
+    STATUS(kiln_record_update(txn, people.container, 0, record), FTK_NOTFOUND);
+    STATUS(kiln_record_delete(txn, people.container, 1), FTK_NOTFOUND);
+    STATUS(kiln_record_get(txn, people.container, 0, record), FTK_NOTFOUND);
+    STATUS(kiln_record_get(txn, people.container, 1, NULL), FTK_INVALID);
+    CHECK_EQ(id, 0);
+    OK(kiln_container_count(txn, people.container, &count));
+    CHECK_EQ(count, 0);
+    OK(kiln_index_count(txn, people.index, &count));
+    CHECK_EQ(count, 0);
+    OK(kiln_txn_commit(txn));
+    txn = records_begin(db, KILN_READ);
+    kiln_record_clear(record);
+    STATUS(kiln_record_add(txn, people.container, record, &id), FTK_READONLY);
+    STATUS(kiln_record_update(txn, people.container, 1, record), FTK_READONLY);
+    STATUS(kiln_record_delete(txn, people.container, 1), FTK_READONLY);
+    STATUS(kiln_container_drop(txn, people.container), FTK_READONLY);
+    kiln_txn_abort(txn);
+    kiln_record_free(record);
+    records_close(db);
+}
+
+static void
+large_and_empty_records_come_back(void)
+{
+    enum { LARGE = 3 << 20 };
+    kiln_db *db = records_open();
+    kiln_txn *txn = records_begin(db, KILN_WRITE);
+    struct people people = people_define(txn);
+    char *text = malloc(LARGE);
+    kiln_record *record;
+    kiln_field note;
+    kiln_item item;
+    uint64_t id;
+
+    REQUIRE(text != NULL);
+    memset(text, 'x', LARGE);
+    OK(kiln_field_define(txn, "note", KILN_TEXT, &note));
+    OK(kiln_record_new(&record));
+    for (uint64_t i = 1; i <= 6; i++) {
+        kiln_record_clear(record);
+        if (i % 2 == 0)
+            OK(kiln_record_text(record, note, text, (size_t)LARGE >> (6 - i)));
+        id = 0;
+        OK(kiln_record_add(txn, people.container, record, &id));
+        CHECK_EQ(id, i);
+    }
+    OK(kiln_txn_commit(txn));
+    txn = records_begin(db, KILN_READ);
+    for (uint64_t i = 1; i <= 6; i++) {
+        OK(kiln_record_get(txn, people.container, i, record));
+        if (i % 2 == 1) {
+            CHECK_EQ(kiln_record_find(record, note, 0, &item), KILN_NOTFOUND);
+        } else {
+            OK(kiln_record_find(record, note, 0, &item));
+            REQUIRE_EQ(item.data.size, LARGE >> (6 - i));
+            CHECK_MEM(item.data.data, text, item.data.size);
+        }
+    }
+    kiln_txn_abort(txn);
+    kiln_record_free(record);
+    free(text);
+    records_close(db);
+}
+
+static void
+everything_is_there_after_reopening(void)
+{
+    kiln_db *db = records_open();
+    kiln_txn *txn = records_begin(db, KILN_WRITE);
+    struct people people = people_define(txn), again;
+    kiln_item search = text_item("Hopper");
+    uint64_t id;
+
+    person_add(txn, &people, "Ada", "Lovelace", 36);
+    id = person_add(txn, &people, "Grace", "Hopper", 85);
+    OK(kiln_txn_commit(txn));
+    records_close(db);
+    db = records_open();
+    txn = records_begin(db, KILN_WRITE);
+    again = people_define(txn); /* with the same meaning: finds them */
+    CHECK_MEM(&again, &people, sizeof people);
+    CHECK_EQ(index_ids(txn, people.index, &search, 1).id[0], id);
+    CHECK_EQ(person_add(txn, &people, "Alan", "Turing", 41), id + 1);
+    OK(kiln_txn_commit(txn));
+    records_close(db);
+}
+
+static void
+a_renewed_reader_sees_the_newest(void)
+{
+    kiln_db *db = records_open();
+    kiln_txn *txn = records_begin(db, KILN_WRITE);
+    struct people people = people_define(txn);
+    kiln_txn *reader;
+    kiln_field field;
+    uint64_t count;
+
+    OK(kiln_txn_commit(txn));
+    reader = records_begin(db, KILN_READ);
+    OK(kiln_container_count(reader, people.container, &count));
+    txn = records_begin(db, KILN_WRITE);
+    OK(kiln_field_define(txn, "new", KILN_BOOL, &field));
+    person_add(txn, &people, "Ada", "Lovelace", 36);
+    OK(kiln_txn_commit(txn));
+    STATUS(kiln_field_find(reader, "new", &field, NULL), FTK_NOTFOUND);
+    OK(kiln_txn_renew(reader));
+    OK(kiln_field_find(reader, "new", &field, NULL));
+    OK(kiln_container_count(reader, people.container, &count));
+    CHECK_EQ(count, 1);
+    kiln_txn_abort(reader);
+    records_close(db);
+}
+
+/* ---- a model ------------------------------------------------------------------------------------- */
+
+enum { IDS = 400, NAMES = 12 };
+
+struct model {
+    struct {
+        bool there;
+        int first, last, age; /* -1: no such field */
+    } people[IDS + 1];
+    uint64_t high; /* the highest id given out */
+};
+
+static const char *
+model_name(int number)
+{
+    static const char *const names[NAMES] = {"Ada",    "Alan",   "Alonzo", "Barbara",
+                                             "Dennis", "Edsger", "Grace",  "Haskell",
+                                             "Ken",    "Kurt",   "",       "Tony"};
+    return number < 0 ? NULL : names[number];
+}
+
+static void
+model_person(struct ftk_random *random, struct model *model, uint64_t id)
+{
+    model->people[id].there = true;
+    model->people[id].first = (int)ftk_random_below(random, NAMES + 1) - 1;
+    model->people[id].last = (int)ftk_random_below(random, NAMES + 1) - 1;
+    model->people[id].age = (int)ftk_random_below(random, 4) - 1;
+}
+
+static void
+model_fill(kiln_record *record, const struct people *people, const struct model *model, uint64_t id)
+{
+    person_fill(record, people, model_name(model->people[id].first),
+                model_name(model->people[id].last), model->people[id].age);
+}
+
+static void
+model_change(struct ftk_random *random, struct model *model, kiln_txn *txn,
+             const struct people *people, kiln_record *record)
+{
+    uint64_t id = 1 + ftk_random_below(random, model->high + 2);
+    uint64_t chosen = 0;
+
+    if (id > IDS)
+        id = IDS;
+    switch (ftk_random_below(random, 4)) {
+    case 0:
+    case 1:
+        if (model->high == IDS)
+            break;
+        if (ftk_random_below(random, 4) == 0 && !model->people[id].there)
+            chosen = id;
+        id = chosen != 0 ? chosen : model->high + 1;
+        model_person(random, model, id);
+        model_fill(record, people, model, id);
+        OK(kiln_record_add(txn, people->container, record, &chosen));
+        REQUIRE_EQ(chosen, id);
+        if (id > model->high)
+            model->high = id;
+        break;
+    case 2:
+        if (!model->people[id].there) {
+            STATUS(kiln_record_update(txn, people->container, id, record), FTK_NOTFOUND);
+            break;
+        }
+        if (ftk_random_below(random, 4) != 0)
+            model_person(random, model, id);
+        model_fill(record, people, model, id);
+        OK(kiln_record_update(txn, people->container, id, record));
+        break;
+    default:
+        REQUIRE_EQ(kiln_record_delete(txn, people->container, id),
+                   model->people[id].there ? KILN_OK : KILN_NOTFOUND);
+        model->people[id].there = false;
+        break;
+    }
+}
+
+static void
+model_compare_one(const struct model *model, kiln_txn *txn, const struct people *people,
+                  kiln_record *record, uint64_t id)
+{
+    kiln_status rc = kiln_record_get(txn, people->container, id, record);
+    kiln_item item;
+    const char *name;
+
+    if (!model->people[id].there) {
+        REQUIRE_EQ(rc, KILN_NOTFOUND);
+        return;
+    }
+    OK(rc);
+    name = model_name(model->people[id].last);
+    rc = kiln_record_find(record, people->last, 0, &item);
+    REQUIRE_EQ(rc, name != NULL ? KILN_OK : KILN_NOTFOUND);
+    if (name != NULL)
+        REQUIRE(item.data.size == strlen(name) && memcmp(item.data.data, name, strlen(name)) == 0);
+}
+
+/* Entries of the index in order, each of a person that has these names. */
+static void
+model_compare_index(const struct model *model, kiln_txn *txn, const struct people *people)
+{
+    kiln_index_cursor *cursor;
+    kiln_item values[2];
+    uint64_t id, entries = 0, wanted = 0, count;
+    kiln_status rc;
+
+    OK(kiln_index_cursor_open(txn, people->index, NULL, 0, &cursor));
+    while ((rc = kiln_index_cursor_next(cursor, &id, NULL, values, 2)) == KILN_OK) {
+        REQUIRE(id >= 1 && id <= IDS && model->people[id].there);
+        for (int i = 0; i < 2; i++) {
+            const char *name =
+                model_name(i == 0 ? model->people[id].last : model->people[id].first);
+            REQUIRE_EQ(values[i].type, name == NULL ? 0 : KILN_TEXT);
+            if (name != NULL)
+                REQUIRE(values[i].data.size == strlen(name) &&
+                        memcmp(values[i].data.data, name, strlen(name)) == 0);
+        }
+        entries++;
+    }
+    REQUIRE_EQ(rc, KILN_NOTFOUND);
+    kiln_index_cursor_close(cursor);
+    for (id = 1; id <= IDS; id++)
+        wanted += model->people[id].there &&
+                  (model->people[id].first >= 0 || model->people[id].last >= 0);
+    REQUIRE_EQ(entries, wanted);
+    OK(kiln_index_count(txn, people->index, &count));
+    REQUIRE_EQ(count, wanted);
+}
+
+static void
+model_compare(const struct model *model, kiln_txn *txn, const struct people *people,
+              kiln_record *record)
+{
+    kiln_record_cursor *cursor;
+    uint64_t count = 0, id;
+
+    OK(kiln_record_cursor_open(txn, people->container, 0, &cursor));
+    for (uint64_t i = 1; i <= IDS; i++) {
+        if (model->people[i].there) {
+            OK(kiln_record_cursor_next(cursor, &id, record));
+            REQUIRE_EQ(id, i);
+            count++;
+        }
+        model_compare_one(model, txn, people, record, i);
+    }
+    REQUIRE_EQ(kiln_record_cursor_next(cursor, &id, record), KILN_NOTFOUND);
+    kiln_record_cursor_close(cursor);
+    OK(kiln_container_count(txn, people->container, &id));
+    REQUIRE_EQ(id, count);
+    model_compare_index(model, txn, people);
+}
+
+static void
+random_changes_agree_with_a_model(void)
+{
+    struct ftk_random random = test_random();
+    kiln_check_options options = KILN_CHECK_OPTIONS_INIT;
+    kiln_db *db = records_open();
+    kiln_txn *txn = records_begin(db, KILN_WRITE);
+    struct people people = people_define(txn);
+    static struct model committed, now, saved;
+    bool savepoint = false;
+    kiln_record *record;
+
+    options.finding = records_finding;
+    memset(&committed, 0, sizeof committed);
+    now = committed;
+    OK(kiln_record_new(&record));
+    OK(kiln_txn_commit(txn));
+    txn = records_begin(db, KILN_WRITE);
+    for (uint64_t round = 0; round < test_rounds(6000); round++) {
+        switch (ftk_random_below(&random, 60)) {
+        case 0: /* end the transaction */
+            if (ftk_random_below(&random, 3) == 0) {
+                kiln_txn_abort(txn);
+                now = committed;
+            } else {
+                OK(kiln_txn_commit(txn));
+                committed = now;
+                OK(kiln_check(db, &options));
+            }
+            savepoint = false;
+            txn = records_begin(db, KILN_READ);
+            model_compare(&committed, txn, &people, record);
+            kiln_txn_abort(txn);
+            txn = records_begin(db, KILN_WRITE);
+            break;
+        case 1:
+            if (!savepoint) {
+                OK(kiln_savepoint(txn));
+                saved = now;
+            } else if (ftk_random_below(&random, 2) == 0) {
+                OK(kiln_savepoint_release(txn));
+            } else {
+                OK(kiln_savepoint_rollback(txn));
+                now = saved;
+            }
+            savepoint = !savepoint;
+            break;
+        case 2: model_compare(&now, txn, &people, record); break;
+        case 3: model_compare_index(&now, txn, &people); break;
+        default: model_change(&random, &now, txn, &people, record); break;
+        }
+        if (now.high == IDS) { /* begin anew */
+            if (savepoint)
+                OK(kiln_savepoint_release(txn));
+            memset(&now, 0, sizeof now);
+            OK(kiln_container_drop(txn, people.container));
+            OK(kiln_container_define(txn, "people", &people.container));
+            people.index = index_on(txn, "by_name", people.container,
+                                    (kiln_field[]){people.last, people.first}, 2, 0);
+            OK(kiln_txn_commit(txn));
+            committed = now;
+            savepoint = false;
+            txn = records_begin(db, KILN_WRITE);
+        }
+    }
+    kiln_txn_abort(txn);
+    kiln_record_free(record);
+    records_close(db);
+}
+
+/* ---- faults -------------------------------------------------------------------------------------- */
+
+static kiln_db *fault_db;
+static struct people fault_people;
+
+static ftk_status
+fault_body(void *context)
+{
+    kiln_txn *txn = NULL;
+    kiln_record *record = NULL;
+    kiln_index_cursor *cursor = NULL;
+    uint64_t id = 0;
+    ftk_status rc;
+
+    (void)context;
+    FTK_TRY(ftk_status_of(kiln_record_new(&record)));
+    FTK_TRY(ftk_status_of(kiln_txn_begin(fault_db, KILN_WRITE, &txn)));
+    for (int i = 0; i < 300; i++) {
+        kiln_record_clear(record);
+        FTK_TRY(ftk_status_of(kiln_record_text(record, fault_people.last, "Lovelace", 8)));
+        FTK_TRY(ftk_status_of(kiln_record_int(record, fault_people.age, i)));
+        id = 0;
+        FTK_TRY(ftk_status_of(kiln_record_add(txn, fault_people.container, record, &id)));
+    }
+    FTK_TRY(ftk_status_of(kiln_record_get(txn, fault_people.container, id, record)));
+    FTK_TRY(ftk_status_of(kiln_record_delete(txn, fault_people.container, id - 1)));
+    kiln_record_clear(record);
+    FTK_TRY(ftk_status_of(kiln_record_text(record, fault_people.last, "King", 4)));
+    FTK_TRY(ftk_status_of(kiln_record_update(txn, fault_people.container, id, record)));
+    FTK_TRY(ftk_status_of(kiln_index_cursor_open(txn, fault_people.index, NULL, 0, &cursor)));
+    FTK_TRY(ftk_status_of(kiln_index_cursor_next(cursor, &id, NULL, NULL, 0)));
+    kiln_index_cursor_close(cursor);
+    cursor = NULL;
+    rc = ftk_status_of(kiln_txn_commit(txn));
+    txn = NULL;
+out:
+    ftk_fault_disarm();
+    kiln_index_cursor_close(cursor);
+    kiln_txn_abort(txn);
+    kiln_record_free(record);
+    return rc;
+}
+
+static void
+every_failed_allocation_leaves_the_database_whole(void)
+{
+    kiln_txn *txn;
+
+    fault_db = records_open();
+    txn = records_begin(fault_db, KILN_WRITE);
+    fault_people = people_define(txn);
+    OK(kiln_txn_commit(txn));
+    test_each_fault(FTK_FAULT_ALLOC, fault_body, NULL);
+    records_close(fault_db);
+}
+
+/* ---- the check ----------------------------------------------------------------------------------- */
+
+static void
+count_findings(void *context, const char *text)
+{
+    (void)text;
+    ++*(int *)context;
+}
+
+static void
+the_check_finds_lost_and_stray_entries(void)
+{
+    static const char stray[] = "Zuse\x01Konrad\x01\x0f";
+    kiln_db *db = records_open();
+    kiln_txn *txn = records_begin(db, KILN_WRITE);
+    struct people people = people_define(txn);
+    kiln_check_options options = KILN_CHECK_OPTIONS_INIT;
+    kiln_coll index, container;
+    int findings = 0;
+
+    person_add(txn, &people, "Ada", "Lovelace", 36);
+    person_add(txn, &people, "Alan", "Turing", 41);
+    OK(kiln_txn_commit(txn));
+    options.finding = count_findings;
+    options.context = &findings;
+    OK(kiln_check(db, &options));
+
+    txn = records_begin(db, KILN_WRITE);
+    REQUIRE_OK(coll_open_internal(txn,
+                                  "\x01"
+                                  "i1",
+                                  3, 0, &index));
+    REQUIRE_OK(coll_open_internal(txn,
+                                  "\x01"
+                                  "c1",
+                                  3, 0, &container));
+    OK(kiln_delete(txn, index,
+                   "Turing\x01"
+                   "Alan\x01\x02",
+                   13));
+    OK(kiln_txn_commit(txn));
+    STATUS(kiln_check(db, &options), FTK_CORRUPT);
+    CHECK(findings >= 1);
+
+    txn = records_begin(db, KILN_WRITE); /* as many entries as records again */
+    OK(kiln_put(txn, index, stray, sizeof stray - 1, NULL, 0, 0));
+    OK(kiln_txn_commit(txn));
+    findings = 0;
+    STATUS(kiln_check(db, &options), FTK_CORRUPT);
+    CHECK(findings >= 1);
+
+    txn = records_begin(db, KILN_WRITE);
+    OK(kiln_put(txn, index,
+                "Turing\x01"
+                "Alan\x01\x02",
+                13, NULL, 0, 0));
+    OK(kiln_txn_commit(txn));
+    findings = 0;
+    STATUS(kiln_check(db, &options), FTK_CORRUPT);
+    CHECK(findings >= 1);
+
+    txn = records_begin(db, KILN_WRITE);
+    OK(kiln_delete(txn, index, stray, sizeof stray - 1));
+    OK(kiln_put(txn, container, "\0\0\0\0\0\0\0\2", 8, "\x13xyz", 4, 0)); /* first name only */
+    OK(kiln_txn_commit(txn));
+    findings = 0;
+    STATUS(kiln_check(db, &options), FTK_CORRUPT);
+    CHECK(findings >= 1);
+
+    txn = records_begin(db, KILN_WRITE);
+    OK(kiln_put(txn, container, "\0\0\0\0\0\0\0\2", 8, "\x05", 1, 0)); /* no record */
+    OK(kiln_txn_commit(txn));
+    findings = 0;
+    STATUS(kiln_check(db, &options), FTK_CORRUPT);
+    CHECK(findings >= 1);
+    OK(kiln_close(db));
+}
+
+TEST_MAIN("record_store", TEST(ids_are_never_given_out_twice),
+          TEST(chosen_ids_are_kept_and_may_be_anywhere),
+          TEST(wrong_records_are_refused_and_leave_nothing),
+          TEST(large_and_empty_records_come_back), TEST(everything_is_there_after_reopening),
+          TEST(a_renewed_reader_sees_the_newest), TEST(random_changes_agree_with_a_model),
+          TEST(every_failed_allocation_leaves_the_database_whole),
+          TEST(the_check_finds_lost_and_stray_entries))
