@@ -1,0 +1,186 @@
+#!/bin/bash
+# The kiln command: what each subcommand writes, its one-line errors and its exit status.
+set -u
+kiln=$KILN_BUILD/bin/kiln
+faults=0
+
+[ -x "$kiln" ] || { echo "there is no $kiln: was it built?"; exit 1; }
+
+fault() {
+    echo "FAULT: $*"
+    faults=$((faults + 1))
+}
+
+# run STATUS ARGUMENT... -- run kiln with in.txt as input; output in out.txt, err.txt
+run() {
+    local wanted=$1 status=0
+    shift
+    "$kiln" "$@" >out.txt 2>err.txt <in.txt || status=$?
+    [ "$status" -eq "$wanted" ] || { fault "kiln $*: exit status $status, not $wanted"; cat out.txt err.txt; }
+    if [ "$wanted" -eq 1 ] && [ "$(wc -l <err.txt)" -ne 1 ]; then
+        fault "kiln $*: an error is one line:"
+        cat err.txt
+    fi
+}
+
+# prints FILE TEXT -- the file is exactly this, and a line feed
+prints() {
+    printf '%s\n' "$2" | cmp -s - "$1" || { fault "$1 is not \"$2\":"; head -c 400 "$1"; }
+}
+
+says() {
+    grep -qF -e "$2" "$1" || { fault "$1 does not say \"$2\":"; head -c 400 "$1"; }
+}
+
+: >in.txt
+
+# ---- command lines
+run 2
+run 2 bake db
+run 2 get db c
+run 2 get db c k --create
+run 2 put db c k
+run 2 put db c k v --file f
+run 2 load db c --batch 0
+run 2 get db c --hex 0g
+run 0 help
+says out.txt "kiln check"
+run 0 version
+prints out.txt "kiln $(awk '/^.define KILN_VERSION_(MAJOR|MINOR|PATCH) / { v = v dot $3; dot = "." } END { print v }' \
+    "$KILN_SRC/include/kiln.h")"
+
+# ---- a missing database, and one that is none
+run 1 check none
+run 1 put none c k v
+[ ! -e none ] || fault "put without --create made a directory"
+mkdir odd && head -c 100000 /dev/zero >odd/data.kdb
+run 1 check odd
+says err.txt FOREIGN
+
+# ---- put, get, delete
+run 1 put db c k v
+run 0 put --create db c k 'a value'
+run 0 get db c k
+prints out.txt 'a value'
+run 0 get db c 6b --hex
+prints out.txt 612076616c7565
+run 0 get db c k --raw
+printf 'a value' | cmp -s - out.txt || fault "get --raw adds something"
+run 1 get db c no
+prints err.txt 'kiln get: no such key'
+run 1 get db other k
+run 1 put db c k w --insert
+run 0 put db c --hex 6b00ff 0a
+run 0 get db c --hex 6B00FF
+prints out.txt 0a
+run 0 put db c -- -k --v
+run 0 get db c -- -k
+prints out.txt '--v'
+run 0 delete db c -- -k
+run 1 delete db c -- -k
+run 1 put db c '' v
+run 1 put db c "$(printf '%1025s' x)" v
+says err.txt TOOBIG
+
+# ---- list, stat
+run 0 put --create db 'a b' k v
+run 0 list db
+printf '2\tc\n1\ta b\n' | cmp -s - out.txt || { fault "list:"; cat out.txt; }
+run 0 put --create db 'q"' k v
+run 0 list db --json
+says out.txt '{"name": "q\"", "keys": 1}'
+run 0 stat db
+says out.txt page_bytes
+run 0 stat db --json
+says out.txt '"page_bytes": '
+run 0 stat db c
+says out.txt leaf_pages
+
+# ---- every byte survives dump and load, escaped and in hexadecimal
+every=$(for i in $(seq 0 255); do printf '%02x' "$i"; done)
+printf '%s\t%s\n00\t\n' "$every" "$every" >in.txt
+run 0 load db bytes --create --hex
+prints out.txt 2
+: >in.txt
+run 0 dump db bytes
+[ "$(wc -l <out.txt)" -eq 2 ] || fault "dump has not two lines"
+cp out.txt in.txt
+run 0 load db bytes2 --create
+: >in.txt
+run 0 dump db bytes2 --hex
+printf '00\t\n%s\t%s\n' "$every" "$every" | sort | cmp -s - out.txt || { fault "bytes were changed:"; cat out.txt; }
+
+# ---- lines that are wrong, and what was committed before
+printf 'a\t1\nb\t2\nc\t3\nno tab\n' >in.txt
+run 1 load db lines --create --batch 2
+says err.txt 'line 4: there is no tab between key and value; 2 lines are committed'
+run 0 dump db lines
+printf 'a\t1\nb\t2\n' | cmp -s - out.txt || { fault "what was committed:"; cat out.txt; }
+printf 'x\\q\t1\n' >in.txt
+run 1 load db lines
+printf 'b\t9\n' >in.txt
+run 1 load db lines --insert
+says err.txt 'line 1: the key is there already'
+printf 'last\tline' >in.txt
+run 0 load db lines
+: >in.txt
+run 0 get db lines last
+prints out.txt line
+
+# ---- large values, in and out
+head -c 20000003 /dev/urandom >big
+run 0 put db c big --file big
+run 0 get db c big --raw
+cmp -s big out.txt || fault "a large value came back changed"
+run 0 dump db c --hex
+mv out.txt in.txt
+run 0 load db copy --hex --create
+run 0 get db copy big --raw
+cmp -s big out.txt || fault "a large value was changed by dump and load"
+cp big in.txt
+run 0 put db c pipe --file -
+run 0 get db c pipe --raw
+cmp -s big out.txt || fault "a large value from standard input was changed"
+run 1 put db c gone --file none.txt
+: >in.txt
+
+# ---- output that cannot be written is an error
+"$kiln" dump db c >/dev/full 2>err.txt && fault "a full disk goes unnoticed"
+says err.txt 'standard output'
+
+# ---- check: good, and with one bit changed
+run 0 check db
+prints out.txt ok
+cp -r db bad
+size=$(stat -c %s bad/data.kdb)
+for ((at = 65536; at < size; at += 1 << 20)); do
+    printf '\125\252\125' | dd of=bad/data.kdb bs=1 seek=$((at + 777)) conv=notrunc status=none
+done
+run 1 check bad
+run 0 check db
+
+# ---- a reader replays the log of a process that was killed, and writes nothing
+mkfifo pipe
+"$kiln" load kdb c --create --batch 1 <pipe &
+pid=$!
+exec 9>pipe
+printf 'one\t1\ntwo\t2\nthree\t3\n' >&9
+for _ in $(seq 100); do
+    [ -e kdb/data.kdb ] && grep -qa three kdb/rfl/*.rfl && break
+    sleep 0.1
+done
+run 1 get kdb c one
+says err.txt INUSE
+kill -9 $pid
+wait $pid 2>/dev/null
+exec 9>&-
+cat kdb/data.kdb kdb/rfl/* | cksum >before.txt
+run 0 dump kdb c
+[ "$(wc -l <out.txt)" -ge 2 ] || { fault "committed lines are missing:"; cat out.txt; }
+run 0 stat kdb
+grep -q '^recovered_txns *[1-9]' out.txt || { fault "nothing was recovered:"; cat out.txt; }
+cat kdb/data.kdb kdb/rfl/* | cksum | cmp -s - before.txt || fault "a reading command wrote"
+run 0 put kdb c four 4
+run 0 check kdb
+
+[ "$faults" -eq 0 ]

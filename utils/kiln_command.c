@@ -1,0 +1,205 @@
+/* utils/kiln_command.c -- arguments, messages, sessions of the kiln command. */
+#include "utils/kiln_command.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct option long_options[] = {
+    {"hex", no_argument, NULL, UTILS_HEX},
+    {"json", no_argument, NULL, UTILS_JSON},
+    {"raw", no_argument, NULL, UTILS_RAW},
+    {"create", no_argument, NULL, UTILS_CREATE},
+    {"insert", no_argument, NULL, UTILS_INSERT},
+    {"batch", required_argument, NULL, UTILS_BATCH},
+    {"file", required_argument, NULL, UTILS_FILE},
+    {"progress", no_argument, NULL, UTILS_PROGRESS},
+    {"cache", required_argument, NULL, UTILS_CACHE},
+    {"rfl-dir", required_argument, NULL, UTILS_RFL_DIR},
+    {NULL, 0, NULL, 0},
+};
+
+/* ---- messages ------------------------------------------------------------------------------------ */
+
+int
+utils_complain(const struct utils_call *call, const char *format, ...)
+{
+    va_list args;
+
+    fflush(stdout);
+    fprintf(stderr, "kiln %s: ", call->command->name);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    return UTILS_FAILED;
+}
+
+int
+utils_fail(const struct utils_call *call, kiln_status status, const char *what)
+{
+    const kiln_error *error = kiln_error_last();
+    const char *words = error->status == status ? error->text : kiln_status_text(status);
+
+    return utils_complain(call, "%s: %s (%s)", what, words, kiln_status_name(status));
+}
+
+int
+utils_flush(const struct utils_call *call)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return UTILS_OK;
+    return utils_complain(call, "standard output: %s",
+                          errno != 0 ? strerror(errno) : "a write failed");
+}
+
+/* ---- arguments ----------------------------------------------------------------------------------- */
+
+bool
+utils_number_parse(const char *text, uint64_t *number_out)
+{
+    static const char units[] = "KMGT";
+    const char *unit;
+    uint64_t number = 0;
+    unsigned shift = 0;
+
+    *number_out = 0;
+    if (*text < '0' || *text > '9')
+        return false;
+    for (; *text >= '0' && *text <= '9'; text++) {
+        if (number > (UINT64_MAX - 9) / 10)
+            return false;
+        number = number * 10 + (uint64_t)(*text - '0');
+    }
+    if (*text != 0) {
+        unit = strchr(units, *text);
+        if (unit == NULL || text[1] != 0)
+            return false;
+        shift = 10 * (unsigned)(unit - units + 1);
+    }
+    if (number > UINT64_MAX >> shift)
+        return false;
+    *number_out = number << shift;
+    return true;
+}
+
+/* The value of an option; false: reported. */
+static bool
+option_take(struct utils_call *call, int option, const char *value)
+{
+    switch (option) {
+    case UTILS_BATCH:
+        if (utils_number_parse(value, &call->batch) && call->batch > 0)
+            return true;
+        utils_complain(call, "--batch: \"%s\" is not a number from 1 on", value);
+        return false;
+    case UTILS_CACHE:
+        if (utils_number_parse(value, &call->cache_bytes) && call->cache_bytes > 0)
+            return true;
+        utils_complain(call, "--cache: \"%s\" is not a size such as 512M", value);
+        return false;
+    case UTILS_FILE:
+        call->file = value;
+        return true;
+    case UTILS_RFL_DIR:
+        call->rfl_dir = value;
+        return true;
+    default:
+        return true;
+    }
+}
+
+int
+utils_call_parse(const struct utils_command *command, int argc, char **argv,
+                 struct utils_call *call)
+{
+    int option;
+
+    *call = (struct utils_call){.command = command, .batch = 10000};
+    opterr = 0;
+    optind = 1;
+    while ((option = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+        if (option == ':') {
+            utils_complain(call, "%s needs a value", argv[optind - 1]);
+            return UTILS_USAGE;
+        }
+        if (option == '?' || (command->options & (unsigned)option) == 0) {
+            utils_complain(call, "it has no such option; usage: kiln %s %s", command->name,
+                           command->synopsis);
+            return UTILS_USAGE;
+        }
+        call->options |= (unsigned)option;
+        if (!option_take(call, option, optarg))
+            return UTILS_USAGE;
+    }
+    call->arguments = argv + optind;
+    call->argument_count = argc - optind;
+    if (call->argument_count < command->arguments_min ||
+        call->argument_count > command->arguments_max) {
+        utils_complain(call, "usage: kiln %s %s", command->name, command->synopsis);
+        return UTILS_USAGE;
+    }
+    return UTILS_OK;
+}
+
+/* ---- sessions ------------------------------------------------------------------------------------ */
+
+static int
+open_database(const struct utils_call *call, uint32_t kind, kiln_db **db_out)
+{
+    kiln_options options = KILN_OPTIONS_INIT;
+    kiln_status status;
+
+    if (kind == KILN_READ)
+        options.flags = KILN_OPEN_READONLY;
+    else if (call->options & UTILS_CREATE)
+        options.flags = KILN_CREATE;
+    options.cache_bytes = call->cache_bytes;
+    options.rfl_dir = call->rfl_dir;
+    options.checkpoint_ms = UINT32_MAX; /* the close makes one */
+    status = kiln_open(call->arguments[0], &options, db_out);
+    return status == KILN_OK ? UTILS_OK : utils_fail(call, status, call->arguments[0]);
+}
+
+int
+utils_begin(const struct utils_call *call, uint32_t kind, struct utils_session *session)
+{
+    uint32_t flags = call->options & UTILS_CREATE ? KILN_COLL_CREATE : 0;
+    kiln_status status;
+    int result;
+
+    *session = (struct utils_session){NULL, NULL, 0};
+    result = open_database(call, kind, &session->db);
+    if (result != UTILS_OK)
+        return result;
+    status = kiln_txn_begin(session->db, kind, &session->txn);
+    if (status != KILN_OK)
+        return utils_end(call, session, utils_fail(call, status, call->arguments[0]));
+    if (call->argument_count < 2)
+        return UTILS_OK;
+    status = kiln_coll_open(session->txn, call->arguments[1], flags, &session->coll);
+    if (status != KILN_OK)
+        return utils_end(call, session, utils_fail(call, status, call->arguments[0]));
+    return UTILS_OK;
+}
+
+int
+utils_end(const struct utils_call *call, struct utils_session *session, int result)
+{
+    kiln_status status = KILN_OK;
+
+    if (session->txn != NULL && result == UTILS_OK)
+        status = kiln_txn_commit(session->txn);
+    else
+        kiln_txn_abort(session->txn);
+    if (status != KILN_OK)
+        result = utils_fail(call, status, "commit");
+    status = kiln_close(session->db);
+    if (status != KILN_OK && result == UTILS_OK)
+        result = utils_fail(call, status, "close");
+    *session = (struct utils_session){NULL, NULL, 0};
+    return result;
+}
