@@ -86,7 +86,7 @@ kiln_peer_open(const char *dir, const struct peer_options *options, struct peer_
     if (!options->checkpoint_auto) {
         kiln.rfl_bytes_max = (uint64_t)1 << 50;
         kiln.dirty_bytes_max = options->cache_bytes;
-        kiln.checkpoint_ms = 0;
+        kiln.checkpoint_ms = UINT32_MAX; /* seven weeks */
     }
     peer_path(path, sizeof path, dir, "db");
     rc = kiln_open(path, &kiln, &db->db);
