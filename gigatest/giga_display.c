@@ -95,6 +95,20 @@ colours_start(void)
     init_pair(PAIR_DIM, COLOR_BLUE, -1);
 }
 
+/* It is known, no printer, and its cursor can be put anywhere. */
+static bool
+terminal_can_address(void)
+{
+    int known;
+    bool can;
+
+    if (setupterm(NULL, STDOUT_FILENO, &known) != OK)
+        return false;
+    can = tigetflag((char[]){"hc"}) <= 0 && tigetstr((char[]){"cup"}) != NULL;
+    del_curterm(cur_term);
+    return can;
+}
+
 bool
 giga_display_open(void)
 {
@@ -104,14 +118,12 @@ giga_display_open(void)
         tcgetattr(STDOUT_FILENO, &terminal_before) != 0)
         return false;
     setlocale(LC_CTYPE, "");
+    if (!terminal_can_address())
+        return false;
     screen = newterm(NULL, stdout, stdin);
     if (screen == NULL)
         return false;
     set_term(screen);
-    if (tigetflag((char[]){"hc"}) > 0 || tigetstr((char[]){"cup"}) == NULL) {
-        giga_display_close(); /* a printing terminal, or one without addresses */
-        return false;
-    }
     bars_smooth = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     keys_come = isatty(STDIN_FILENO) != 0;
     cbreak();

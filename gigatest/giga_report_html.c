@@ -511,8 +511,8 @@ giga_report_html_write(struct giga_run *run, FILE *out)
     localtime_r(&started, &local);
     strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &local);
     fputs(giga_html_head, out);
-    fprintf(out, "<header><h1>gigatest</h1><p>index %s, order %s", giga_indexes_text(run->model.plan.indexes),
-            giga_order_text(run->model.plan.order));
+    fprintf(out, "<header><h1>gigatest</h1><p>index %s, order %s",
+            giga_indexes_text(run->model.plan.indexes), giga_order_text(run->model.plan.order));
     fprintf(out, " &middot; %s</p></header>\n", when);
     if (run->fault.set) {
         fputs("<p class=fault>", out);
