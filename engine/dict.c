@@ -273,7 +273,7 @@ dict_add_container(struct dict *dict, uint32_t number, kiln_coll coll, const cha
     ftk_status rc;
 
     FTK_TRY(array_grow((void **)&dict->containers, dict->container_count, &dict->container_room,
-                       sizeof *dict->containers));
+                       sizeof(struct dict_container *)));
     FTK_TRY(dict_memory(dict, sizeof *container, &memory));
     container = memory;
     memset(container, 0, sizeof *container);
@@ -296,7 +296,7 @@ dict_add_index(struct dict *dict, const struct dict_index *model)
     ftk_status rc;
 
     FTK_TRY(array_grow((void **)&dict->indexes, dict->index_count, &dict->index_room,
-                       sizeof *dict->indexes));
+                       sizeof(struct dict_index *)));
     FTK_TRY(dict_memory(dict, sizeof *index, &memory));
     index = memory;
     *index = *model;

@@ -111,7 +111,7 @@ static ftk_status
 container_row(struct row_reader *reader)
 {
     const struct dict_container_row *row = (const void *)reader->at;
-    const char *name;
+    const char *name = NULL;
     kiln_coll coll;
     ftk_status rc;
 
@@ -138,7 +138,7 @@ field_row(struct row_reader *reader)
 {
     const struct dict_field_row *row = (const void *)reader->at;
     uint32_t expected = reader->dict->types.count == 0 ? 1 : reader->dict->types.count;
-    const char *name;
+    const char *name = NULL;
     ftk_status rc;
 
     if (reader->end - reader->at < (ptrdiff_t)sizeof *row || row->form != DICT_ROW_FORM ||
@@ -201,7 +201,7 @@ index_row(struct row_reader *reader)
     uint32_t paths[KILN_INDEX_PARTS_MAX][KILN_RECORD_DEPTH_MAX];
     char name_text[KILN_NAME_MAX + 1];
     struct dict_index index = {.number = reader->number};
-    const char *name;
+    const char *name = NULL;
     ftk_status rc = FTK_OK;
 
     if (reader->end - reader->at < (ptrdiff_t)sizeof *row || row->form != DICT_ROW_FORM ||
@@ -212,6 +212,7 @@ index_row(struct row_reader *reader)
         return row_fail(reader, "index", "malformed row");
     reader->at += sizeof *row;
     FTK_TRY(name_take(reader, "index", row->name_bytes, &name));
+    FTK_ASSERT(name != NULL);
     memcpy(name_text, name, row->name_bytes);
     name_text[row->name_bytes] = '\0';
     index.name = name_text;

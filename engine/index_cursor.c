@@ -50,17 +50,19 @@ value_check(const struct dict_index *index, const kiln_item *value, uint32_t num
 static ftk_status
 wanted_copy(kiln_index_cursor *cursor, const struct dict_index *index, const kiln_item *values)
 {
+    const uint32_t count = cursor->wanted_count;
     size_t bytes = 1;
     uint8_t *to;
     ftk_status rc = FTK_OK;
 
-    for (uint32_t i = 0; i < cursor->wanted_count; i++) {
+    FTK_ASSERT(values != NULL || count == 0);
+    for (uint32_t i = 0; i < count; i++) {
         FTK_TRY(value_check(index, &values[i], i));
         bytes += has_text(values[i].type) ? values[i].data.size : 0;
     }
     FTK_TRY(ftk_alloc(bytes, (void **)&cursor->wanted_text));
     to = cursor->wanted_text;
-    for (uint32_t i = 0; i < cursor->wanted_count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         cursor->wanted[i] = values[i];
         if (has_text(values[i].type) && values[i].data.size > 0) {
             memcpy(to, values[i].data.data, values[i].data.size);

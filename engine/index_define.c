@@ -126,6 +126,7 @@ kiln_index_define(kiln_txn *txn, const kiln_index_options *options, kiln_index *
     *index_out = 0;
     FTK_TRY(records_enter_write(txn, &state));
     FTK_TRY(options_read(state->dict, options, &model));
+    FTK_ASSERT(model.name != NULL);
     number = dict_find(state->dict, DICT_KIND_INDEX, model.name, strlen(model.name));
     if (number == 0)
         rc = define(state, &model, index_out);

@@ -11,16 +11,16 @@ void
 node_init(struct node node, enum page_type type, uint8_t flags, uint8_t level, uint8_t head_bytes,
           uint64_t birth, const void *prefix, uint32_t prefix_bytes)
 {
-    memset(node.page, 0, PAGE_HEADER_BYTES);
+    memset(node.page, 0, node_heads_at_for(prefix_bytes));
     ftk_put_le64(node.page + PAGE_BIRTH, birth);
     node.page[PAGE_TYPE] = (uint8_t)type;
     node.page[PAGE_FLAGS] = flags;
     node.page[PAGE_LEVEL] = level;
     node.page[PAGE_HEAD_BYTES] = head_bytes;
-    ftk_put_le16(node.page + PAGE_HEAP_BYTES, (uint16_t)prefix_bytes);
     ftk_put_le16(node.page + PAGE_PREFIX_BYTES, (uint16_t)prefix_bytes);
+    ftk_put_le16(node.page + PAGE_HEADS_AT, (uint16_t)node_heads_at_for(prefix_bytes));
     if (prefix_bytes > 0)
-        memcpy(node.page + node.bytes - prefix_bytes, prefix, prefix_bytes);
+        memcpy(node.page + PAGE_HEADER_BYTES, prefix, prefix_bytes);
 }
 
 /* ---- bodies ---------------------------------------------------------------------------------- */
@@ -201,7 +201,7 @@ node_key(struct node node, uint32_t pos, uint8_t *buffer)
     struct node_entry entry;
 
     node_entry(node, pos, &entry);
-    memcpy(buffer, node.page + node.bytes - prefix, prefix);
+    memcpy(buffer, node.page + PAGE_HEADER_BYTES, prefix);
     memcpy(buffer + prefix, entry.head, entry.head_size);
     memcpy(buffer + prefix + entry.head_size, entry.rest, entry.suffix_size - entry.head_size);
     return prefix + entry.suffix_size;
@@ -230,7 +230,7 @@ compare_rest(const uint8_t *page, uint32_t pos, const uint8_t *suffix, uint32_t 
 static inline uint32_t
 head_lower_bound(const uint8_t *page, uint32_t low, uint32_t high, uint32_t head)
 {
-    const uint8_t *heads = page + PAGE_HEADER_BYTES;
+    const uint8_t *heads = page + node_heads_at(page);
     uint32_t n = high - low;
 
     if (page[PAGE_HEAD_BYTES] == 4) {
@@ -291,12 +291,18 @@ static inline int
 compare_prefix(struct node node, const uint8_t *key, uint32_t key_size)
 {
     uint32_t prefix = node_prefix_bytes(node.page);
-    uint32_t n = prefix < key_size ? prefix : key_size;
+    const uint8_t *mine = node.page + PAGE_HEADER_BYTES;
     int order;
 
     if (prefix == 0)
         return 0;
-    order = memcmp(node.page + node.bytes - prefix, key, n);
+    if (FTK_LIKELY(prefix <= 8 && key_size >= 8)) { /* no call for a few bytes */
+        unsigned drop = 64 - 8 * prefix;
+        uint64_t a = ftk_get_be64(mine) >> drop; /* the header and what follows are longer */
+        uint64_t b = ftk_get_be64(key) >> drop;
+        return a == b ? 0 : a < b ? -1 : 1;
+    }
+    order = memcmp(mine, key, prefix < key_size ? prefix : key_size);
     if (order != 0)
         return order;
     return prefix > key_size ? 1 : 0;
@@ -360,7 +366,7 @@ node_used_bytes(struct node node)
 {
     const uint8_t *page = node.page;
 
-    return PAGE_HEADER_BYTES + node_count(page) * (page[PAGE_HEAD_BYTES] + 2u) +
+    return node_heads_at(page) + node_count(page) * (page[PAGE_HEAD_BYTES] + 2u) +
            node_heap_bytes(page) - node_garbage_bytes(page);
 }
 
@@ -396,7 +402,7 @@ capacity_grow(uint8_t *page, uint32_t capacity)
     uint32_t count = node_count(page);
     uint8_t *from = node_offsets(page);
 
-    memmove(page + PAGE_HEADER_BYTES + capacity * page[PAGE_HEAD_BYTES], from, count * 2);
+    memmove(page + node_heads_at(page) + capacity * page[PAGE_HEAD_BYTES], from, count * 2);
     ftk_put_le16(page + PAGE_CAPACITY, (uint16_t)capacity);
 }
 
@@ -447,7 +453,7 @@ node_insert(struct node node, uint32_t pos, const void *key, uint32_t key_size,
     suffix = (const uint8_t *)key + prefix;
     count = node_count(page);
     heap = node_heap_bytes(page) + body_bytes;
-    heads = page + PAGE_HEADER_BYTES;
+    heads = page + node_heads_at(page);
     offsets = node_offsets(page);
     memmove(heads + (pos + 1) * head_bytes, heads + pos * head_bytes, (count - pos) * head_bytes);
     memmove(offsets + (pos + 1) * 2, offsets + pos * 2, (count - pos) * 2);
@@ -515,7 +521,7 @@ node_remove(struct node node, uint32_t pos)
     uint8_t *page = node.page;
     uint32_t count = node_count(page);
     uint32_t head_bytes = page[PAGE_HEAD_BYTES];
-    uint8_t *heads = page + PAGE_HEADER_BYTES;
+    uint8_t *heads = page + node_heads_at(page);
     uint8_t *offsets = node_offsets(page);
     struct node_entry entry;
 

@@ -6,8 +6,8 @@
  * Invariants (node_validate checks them)
  * 1. Entries are in ascending order of their full keys; entry 0 of an inner page has an empty suffix.
  * 2. Every key of the page begins with the page's prefix (inner: but entry 0).
- * 3. arrays + heap fit: PAGE_HEADER_BYTES + capacity * (head_bytes + 2) + heap_bytes <= P.
- * 4. garbage_bytes = heap_bytes - prefix_bytes - sum of body sizes.
+ * 3. arrays + heap fit: heads_at + capacity * (head_bytes + 2) + heap_bytes <= P.
+ * 4. garbage_bytes = heap_bytes - sum of body sizes.
  */
 #ifndef ENGINE_NODE_H
 #define ENGINE_NODE_H
@@ -71,10 +71,21 @@ node_capacity(const uint8_t *page)
 {
     return ftk_get_le16(page + PAGE_CAPACITY);
 }
+static inline uint32_t
+node_heads_at(const uint8_t *page)
+{
+    return ftk_get_le16(page + PAGE_HEADS_AT);
+}
+/* End of the slot arrays. */
+static inline uint32_t
+node_arrays_end(const uint8_t *page)
+{
+    return node_heads_at(page) + node_capacity(page) * (page[PAGE_HEAD_BYTES] + 2u);
+}
 static inline const uint8_t *
 node_body(const uint8_t *page, uint32_t pos)
 {
-    uint32_t at = PAGE_HEADER_BYTES + node_capacity(page) * page[PAGE_HEAD_BYTES] + pos * 2;
+    uint32_t at = node_heads_at(page) + node_capacity(page) * page[PAGE_HEAD_BYTES] + pos * 2;
     return page + ftk_get_le16(page + at);
 }
 /* Child of an inner entry. */

@@ -78,13 +78,13 @@ static uint8_t *
 builder_body(struct builder *builder, uint32_t head, uint32_t body_bytes)
 {
     uint8_t *page = builder->dst.page;
-    uint32_t arrays = PAGE_HEADER_BYTES + builder->capacity * (page[PAGE_HEAD_BYTES] + 2u);
+    uint32_t arrays = node_heads_at(page) + builder->capacity * (page[PAGE_HEAD_BYTES] + 2u);
 
     if (arrays + builder->heap + body_bytes > builder->dst.bytes)
         return NULL;
     builder->heap += body_bytes;
     node_head_set(page, builder->count, head);
-    ftk_put_le16(page + PAGE_HEADER_BYTES + builder->capacity * page[PAGE_HEAD_BYTES] +
+    ftk_put_le16(page + node_heads_at(page) + builder->capacity * page[PAGE_HEAD_BYTES] +
                      builder->count * 2,
                  (uint16_t)(builder->dst.bytes - builder->heap));
     builder->count++;
@@ -113,8 +113,8 @@ builder_init(struct builder *builder, struct node dst, const uint8_t *like, uint
 {
     uint32_t head_bytes = like[PAGE_HEAD_BYTES];
 
-    *builder = (struct builder){.dst = dst, .capacity = count, .heap = prefix_bytes};
-    if (PAGE_HEADER_BYTES + count * (head_bytes + 2) + prefix_bytes > dst.bytes)
+    *builder = (struct builder){.dst = dst, .capacity = count};
+    if (node_heads_at_for(prefix_bytes) + count * (head_bytes + 2) > dst.bytes)
         return false;
     node_init(dst, like[PAGE_TYPE], like[PAGE_FLAGS], like[PAGE_LEVEL], (uint8_t)head_bytes, birth,
               prefix, prefix_bytes);
@@ -187,7 +187,7 @@ node_build(const struct node_source *source, uint32_t from, uint32_t to, struct 
     const uint8_t *page = source->node.page;
     bool inner = page[PAGE_TYPE] == PAGE_INNER;
     uint32_t old_prefix = node_prefix_bytes(page);
-    const uint8_t *prefix_at = page + source->node.bytes - old_prefix;
+    const uint8_t *prefix_at = page + PAGE_HEADER_BYTES;
     uint32_t prefix_bytes = old_prefix;
     uint8_t buffer[NODE_KEY_MAX];
     struct builder builder;
@@ -383,7 +383,7 @@ validate_header(const uint8_t *page, uint32_t bytes, uint64_t id)
 
     if (type != PAGE_LEAF && type != PAGE_INNER)
         return bad(id, "neither a leaf nor an inner page");
-    if ((page[PAGE_FLAGS] & ~PAGE_FLAGS_KNOWN) != 0 || ftk_get_le16(page + PAGE_RESERVED) != 0)
+    if ((page[PAGE_FLAGS] & ~PAGE_FLAGS_KNOWN) != 0)
         return bad(id, "unknown flags");
     if ((type == PAGE_LEAF) != (page[PAGE_LEVEL] == 0))
         return bad(id, "level does not fit the type");
@@ -391,11 +391,11 @@ validate_header(const uint8_t *page, uint32_t bytes, uint64_t id)
         return bad(id, "head size is neither 2 nor 4");
     if (count > node_capacity(page) || (type == PAGE_INNER && count == 0))
         return bad(id, "impossible number of entries");
+    if (node_prefix_bytes(page) > NODE_KEY_MAX ||
+        node_heads_at(page) != node_heads_at_for(node_prefix_bytes(page)))
+        return bad(id, "impossible prefix");
     if (node_arrays_end(page) + node_heap_bytes(page) > bytes)
         return bad(id, "slots and heap overlap");
-    if (node_prefix_bytes(page) > NODE_KEY_MAX ||
-        node_prefix_bytes(page) + node_garbage_bytes(page) > node_heap_bytes(page))
-        return bad(id, "prefix does not fit the heap");
     return FTK_OK;
 }
 
@@ -416,9 +416,9 @@ node_validate(const uint8_t *page, uint32_t bytes, uint64_t id, bool thorough)
         const uint8_t *body = node_body(page, i);
         uint32_t suffix = 0;
         const uint8_t *end;
-        if (body < page + heap || body >= page + bytes - prefix)
+        if (body < page + heap || body >= page + bytes)
             return bad(id, "entry outside the heap");
-        end = body_end(page, body, page + bytes - prefix, &suffix);
+        end = body_end(page, body, page + bytes, &suffix);
         if (end == NULL)
             return bad(id, "entry is malformed");
         if (prefix + suffix > NODE_KEY_MAX)
@@ -430,7 +430,7 @@ node_validate(const uint8_t *page, uint32_t bytes, uint64_t id, bool thorough)
                 return bad(id, "keys are not in ascending order");
         }
     }
-    if (bodies + prefix + node_garbage_bytes(page) != node_heap_bytes(page))
+    if (bodies + node_garbage_bytes(page) != node_heap_bytes(page))
         return bad(id, "entries do not add up to the heap");
     return FTK_OK;
 }

@@ -20,19 +20,25 @@ node_head_of(const uint8_t *suffix, uint32_t size, uint32_t head_bytes)
 }
 
 static inline uint32_t
+node_heads_at_for(uint32_t prefix_bytes)
+{
+    return PAGE_HEADER_BYTES + ((prefix_bytes + 3) & ~3u);
+}
+
+static inline uint32_t
 node_head(const uint8_t *page, uint32_t pos)
 {
-    return page[PAGE_HEAD_BYTES] == 4 ? ftk_get_le32(page + PAGE_HEADER_BYTES + 4 * pos)
-                                      : ftk_get_le16(page + PAGE_HEADER_BYTES + 2 * pos);
+    return page[PAGE_HEAD_BYTES] == 4 ? ftk_get_le32(page + node_heads_at(page) + 4 * pos)
+                                      : ftk_get_le16(page + node_heads_at(page) + 2 * pos);
 }
 
 static inline void
 node_head_set(uint8_t *page, uint32_t pos, uint32_t head)
 {
     if (page[PAGE_HEAD_BYTES] == 4)
-        ftk_put_le32(page + PAGE_HEADER_BYTES + 4 * pos, head);
+        ftk_put_le32(page + node_heads_at(page) + 4 * pos, head);
     else
-        ftk_put_le16(page + PAGE_HEADER_BYTES + 2 * pos, (uint16_t)head);
+        ftk_put_le16(page + node_heads_at(page) + 2 * pos, (uint16_t)head);
 }
 
 static inline void
@@ -44,13 +50,7 @@ node_head_bytes_of(uint32_t head, uint32_t head_bytes, uint8_t out[4])
 static inline uint8_t *
 node_offsets(uint8_t *page)
 {
-    return page + PAGE_HEADER_BYTES + node_capacity(page) * page[PAGE_HEAD_BYTES];
-}
-
-static inline uint32_t
-node_arrays_end(const uint8_t *page)
-{
-    return PAGE_HEADER_BYTES + node_capacity(page) * (page[PAGE_HEAD_BYTES] + 2u);
+    return page + node_heads_at(page) + node_capacity(page) * page[PAGE_HEAD_BYTES];
 }
 
 static inline uint32_t

@@ -42,15 +42,16 @@ enum {
  *     19    1 head_bytes     2 or 4: bytes of each key kept in the slot
  *     20    2 count          entries
  *     22    2 capacity       slots in the two arrays, >= count
- *     24    2 heap_bytes     bytes at the end of the page in use, prefix and garbage included
+ *     24    2 heap_bytes     bytes at the end of the page in use, garbage included
  *     26    2 garbage_bytes  of these, no longer referred to
- *     28    2 prefix_bytes   key bytes shared by all entries: the last bytes of the page
- *     30    2 reserved       0
- *     32      heads          capacity * head_bytes: first bytes of each key behind the prefix, as a
+ *     28    2 prefix_bytes   key bytes shared by all entries
+ *     30    2 heads_at       where the heads begin: 32 + prefix_bytes rounded up to a multiple of 4
+ *     32      prefix         prefix_bytes, then zeros: in the line that a search reads anyway
+ *      .      heads          capacity * head_bytes: first bytes of each key behind the prefix, as a
  *                            little-endian number whose value orders as the bytes do, zero-padded
  *      .      offsets        capacity * 2: byte offset of each entry's body
  *      .      (free)
- *      .      heap           bodies, then the prefix
+ *      .      heap           bodies
  *
  * Body of an inner entry: child page id (6), key length (below), key bytes behind the head.
  * Body of a leaf entry with PAGE_KEYS_ONLY: key length, key bytes behind the head.
@@ -74,7 +75,7 @@ enum {
     PAGE_HEAP_BYTES = 24,
     PAGE_GARBAGE_BYTES = 26,
     PAGE_PREFIX_BYTES = 28,
-    PAGE_RESERVED = 30,
+    PAGE_HEADS_AT = 30,
     PAGE_HEADER_BYTES = 32,
 };
 enum page_type { PAGE_LEAF = 1, PAGE_INNER = 2, PAGE_MAP = 3 };
@@ -205,7 +206,7 @@ enum log_op {
     OP_CHUNK = 10,
 };
 
-static_assert(PAGE_HEADER_BYTES == PAGE_RESERVED + 2, "page header");
+static_assert(PAGE_HEADER_BYTES == PAGE_HEADS_AT + 2, "page header");
 static_assert(MAP_BITS == MAP_RESERVED + 16, "map page header");
 static_assert(HEADER_CHECKSUM + 8 == HEADER_BLOCK_BYTES, "header block");
 static_assert(LARGE_REF_BYTES == LARGE_REF_BIRTH + 8, "large_ref");

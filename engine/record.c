@@ -193,7 +193,7 @@ kiln_record_bytes(kiln_record *record, kiln_field field, const void *data, size_
 static ftk_status
 append_int(struct kiln_record *record, kiln_field field, kiln_type type, int64_t value)
 {
-    uint64_t zigzag = (uint64_t)value << 1 ^ (uint64_t)(value >> 63);
+    uint64_t zigzag = (uint64_t)value << 1 ^ (value < 0 ? UINT64_MAX : 0);
     uint8_t data[8];
 
     ftk_put_le64(data, zigzag);
@@ -239,7 +239,9 @@ kiln_record_group_begin(kiln_record *record, kiln_field field)
     uint32_t index;
     ftk_status rc;
 
-    if (record != NULL && record->depth == KILN_RECORD_DEPTH_MAX)
+    if (record == NULL)
+        return records_status(FTK_FAIL(FTK_INVALID, "record is NULL"));
+    if (record->depth == KILN_RECORD_DEPTH_MAX)
         return records_status(FTK_FAIL(FTK_TOOBIG, "field %u: groups nest deeper than %d", field,
                                        KILN_RECORD_DEPTH_MAX));
     rc = append(record, field, KILN_GROUP, NULL, 0);

@@ -99,10 +99,10 @@ state_is_small(const struct records_txn *state)
 {
     size_t bytes = state->keys_old.keys_room + state->keys_new.keys_room +
                    state->record_old.body_room + state->slice_room * 2 * sizeof(kiln_slice) +
-                   state->sorter.room * 2 * sizeof *state->sorter.entries;
+                   (size_t)state->sorter.room * 2 * sizeof *state->sorter.entries;
 
     for (uint32_t i = 0; i < state->gather_room; i++)
-        bytes += state->gathers[i].bodies_room + state->gathers[i].room * 12u;
+        bytes += state->gathers[i].bodies_room + (size_t)state->gathers[i].room * 12;
     for (uint32_t i = 0; i < state->batch_room; i++)
         bytes += state->batches[i].keys_room + state->batches[i].room * sizeof(struct index_change);
     return bytes <= 4u << 20;
@@ -577,10 +577,10 @@ records_rollback(kiln_txn *txn)
 kiln_status
 kiln_records_flush(kiln_txn *txn)
 {
-    struct records_txn *state;
+    struct records_txn *state = NULL;
     ftk_status rc = records_enter(txn, &state);
 
-    if (rc == FTK_OK)
+    if (rc == FTK_OK && state != NULL)
         rc = records_flush(state);
     return records_status(rc);
 }

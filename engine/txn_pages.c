@@ -149,7 +149,7 @@ txn_page_own(kiln_txn *txn, uint64_t page_id)
     }
     page = txn_page_new(txn);
     to = cache_address(txn->fast, page);
-    arrays = PAGE_HEADER_BYTES + node_capacity(from) * (from[PAGE_HEAD_BYTES] + 2u);
+    arrays = node_arrays_end(from);
     heap = ftk_get_le16(from + PAGE_HEAP_BYTES);
     memcpy(to, from, arrays);
     memcpy(to + bytes - heap, from + bytes - heap, heap);
