@@ -366,7 +366,7 @@ together(struct parser *parser)
     options->verify_only = options->verify && !options->count_given && !options->resume &&
                            !options->overwrite && options->phase_count == 0;
     if (options->threads == 0)
-        options->threads = options->durability == KILN_FULL ? 2 : 1;
+        options->threads = options->durability == KILN_FULL ? 4 : 1;
     return true;
 }
 

@@ -31,7 +31,7 @@
     X(SEGMENT, "segment", "SIZE", true, "of the log's files")                                      \
     X(DURABILITY, "durability", "MODE", true, "full, os or lazy (full)")                           \
     X(LAZY, "lazy", "S", true, "bound of --durability lazy (0.1)")                                 \
-    X(THREADS, "threads", "N", true, "that commit side by side (2 with full, else 1)")             \
+    X(THREADS, "threads", "N", true, "that commit side by side (4 with full, else 1)")             \
     X(IO_DEPTH, "io-depth", "N", true, "I/O buffers under way (the engine's default)")             \
     X(NO_DIRECT, "no-direct", "", true, "go through the operating system's page cache")            \
     X(UPDATE, "update", "N", false, "then update N objects")                                       \

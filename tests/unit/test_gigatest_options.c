@@ -31,7 +31,7 @@ nothing_said_means_a_million(void)
     CHECK_EQ(options.txn, 100);
     CHECK_EQ(options.plan.indexes, GIGA_INDEX_NAME);
     CHECK_EQ(options.durability, KILN_FULL);
-    CHECK_EQ(options.threads, 2);
+    CHECK_EQ(options.threads, 4);
     CHECK_STR(options.db, "gigatest.db");
 }
 
