@@ -1,4 +1,4 @@
-// examples/from_cplusplus.cc -- kiln.h from C++17: handles in smart pointers, statuses as exceptions.
+// examples/from_cplusplus.cc -- kiln.h from C++17: smart pointers to handles, exceptions.
 #include <kiln.h>
 
 #include <cstdio>

@@ -60,19 +60,23 @@ text(kiln_record *record, kiln_field field, const char *value)
     must(kiln_record_text(record, field, value, strlen(value)) == KILN_OK, "text");
 }
 
+struct person {
+    const char *name, *mail, *city;
+    int born;
+};
+
 static kiln_status
-add_person(kiln_txn *txn, const struct schema *s, const char *name, int born, const char *mail,
-           const char *city, uint64_t *id)
+add_person(kiln_txn *txn, const struct schema *s, const struct person *person, uint64_t *id)
 {
     kiln_record *record;
     kiln_status status;
 
     must(kiln_record_new(&record) == KILN_OK, "record");
-    text(record, s->name, name);
-    must(kiln_record_int(record, s->born, born) == KILN_OK, "int");
-    text(record, s->mail, mail);
+    text(record, s->name, person->name);
+    must(kiln_record_int(record, s->born, person->born) == KILN_OK, "int");
+    text(record, s->mail, person->mail);
     must(kiln_record_group_begin(record, s->address) == KILN_OK, "group");
-    text(record, s->city, city);
+    text(record, s->city, person->city);
     must(kiln_record_group_end(record) == KILN_OK, "group end");
     *id = 0; /* kiln chooses */
     status = kiln_record_add(txn, s->people, record, id);
@@ -110,10 +114,11 @@ search_city(kiln_txn *txn, const struct schema *s, const char *city)
 static void
 add_twin(kiln_txn *txn, const struct schema *s)
 {
+    static const struct person twin = {"Twin", "ann@example.org", "Bergen", 1990};
     uint64_t id, count;
 
     must(kiln_savepoint(txn) == KILN_OK, "savepoint");
-    must(add_person(txn, s, "Twin", 1990, "ann@example.org", "Bergen", &id) == KILN_OK, "add");
+    must(add_person(txn, s, &twin, &id) == KILN_OK, "add");
     must(kiln_records_flush(txn) == KILN_EXISTS, "the second owner of an address is refused");
     must(kiln_savepoint_rollback(txn) == KILN_OK, "rollback");
     must(kiln_container_count(txn, s->people, &count) == KILN_OK && count == 3, "three people");
@@ -139,7 +144,10 @@ main(void)
 {
     kiln_options options = KILN_OPTIONS_INIT;
     struct schema s;
-    uint64_t ann, bob, cyd, count;
+    static const struct person people[] = {{"Ann", "ann@example.org", "Bergen", 1961},
+                                           {"Bob", "bob@example.org", "Oslo", 1975},
+                                           {"Cyd", "cyd@example.org", "Bergen", 1980}};
+    uint64_t ids[3], count;
     kiln_container old;
     kiln_db *db;
     kiln_txn *txn;
@@ -150,14 +158,13 @@ main(void)
     if (kiln_container_find(txn, "people", &old) == KILN_OK) /* of an earlier run */
         must(kiln_container_drop(txn, old) == KILN_OK, "drop");
     define_schema(txn, &s);
-    must(add_person(txn, &s, "Ann", 1961, "ann@example.org", "Bergen", &ann) == KILN_OK, "add");
-    must(add_person(txn, &s, "Bob", 1975, "bob@example.org", "Oslo", &bob) == KILN_OK, "add");
-    must(add_person(txn, &s, "Cyd", 1980, "cyd@example.org", "Bergen", &cyd) == KILN_OK, "add");
+    for (int i = 0; i < 3; i++)
+        must(add_person(txn, &s, &people[i], &ids[i]) == KILN_OK, "add");
     must(search_city(txn, &s, "Bergen") == 2, "two in Bergen");
     add_twin(txn, &s);
-    move_ann(txn, &s, ann);
+    move_ann(txn, &s, ids[0]);
     must(search_city(txn, &s, "Oslo") == 2, "two in Oslo");
-    must(kiln_record_delete(txn, s.people, bob) == KILN_OK, "delete");
+    must(kiln_record_delete(txn, s.people, ids[1]) == KILN_OK, "delete");
     must(search_city(txn, &s, "Oslo") == 1, "one in Oslo");
     must(kiln_index_count(txn, s.by_city, &count) == KILN_OK && count == 3, "three entries");
     must(kiln_txn_commit(txn) == KILN_OK, "commit");

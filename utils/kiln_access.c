@@ -35,7 +35,7 @@ access_fail(const struct utils_call *call, kiln_status status)
     return utils_fail(call, status, call->arguments[0]);
 }
 
-/* ---- get ----------------------------------------------------------------------------------------- */
+/* ---- get ------------------------------------------------------------------------------------ */
 
 static int
 get_pieces(const struct utils_call *call, const struct utils_session *session, kiln_slice key)
@@ -79,7 +79,7 @@ utils_get(const struct utils_call *call)
     return result != UTILS_OK ? result : utils_flush(call);
 }
 
-/* ---- put ----------------------------------------------------------------------------------------- */
+/* ---- put ------------------------------------------------------------------------------------ */
 
 static int
 source_read(void *context, void *buffer, size_t buffer_size)
@@ -192,7 +192,7 @@ utils_put(const struct utils_call *call)
     return utils_end(call, &session, result);
 }
 
-/* ---- delete -------------------------------------------------------------------------------------- */
+/* ---- delete --------------------------------------------------------------------------------- */
 
 int
 utils_delete(const struct utils_call *call)

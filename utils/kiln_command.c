@@ -21,7 +21,7 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* ---- messages ------------------------------------------------------------------------------------ */
+/* ---- messages ------------------------------------------------------------------------------- */
 
 int
 utils_complain(const struct utils_call *call, const char *format, ...)
@@ -56,7 +56,7 @@ utils_flush(const struct utils_call *call)
                           errno != 0 ? strerror(errno) : "a write failed");
 }
 
-/* ---- arguments ----------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------ */
 
 bool
 utils_number_parse(const char *text, uint64_t *number_out)
@@ -145,7 +145,7 @@ utils_call_parse(const struct utils_command *command, int argc, char **argv,
     return UTILS_OK;
 }
 
-/* ---- sessions ------------------------------------------------------------------------------------ */
+/* ---- sessions ------------------------------------------------------------------------------- */
 
 static int
 open_database(const struct utils_call *call, uint32_t kind, kiln_db **db_out)

@@ -5,7 +5,7 @@
 #include "utils/kiln_command.h"
 #include "utils/kiln_text.h"
 
-/* ---- check --------------------------------------------------------------------------------------- */
+/* ---- check ---------------------------------------------------------------------------------- */
 
 static void
 check_finding(void *context, const char *text)
@@ -54,7 +54,7 @@ utils_check(const struct utils_call *call)
     return result != UTILS_OK ? result : utils_flush(call);
 }
 
-/* ---- list ---------------------------------------------------------------------------------------- */
+/* ---- list ----------------------------------------------------------------------------------- */
 
 /* Calls each for every collection; reports errors. */
 static int
@@ -113,7 +113,7 @@ utils_list(const struct utils_call *call)
     return result != UTILS_OK ? result : utils_flush(call);
 }
 
-/* ---- stat ---------------------------------------------------------------------------------------- */
+/* ---- stat ----------------------------------------------------------------------------------- */
 
 /* Names are those of kiln.h. */
 struct row {
