@@ -318,13 +318,17 @@ is_append(const struct batch *batch, size_t i)
 static ftk_status
 put_chunk(struct batch *batch, size_t *done)
 {
-    ftk_status rc = put_single(batch, 0, done);
+    size_t i = 0;
+    ftk_status rc;
 
-    if (rc != FTK_OK || batch->count == 1)
+    do /* more than one when the first is superseded and the tree still empty */
+        rc = put_single(batch, i++, done);
+    while (rc == FTK_OK && batch->tree->root == 0);
+    if (rc != FTK_OK || i == batch->count)
         return rc;
-    if (!is_append(batch, 1))
-        return put_sorted(batch, 1, done);
-    for (size_t i = 1; i < batch->count && rc == FTK_OK; i++)
+    if (!is_append(batch, i))
+        return put_sorted(batch, i, done);
+    for (; i < batch->count && rc == FTK_OK; i++)
         rc = put_single(batch, i, done);
     return rc;
 }
