@@ -124,7 +124,7 @@ kiln_index_cursor_open(kiln_txn *txn, kiln_index index, const kiln_item *values,
     ftk_status rc;
 
     if (cursor_out == NULL)
-        return records_status(FTK_FAIL(FTK_INVALID, "cursor_out is NULL"));
+        return kiln_status_of(FTK_FAIL(FTK_INVALID, "cursor_out is NULL"));
     *cursor_out = NULL;
     FTK_TRY(records_enter(txn, &state));
     FTK_TRY(records_index(state, index, &found));
@@ -144,7 +144,7 @@ kiln_index_cursor_open(kiln_txn *txn, kiln_index index, const kiln_item *values,
     cursor = NULL;
 out:
     kiln_index_cursor_close(cursor);
-    return records_status(rc);
+    return kiln_status_of(rc);
 }
 
 void
@@ -339,7 +339,7 @@ kiln_index_cursor_next(kiln_index_cursor *cursor, uint64_t *id_out, kiln_contain
     if (values_out != NULL)
         memset(values_out, 0, value_max * sizeof *values_out);
     if (cursor == NULL)
-        return records_status(FTK_FAIL(FTK_INVALID, "cursor is NULL"));
+        return kiln_status_of(FTK_FAIL(FTK_INVALID, "cursor is NULL"));
     memset(values, 0, sizeof values);
     FTK_TRY(entry_next(cursor, &id, &container, values));
     if (id_out != NULL)
@@ -349,5 +349,5 @@ kiln_index_cursor_next(kiln_index_cursor *cursor, uint64_t *id_out, kiln_contain
     if (values_out != NULL)
         memcpy(values_out, values, value_max * sizeof *values_out);
 out:
-    return records_status(rc);
+    return kiln_status_of(rc);
 }

@@ -11,8 +11,8 @@
 
 #include <string.h>
 
+#include "engine/db.h"
 #include "engine/record_utf8.h"
-#include "engine/records.h"
 #include "ftk/bytes.h"
 #include "ftk/mem.h"
 
@@ -36,9 +36,9 @@ kiln_status
 kiln_record_new(kiln_record **record_out)
 {
     if (record_out == NULL)
-        return records_status(FTK_FAIL(FTK_INVALID, "record_out is NULL"));
+        return kiln_status_of(FTK_FAIL(FTK_INVALID, "record_out is NULL"));
     *record_out = NULL;
-    return records_status(FTK_NEW(record_out));
+    return kiln_status_of(FTK_NEW(record_out));
 }
 
 void
@@ -178,16 +178,16 @@ kiln_record_text(kiln_record *record, kiln_field field, const char *text, size_t
     if (FTK_LIKELY(text != NULL) && FTK_UNLIKELY(!record_utf8_is_ascii(text, text_size))) {
         good = record_utf8_check(text, text_size);
         if (good != text_size)
-            return records_status(
+            return kiln_status_of(
                 FTK_FAIL(FTK_INVALID, "field %u: no UTF-8 at byte %zu of the text", field, good));
     }
-    return records_status(append(record, field, KILN_TEXT, text, text_size));
+    return kiln_status_of(append(record, field, KILN_TEXT, text, text_size));
 }
 
 kiln_status
 kiln_record_bytes(kiln_record *record, kiln_field field, const void *data, size_t data_size)
 {
-    return records_status(append(record, field, KILN_BYTES, data, data_size));
+    return kiln_status_of(append(record, field, KILN_BYTES, data, data_size));
 }
 
 static ftk_status
@@ -204,13 +204,13 @@ append_int(struct kiln_record *record, kiln_field field, kiln_type type, int64_t
 kiln_status
 kiln_record_int(kiln_record *record, kiln_field field, int64_t value)
 {
-    return records_status(append_int(record, field, KILN_INT, value));
+    return kiln_status_of(append_int(record, field, KILN_INT, value));
 }
 
 kiln_status
 kiln_record_datetime(kiln_record *record, kiln_field field, int64_t microseconds)
 {
-    return records_status(append_int(record, field, KILN_DATETIME, microseconds));
+    return kiln_status_of(append_int(record, field, KILN_DATETIME, microseconds));
 }
 
 kiln_status
@@ -221,7 +221,7 @@ kiln_record_double(kiln_record *record, kiln_field field, double value)
 
     memcpy(&bits, &value, sizeof bits);
     ftk_put_be64(data, bits);
-    return records_status(append(record, field, KILN_DOUBLE, data,
+    return kiln_status_of(append(record, field, KILN_DOUBLE, data,
                                  bits == 0 ? 0 : 8 - (unsigned)__builtin_ctzll(bits) / 8));
 }
 
@@ -230,7 +230,7 @@ kiln_record_bool(kiln_record *record, kiln_field field, bool value)
 {
     static const uint8_t one = 1;
 
-    return records_status(append(record, field, KILN_BOOL, &one, value ? 1 : 0));
+    return kiln_status_of(append(record, field, KILN_BOOL, &one, value ? 1 : 0));
 }
 
 kiln_status
@@ -240,13 +240,13 @@ kiln_record_group_begin(kiln_record *record, kiln_field field)
     ftk_status rc;
 
     if (record == NULL)
-        return records_status(FTK_FAIL(FTK_INVALID, "record is NULL"));
+        return kiln_status_of(FTK_FAIL(FTK_INVALID, "record is NULL"));
     if (record->depth == KILN_RECORD_DEPTH_MAX)
-        return records_status(FTK_FAIL(FTK_TOOBIG, "field %u: groups nest deeper than %d", field,
+        return kiln_status_of(FTK_FAIL(FTK_TOOBIG, "field %u: groups nest deeper than %d", field,
                                        KILN_RECORD_DEPTH_MAX));
     rc = append(record, field, KILN_GROUP, NULL, 0);
     if (rc != FTK_OK)
-        return records_status(rc);
+        return kiln_status_of(rc);
     index = record->item_count - 1;
     /* The header is there with length code 0 (append wrote no payload). */
     record->body[record->items[index].offset - 1 -
@@ -265,15 +265,15 @@ kiln_record_group_end(kiln_record *record)
     ftk_status rc;
 
     if (record == NULL)
-        return records_status(FTK_FAIL(FTK_INVALID, "record is NULL"));
+        return kiln_status_of(FTK_FAIL(FTK_INVALID, "record is NULL"));
     if (record->depth == 0)
-        return records_status(FTK_FAIL(FTK_STATE, "no group is open"));
+        return kiln_status_of(FTK_FAIL(FTK_STATE, "no group is open"));
     group = &record->items[record->open[record->depth - 1]];
     group->bytes = (uint32_t)(record->body_bytes - group->offset);
     length_bytes = ftk_varint_size(group->bytes);
     rc = record_body_room(record, record->body_bytes + length_bytes);
     if (rc != FTK_OK)
-        return records_status(rc);
+        return kiln_status_of(rc);
     first = record->body + group->offset;
     memmove(first + length_bytes, first, group->bytes);
     ftk_varint_put(first, group->bytes);
@@ -348,7 +348,7 @@ kiln_walk_next(kiln_walk *walk, kiln_item *item_out)
     if (item_out != NULL)
         memset(item_out, 0, sizeof *item_out);
     if (walk == NULL || item_out == NULL || walk->record == NULL)
-        return records_status(FTK_FAIL(FTK_INVALID, "walk, its record or item_out is NULL"));
+        return kiln_status_of(FTK_FAIL(FTK_INVALID, "walk, its record or item_out is NULL"));
     if (walk->position >= walk->record->item_count)
         return KILN_NOTFOUND;
     record_item_value(walk->record, &walk->record->items[walk->position++], item_out);
@@ -364,7 +364,7 @@ kiln_record_find(const kiln_record *record, kiln_field field, uint32_t nth, kiln
     if (item_out != NULL)
         memset(item_out, 0, sizeof *item_out);
     if (record == NULL || item_out == NULL)
-        return records_status(FTK_FAIL(FTK_INVALID, "record or item_out is NULL"));
+        return kiln_status_of(FTK_FAIL(FTK_INVALID, "record or item_out is NULL"));
     for (uint32_t i = 0; i < record->item_count; i++) {
         item = &record->items[i];
         if (item->field == field && item->depth == 0 && nth-- == 0) {

@@ -54,7 +54,7 @@ kiln_record_cursor_open(kiln_txn *txn, kiln_container container, uint64_t id_fir
     ftk_status rc;
 
     if (cursor_out == NULL)
-        return records_status(FTK_FAIL(FTK_INVALID, "cursor_out is NULL"));
+        return kiln_status_of(FTK_FAIL(FTK_INVALID, "cursor_out is NULL"));
     *cursor_out = NULL;
     FTK_TRY(records_enter(txn, &state));
     FTK_TRY(records_container(state, container, &found));
@@ -67,7 +67,7 @@ kiln_record_cursor_open(kiln_txn *txn, kiln_container container, uint64_t id_fir
     cursor = NULL;
 out:
     kiln_record_cursor_close(cursor);
-    return records_status(rc);
+    return kiln_status_of(rc);
 }
 
 kiln_status
@@ -82,7 +82,7 @@ kiln_record_cursor_next(kiln_record_cursor *cursor, uint64_t *id_out, kiln_recor
         *id_out = 0;
     kiln_record_clear(record);
     if (cursor == NULL)
-        return records_status(FTK_FAIL(FTK_INVALID, "cursor is NULL"));
+        return kiln_status_of(FTK_FAIL(FTK_INVALID, "cursor is NULL"));
     FTK_TRY(records_enter(cursor->txn, &state));
     FTK_TRY(records_container(state, cursor->container, &found));
     FTK_TRY(records_flush_container(state, found));
@@ -93,7 +93,7 @@ kiln_record_cursor_next(kiln_record_cursor *cursor, uint64_t *id_out, kiln_recor
     if (id_out != NULL)
         *id_out = id;
 out:
-    return records_status(rc);
+    return kiln_status_of(rc);
 }
 
 void

@@ -434,7 +434,7 @@ kiln_record_add(kiln_txn *txn, kiln_container container, const kiln_record *reco
     FTK_TRY(records_container(state, container, &found));
     FTK_TRY(add(state, found, record, id_inout != NULL ? id_inout : &id));
 out:
-    return records_status(rc);
+    return kiln_status_of(rc);
 }
 
 /* ---- update, delete ------------------------------------------------------------------------------ */
@@ -495,7 +495,7 @@ kiln_record_update(kiln_txn *txn, kiln_container container, uint64_t id, const k
     FTK_TRY(records_container(state, container, &found));
     FTK_TRY(update(state, found, id, record));
 out:
-    return records_status(rc);
+    return kiln_status_of(rc);
 }
 
 /* The record with the highest id goes: remember the id. */
@@ -553,7 +553,7 @@ kiln_record_delete(kiln_txn *txn, kiln_container container, uint64_t id)
     FTK_TRY(records_container(state, container, &found));
     FTK_TRY(remove_record(state, found, id));
 out:
-    return records_status(rc);
+    return kiln_status_of(rc);
 }
 
 /* ---- get, count ---------------------------------------------------------------------------------- */
@@ -566,7 +566,7 @@ kiln_record_get(kiln_txn *txn, kiln_container container, uint64_t id, kiln_recor
     ftk_status rc;
 
     if (record == NULL)
-        return records_status(FTK_FAIL(FTK_INVALID, "record is NULL"));
+        return kiln_status_of(FTK_FAIL(FTK_INVALID, "record is NULL"));
     kiln_record_clear(record);
     FTK_TRY(records_enter(txn, &state));
     FTK_TRY(records_container(state, container, &found));
@@ -577,7 +577,7 @@ kiln_record_get(kiln_txn *txn, kiln_container container, uint64_t id, kiln_recor
         rc = FTK_FAIL(FTK_NOTFOUND, "container '%s' has no record %llu", found->name,
                       (unsigned long long)id);
 out:
-    return records_status(rc);
+    return kiln_status_of(rc);
 }
 
 kiln_status
@@ -589,7 +589,7 @@ kiln_container_count(kiln_txn *txn, kiln_container container, uint64_t *count_ou
     ftk_status rc;
 
     if (count_out == NULL)
-        return records_status(FTK_FAIL(FTK_INVALID, "count_out is NULL"));
+        return kiln_status_of(FTK_FAIL(FTK_INVALID, "count_out is NULL"));
     *count_out = 0;
     FTK_TRY(records_enter(txn, &state));
     FTK_TRY(records_container(state, container, &found));
@@ -599,5 +599,5 @@ kiln_container_count(kiln_txn *txn, kiln_container container, uint64_t *count_ou
     if (kept != 0)
         *count_out -= 1;
 out:
-    return records_status(rc);
+    return kiln_status_of(rc);
 }

@@ -40,13 +40,7 @@ void records_db_end(void *state);
 ftk_status records_check(kiln_txn *read_txn, void (*finding)(void *context, const char *text),
                          void *context);
 
-/* The two enumerations have the same numbers: to the status of the public interface, and back. */
-static inline kiln_status
-records_status(ftk_status status)
-{
-    return (kiln_status)(int)status;
-}
-
+/* What a function of the public interface has returned (engine/db.h has kiln_status_of). */
 static inline ftk_status
 ftk_status_of(kiln_status status)
 {

@@ -582,5 +582,5 @@ kiln_records_flush(kiln_txn *txn)
 
     if (rc == FTK_OK && state != NULL)
         rc = records_flush(state);
-    return records_status(rc);
+    return kiln_status_of(rc);
 }
