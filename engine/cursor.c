@@ -60,6 +60,7 @@ settle(kiln_cursor *cursor)
         unpin(cursor);
         cache_pin(cursor->txn->fast, leaf);
         cursor->pinned = leaf;
+        cursor->prefix_page = 0;
     } else {
         release_run(cursor);
     }
@@ -395,13 +396,19 @@ cursor_item(kiln_cursor *cursor, kiln_slice *key_out, kiln_slice *value_out)
     rc = refresh(cursor, &at);
     if (rc != FTK_OK || !at)
         return rc != FTK_OK ? rc : FTK_FAIL(FTK_STATE, "the cursor's item was deleted");
+    node_entry(leaf_node(cursor), *leaf_pos(cursor), &entry);
     if (key_out != NULL) {
-        cursor->key_size = node_key(leaf_node(cursor), *leaf_pos(cursor), cursor->key);
+        const uint8_t *page = leaf_node(cursor).page;
+        uint32_t prefix = node_prefix_bytes(page);
+        /* In a leaf that cannot change the prefix is copied once. */
+        if (cursor->prefix_page != cursor->pinned || cursor->txn->write)
+            memcpy(cursor->key, page + PAGE_HEADER_BYTES, prefix);
+        cursor->prefix_page = cursor->pinned;
+        cursor->key_size = node_entry_key(&entry, prefix, cursor->key);
         *key_out = (kiln_slice){cursor->key, cursor->key_size};
     }
     if (value_out == NULL)
         return FTK_OK;
-    node_entry(leaf_node(cursor), *leaf_pos(cursor), &entry);
     *value_out = (kiln_slice){entry.value, entry.value_size};
     if (!entry.large)
         return FTK_OK;

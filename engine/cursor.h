@@ -27,7 +27,8 @@ struct kiln_cursor {
     uint64_t ahead_page; /* parent whose children are being read ahead, and how far */
     uint32_t ahead_pos;
     uint32_t key_size;
-    uint8_t key[NODE_KEY_MAX];
+    uint64_t prefix_page; /* whose prefix key[] begins with, 0: unknown */
+    uint8_t key[NODE_KEY_BUFFER];
     uint32_t low_size, high_size;
     bool has_low, has_high;
     uint8_t low[NODE_KEY_MAX], high[NODE_KEY_MAX + 1];

@@ -109,6 +109,17 @@ int node_compare(struct node node, uint32_t pos, const void *key, uint32_t key_s
 void node_entry(struct node node, uint32_t pos, struct node_entry *entry_out);
 /* The full key into buffer[NODE_KEY_MAX]; returns its size.  (Inner: pos > 0.) */
 uint32_t node_key(struct node node, uint32_t pos, uint8_t *buffer);
+/* The same from a decoded entry, where buffer begins with the page's prefix already. */
+static inline uint32_t
+node_entry_key(const struct node_entry *entry, uint32_t prefix, uint8_t *buffer)
+{
+    memcpy(buffer + prefix, entry->head, sizeof(entry->head)); /* longer than it may be: see below */
+    if (entry->suffix_size > entry->head_size)
+        memcpy(buffer + prefix + entry->head_size, entry->rest,
+               entry->suffix_size - entry->head_size);
+    return prefix + entry->suffix_size;
+}
+enum { NODE_KEY_BUFFER = NODE_KEY_MAX + 4 }; /* for node_entry_key, which writes whole heads */
 
 /* Bytes in use, slots included, garbage not. */
 uint32_t node_used_bytes(struct node node);
