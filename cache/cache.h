@@ -10,9 +10,9 @@
  *         \--new (contents irrelevant)--> FRESH---/
  *                                      dirty, free
  *
- * with flags DIRTY (contents newer than the file), WRITING (a write of it is under way), REF (second
- * chance), RAW (no page header: not verified on read, not sealed on write), SCANNED, WAITED, COVERED and a
- * pin count.
+ * with flags DIRTY (contents newer than the file), WRITING (a write of it is under way), REF
+ * (second chance), RAW (no page header: not verified on read, not sealed on write), SCANNED,
+ * WAITED, COVERED and a pin count.
  *
  * Invariants
  * 1. A RESIDENT page stays where it is while it is pinned, DIRTY, WRITING, or while any slot that
@@ -69,15 +69,15 @@ struct cache_options {
     uint32_t page_bytes; /* power of two, 4096..65536 */
     uint64_t pages_want; /* address space wanted, in pages; halved until it can be had */
     uint64_t pages_need; /* but not below this */
-    /* Called after a read of a page that is not RAW, before anyone sees it.  errors: FTK_CORRUPT. */
+    /* Called after a read of a page that is not RAW, before anyone sees it: FTK_OK, FTK_CORRUPT. */
     ftk_status (*verify)(void *context, uint64_t page_id, const void *page);
     /* Called with WRITING set before a page that is not RAW is written: set its checksum and return
      * true; false: this pass does not write it (born after `limit`, may still change). */
     bool (*seal)(void *context, uint64_t page_id, void *page, uint64_t limit);
     void *context;
-    /* May be NULL.  Memory is wanted and all of it is dirty: start cleaning.  Called from any thread,
-     * with locks of the cache held: only wake someone up.  (checkpointer_open asks for the same on
-     * its own account; an engine with a checkpointer needs no hook.) */
+    /* May be NULL.  Memory is wanted and all of it is dirty: start cleaning.  Called from any
+     * thread, with locks of the cache held: only wake someone up.  (checkpointer_open asks for the
+     * same on its own account; an engine with a checkpointer needs no hook.) */
     void (*pressure)(void *context);
 };
 
@@ -161,15 +161,15 @@ enum { CACHE_SCAN = 1 /* read by a scan: among the first to be evicted */ };
  * errors: FTK_IO, FTK_CORRUPT, FTK_NOMEM (everything is pinned or dirty and nothing gets clean).
  */
 ftk_status cache_fetch(struct cache *cache, uint64_t page_id, unsigned flags);
-/* The same for [first, first + count): a run of RAW pages; verified by the caller.  *read_out (may be
- * NULL): true when any page had to be read. */
+/* The same for [first, first + count): a run of RAW pages; verified by the caller.  *read_out (may
+ * be NULL): true when any page had to be read. */
 ftk_status cache_fetch_run(struct cache *cache, uint64_t first, uint64_t count, bool *read_out);
 void cache_unpin_run(struct cache *cache, uint64_t first, uint64_t count);
 /* Outside an epoch: read all absent pages of ids[0..count) with I/Os under way together; returns
  * when they are resident (not pinned: use them soon).  Duplicates are fine.  First error. */
 ftk_status cache_fetch_many(struct cache *cache, const uint64_t *ids, size_t count, unsigned flags);
-/* Start such reads and return at once; best effort: no memory, no buffer: nothing happens.  Legal inside
- * an epoch too (it does not wait for slots to leave). */
+/* Start such reads and return at once; best effort: no memory, no buffer: nothing happens.  Legal
+ * inside an epoch too (it does not wait for slots to leave). */
 void cache_prefetch(struct cache *cache, const uint64_t *ids, size_t count, unsigned flags);
 
 /* ---- for the writer (one thread at a time) ---- */
@@ -177,12 +177,12 @@ void cache_prefetch(struct cache *cache, const uint64_t *ids, size_t count, unsi
 /* Outside an epoch: see that the next `count` calls of cache_new need not wait for memory. */
 ftk_status cache_reserve(struct cache *cache, size_t count);
 void cache_unreserve(struct cache *cache); /* give back what is left */
-/* Make page ids RESIDENT with undefined contents (zero when it was absent), neither DIRTY nor REF'd;
- * waits while a write of the page's former life is under way.  Legal inside an epoch; what was not
- * reserved is charged all the same, over the limit if need be, until the next eviction. */
+/* Make page ids RESIDENT with undefined contents (zero when it was absent), neither DIRTY nor
+ * REF'd; waits while a write of the page's former life is under way.  Legal inside an epoch; what
+ * was not reserved is charged all the same, over the limit if need be, until the next eviction. */
 void cache_new(struct cache *cache, uint64_t page_id);
-/* Contents are (about to be) newer than the file.  For pages that are resident and may change only by
- * this thread.  Set it after the header's birth is in place. */
+/* Contents are (about to be) newer than the file.  For pages that are resident and may change only
+ * by this thread.  Set it after the header's birth is in place. */
 void cache_dirty_slow(struct cache *cache, uint64_t page_id, uint32_t flags);
 static inline void
 cache_dirty(struct cache *cache, const struct cache_fast *fast, uint64_t page_id)
@@ -193,15 +193,15 @@ cache_dirty(struct cache *cache, const struct cache_fast *fast, uint64_t page_id
 }
 /* RAW pages [first, first+count), filled, final: DIRTY | RAW. */
 void cache_dirty_run(struct cache *cache, uint64_t first, uint64_t count);
-/* RAW runs of the writer are created here: cache_new for each, flagged RAW, waits as cache_reserve. */
+/* RAW runs of the writer begin here: cache_new for each, flagged RAW; waits as cache_reserve. */
 ftk_status cache_new_run(struct cache *cache, uint64_t first, uint64_t count);
 /* The page's life is over: it is not DIRTY (nor RAW) any more and may be evicted first. */
 void cache_free(struct cache *cache, uint64_t page_id);
 
 /*
  * Write dirty pages in page-id order, adjacent ones as one I/O up to 1 MiB, through the buffer
- * manager, and wait for all of them (no sync).  limit is handed to seal.  One pass at a time: others
- * wait.  cancel (may be NULL): stop early when it becomes true.
+ * manager, and wait for all of them (no sync).  limit is handed to seal.  One pass at a time:
+ * others wait.  The first error ends the pass; what was not written stays DIRTY.
  */
 struct cache_write_stats {
     uint64_t pages, bytes, ios, ns;

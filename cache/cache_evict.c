@@ -2,16 +2,16 @@
  * cache/cache_evict.c -- second chance over the resident pages, in batches.
  *
  * 1. Only clean, unpinned RESIDENT pages are marked EVICTING: freed pages first, then those that a
- *    scan has read and nobody else (two rings), then those whose REF was not set since the hand came
- *    by.
+ *    scan has read and nobody else (two rings), then those whose REF was not set since the hand
+ *    came by.
  * 2. After marking, the epoch goes up, and the evictor waits until every slot is outside or entered
  *    later.  Nobody who saw a marked page RESIDENT is inside then, and who sees it EVICTING rescues
  *    it.  Slots stay inside for microseconds (invariant 2 of cache.h), so the wait spins.
  * 3. What is still EVICTING, unpinned and clean becomes LEAVING, and now belongs to the evictor.
  * 4. One evictor at a time in the process (the pool's mutex), and one batch at a time per cache: a
  *    page found EVICTING after the wait was marked before it.
- * 5. A prefetch may be called inside an epoch and must not wait for its own slot: it begins a batch,
- *    and a later one finishes it when the slots have left (cache__evict_soon).
+ * 5. A prefetch may be called inside an epoch and must not wait for its own slot: it begins a
+ *    batch, and a later one finishes it when the slots have left (cache__evict_soon).
  */
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -162,8 +162,9 @@ seize_all(struct cache *cache, struct cache__batch *batch)
             cache__break_block(cache, batch->ids[i]);
 }
 
-/* The memory of all runs in one call, with one shootdown of other processors' TLBs: 0.4 to 1.5 us per
- * page where one call per run takes 2.4 to 4 (measured).  Linux 6.13 allows it to a process itself. */
+/* The memory of all runs in one call, with one shootdown of other processors' TLBs: 0.4 to 1.5 us
+ * per page where one call per run takes 2.4 to 4 (measured).  Linux 6.13 allows it to a process
+ * itself. */
 static bool
 discard_vector(struct cache *cache, const struct iovec *runs, unsigned count, uint64_t bytes)
 {

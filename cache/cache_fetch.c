@@ -1,10 +1,10 @@
 /*
  * cache/cache_fetch.c -- misses: direct reads into the page's own memory.
  *
- * 1. Memory is charged before a page is marked READING, so that nobody waits for memory while others
- *    wait for him.
- * 2. A page is verified before it becomes RESIDENT.  One that could not be read or verified is ABSENT
- *    again, its memory given back.
+ * 1. Memory is charged before a page is marked READING, so that nobody waits for memory while
+ *    others wait for him.
+ * 2. A page is verified before it becomes RESIDENT.  One that could not be read or verified is
+ *    ABSENT again, its memory given back.
  * 3. A single page is read on the caller's thread.  Several go through the buffer manager, adjacent
  *    ones as one I/O.
  */

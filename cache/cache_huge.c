@@ -2,8 +2,8 @@
  * cache/cache_huge.c -- huge pages while memory is plenty.
  *
  * A database that fits into the cache is read 1.3 to 1.6 times faster at random when its memory is
- * in huge pages (fewer TLB misses; measured: README).  But a fault then takes 2 MiB at once, so what
- * is charged must be the block.  The region is cut into blocks of 2 MiB:
+ * in huge pages (fewer TLB misses; measured: README).  But a fault then takes 2 MiB at once, so
+ * what is charged must be the block.  The region is cut into blocks of 2 MiB:
  *
  *     PLAIN --first touch, while open and the block fits--> HUGE --first eviction--> PLAIN
  *
@@ -12,9 +12,9 @@
  * 1. A HUGE block is charged whole.  Its pages are COVERED: they have no charge of their own.
  * 2. Whoever clears COVERED (the breaker, or the toucher that came too late) sees to the page's own
  *    charge in the same step: the account is exact.
- * 3. When a block does not fit below the mark (HUGE_PART of the limit), the cache is closed for huge
- *    pages, for ever: MADV_NOHUGEPAGE on the whole region, before the page is touched.  Closing takes
- *    no lock: it may happen inside an epoch.
+ * 3. When a block does not fit below 7/8 of the limit, the cache is closed for huge pages, for
+ *    ever: MADV_NOHUGEPAGE on the whole region, before the page is touched.
+ *    Closing takes no lock: it may happen inside an epoch.
  * 4. Pages of a HUGE block are not discarded one by one.  The evictor breaks the block first (under
  *    the pool's mutex): it claims the absent pages, gives their memory back and charges those that
  *    are there one by one.  MADV_COLD on a part of a huge page splits it at once; the kernel would

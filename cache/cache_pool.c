@@ -2,14 +2,14 @@
  * cache/cache_pool.c -- the memory limit of the process: a list of all caches, and what they use.
  * The only global state of the folder (design, section 8: the documented process-wide limit).
  *
- * 1. Memory is charged before it is used and uncharged after it was given back, so that what is used
- *    is never more than `used_bytes`.
+ * 1. Memory is charged before it is used and uncharged after it was given back, so that what is
+ *    used is never more than `used_bytes`.
  *    The states of pages ever touched (0.1 % of the file at 4 KiB pages) count, too.
  * 2. Who needs memory evicts it himself, outside epochs, under the pool's mutex, a batch at a time:
  *    one eviction serves the next hundred misses.
  *    A prefetch, which may be called inside an epoch, sees to it in time that a batch is begun.
- * 3. Second chance runs over all caches as over one: the turn passes to the next cache when the hand
- *    of this one has come round.
+ * 3. Second chance runs over all caches as over one: the turn passes to the next cache when the
+ *    hand of this one has come round.
  * 4. When nothing can be evicted because everything is dirty, the pressure hooks are called and the
  *    thread naps until pages have been cleaned.  It gives up (FTK_NOMEM) when nothing was cleaned
  *    for STUCK_NS, or for STUCK_WRITING_NS while a write pass is under way (a device that hangs for
@@ -180,7 +180,7 @@ cache__uncharge(struct cache *cache, uint64_t pages)
     atomic_fetch_sub(&pool.used_bytes, pages << cache->fast.page_shift);
 }
 
-/* Under the mutex: one eviction batch somewhere; pages discarded, 0 when no cache has any to give. */
+/* Under the mutex: one eviction batch somewhere; pages discarded, 0 when there are none to give. */
 static uint64_t
 evict_somewhere(void)
 {

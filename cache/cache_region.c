@@ -2,8 +2,8 @@
  * cache/cache_region.c -- one reservation of address space per cache: pages, states, bitmaps.
  * Nothing of it takes memory before it is touched.
  *
- *     | pages: pages_max x page_bytes | states: 4 bytes each | dirty: leaf, summary | resident: ... |
- *     | blocks: a byte per 2 MiB | meta: a byte per 4 KiB of states |
+ *     | pages: pages_max x page_bytes | states: 4 bytes each | dirty: leaf, summary |
+ *     | resident: leaf, summary | blocks: a byte per 2 MiB | meta: a byte per 4 KiB of states |
  *
  * Cost beside the pages: 4 bytes of state and 2 bits per page touched, in units of 4 KiB: 0.1 % of
  * the file at 4 KiB pages.

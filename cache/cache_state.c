@@ -2,13 +2,13 @@
  * cache/cache_state.c -- moves of a page's state that need no memory and no I/O: use, rescue, new,
  * dirty, free, and waiting for a state to end.
  *
- * 1. Every move is one compare-and-swap (or fetch-and) on the state word; the flags that a move does
- *    not name stay.
+ * 1. Every move is one compare-and-swap (or fetch-and) on the state word; the flags that a move
+ *    does not name stay.
  * 2. Whoever ends READING, LEAVING or WRITING clears WAITED in the same step and, if it was set,
  *    wakes the bucket.  A waiter sets WAITED under the bucket's mutex before it sleeps: no wake-up
  *    is lost.
- * 3. The bit in the dirty bitmap is set after DIRTY, and cleared only by the write pass, which looks
- *    at DIRTY again afterwards.
+ * 3. The bit in the dirty bitmap is set after DIRTY, and cleared only by the write pass, which
+ *    looks at DIRTY again afterwards.
  */
 #include "cache/cache_internal.h"
 #include "ftk/clock.h"

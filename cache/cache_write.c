@@ -1,11 +1,11 @@
 /*
- * cache/cache_write.c -- the write pass: dirty pages in page-id order, in runs as long as they come.
+ * cache/cache_write.c -- the write pass: dirty pages in page-id order, in long runs.
  *
  * 1. One pass at a time (the pass mutex).  It scans the dirty bitmap a word of 64 pages at a time.
  * 2. A page is WRITING before it is sealed, and until its I/O has ended: the writer waits for that
  *    before it gives the page a new life, so what is under way does not change.
- * 3. The bits of a run leave the bitmap before its I/O starts (a page may become dirty again as soon
- *    as WRITING ends) and come back when the I/O failed.
+ * 3. The bits of a run leave the bitmap before its I/O starts (a page may become dirty again as
+ *    soon as WRITING ends) and come back when the I/O failed.
  * 4. I/O is straight from the region, no copy.  Sealing the next run overlaps the I/O of the last;
  *    the buffer manager bounds what is under way.
  * 5. The first error ends the pass; pages whose I/O failed stay DIRTY.

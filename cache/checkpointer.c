@@ -2,22 +2,22 @@
  * cache/checkpointer.c -- when to checkpoint, one checkpoint, and the smooth throttle.
  *
  * 1. One checkpoint at a time; its steps run without the mutex.
- * 2. A run is served by a checkpoint that began after it was asked for: tickets.  `asked` counts up;
- *    a checkpoint notes `asked` before `begin` and puts it into `served` at its end.
+ * 2. A run is served by a checkpoint that began after it was asked for: tickets.  `asked` counts
+ *    up; a checkpoint notes `asked` before `begin` and puts it into `served` at its end.
  * 3. The first error is final: no checkpoint begins after it, throttle and run return it.
  * 4. The mutex is taken under the pool's mutex (the pressure hook); nothing that takes the pool's
  *    mutex is called under it.
  *
- * The throttle.  Let hard be the dirty bytes that must not be exceeded (7/8 of what pages may use), soft a mark between the one
- * that starts a checkpoint and hard, and x = (dirty - soft) / (hard - soft).  Writers may dirty
- * (1 - x) / x bytes per byte cleaned: any number at x = 0, as many as are cleaned at x = 1/2, none at
- * x = 1.  So a call owes
+ * The throttle.  Let hard be the dirty bytes that must not be exceeded (7/8 of what pages may use),
+ * soft a mark between the one that starts a checkpoint and hard, and x = (dirty - soft) / (hard -
+ * soft).  Writers may dirty (1 - x) / x bytes per byte cleaned: any number at x = 0, as many as are
+ * cleaned at x = 1/2, none at x = 1.  So a call owes
  *
  *     net bytes dirtied since the last call x  x / (1 - x)  /  cleaning rate
  *
- * of sleep.  What is owed is slept in pieces of at least DEBT_NS, since shorter sleeps are not exact.
- * The level settles where the writers are as fast as the device; as long as the device keeps up,
- * dirty stays below soft and no one sleeps.
+ * of sleep.  What is owed is slept in pieces of at least DEBT_NS, since shorter sleeps are not
+ * exact.  The level settles where the writers are as fast as the device; as long as the device keeps
+ * up, dirty stays below soft and no one sleeps.
  */
 #include "cache/checkpointer.h"
 
@@ -101,7 +101,7 @@ learn(struct checkpointer *self, const struct cache_write_stats *written)
         uint64_t now = (uint64_t)((double)written->bytes * 1e9 / (double)written->ns);
         atomic_store(&self->rate, old == 0 ? now : (old + now) / 2);
     }
-    /* A pass that found little to write (one long transaction has it all) would find little again. */
+    /* A pass that found little to write (one long transaction has it all) would find so again. */
     atomic_store(&self->trigger, written->bytes >= mark / 8 ? 0 : left + mark / 8);
 }
 

@@ -61,8 +61,8 @@ void checkpointer_kick(struct checkpointer *checkpointer);
 ftk_status checkpointer_run(struct checkpointer *checkpointer, bool forced);
 /* By a writer, without locks, once per commit (and now and then in a long transaction): notes that
  * something changed and sleeps as long as the amount of dirty pages demands: nothing below a soft
- * mark, then growing smoothly so that dirty pages never reach the hard mark.  FTK_IO/FTK_NOSPACE/...
- * when checkpoints fail (the first error, final). */
+ * mark, then growing smoothly so that dirty pages never reach the hard mark.
+ * FTK_IO/FTK_NOSPACE/... when checkpoints fail (the first error, final). */
 ftk_status checkpointer_throttle(struct checkpointer *checkpointer);
 void checkpointer_stats(struct checkpointer *checkpointer, struct checkpointer_stats *stats_out);
 

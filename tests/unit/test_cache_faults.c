@@ -1,5 +1,5 @@
-/* tests/unit/test_cache_faults.c -- allocations, reads and writes fail one after another; a simulated
- * disk whose I/O completes only when polled, on one thread. */
+/* tests/unit/test_cache_faults.c -- allocations, reads and writes fail one after another; a
+ * simulated disk whose I/O completes only when polled, on one thread. */
 #include <errno.h>
 
 #include "cache/checkpointer.h"

@@ -1,4 +1,4 @@
-/* tests/unit/test_checkpointer_triggers.c -- what starts a checkpoint, who is served, what fails. */
+/* tests/unit/test_checkpointer_triggers.c -- what starts a checkpoint, who is served, failures. */
 #include "cache/checkpointer.h"
 #include "tests/unit/test_cache_fixture.h"
 
