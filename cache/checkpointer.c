@@ -16,8 +16,8 @@
  *     net bytes dirtied since the last call x  x / (1 - x)  /  cleaning rate
  *
  * of sleep.  What is owed is slept in pieces of at least DEBT_NS, since shorter sleeps are not
- * exact.  The level settles where the writers are as fast as the device; as long as the device keeps
- * up, dirty stays below soft and no one sleeps.
+ * exact.  The level settles where the writers are as fast as the device; as long as the device
+ * keeps up, dirty stays below soft and no one sleeps.
  */
 #include "cache/checkpointer.h"
 
