@@ -16,7 +16,7 @@ must(bool ok, const char *what)
 static void
 fill(kiln_txn *txn, kiln_coll coll)
 {
-    static const char *const keys[] = {"2024-01-31 rent",  "2024-02-03 bread", "2024-02-17 shoes",
+    static const char *const keys[] = {"2024-01-31 rent", "2024-02-03 bread", "2024-02-17 shoes",
                                        "2024-02-29 rent", "2024-03-01 bread", "2025-02-01 skis"};
     static const char *const values[] = {"900", "3", "80", "900", "3", "400"};
 

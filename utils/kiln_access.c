@@ -161,8 +161,8 @@ put_value(const struct utils_call *call, const struct utils_session *session, ki
           kiln_slice value)
 {
     uint32_t flags = call->options & UTILS_INSERT ? KILN_PUT_INSERT : KILN_PUT_REPLACE;
-    kiln_status status = kiln_put(session->txn, session->coll, key.data, key.size, value.data,
-                                  value.size, flags);
+    kiln_status status =
+        kiln_put(session->txn, session->coll, key.data, key.size, value.data, value.size, flags);
 
     return status == KILN_OK ? UTILS_OK : access_fail(call, status);
 }

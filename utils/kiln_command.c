@@ -101,14 +101,9 @@ option_take(struct utils_call *call, int option, const char *value)
             return true;
         utils_complain(call, "--cache: \"%s\" is not a size such as 512M", value);
         return false;
-    case UTILS_FILE:
-        call->file = value;
-        return true;
-    case UTILS_RFL_DIR:
-        call->rfl_dir = value;
-        return true;
-    default:
-        return true;
+    case UTILS_FILE: call->file = value; return true;
+    case UTILS_RFL_DIR: call->rfl_dir = value; return true;
+    default: return true;
     }
 }
 

@@ -80,7 +80,7 @@ struct utils_session {
 
 /* kind: KILN_READ (the database is opened read-only) or KILN_WRITE.  Reports errors. */
 int utils_begin(const struct utils_call *call, uint32_t kind, struct utils_session *session_out);
-/* Commit when `result` is UTILS_OK, else abort; close.  Reports errors; returns the first result. */
+/* Commit when `result` is UTILS_OK, else abort; close.  Reports errors; the first counts. */
 int utils_end(const struct utils_call *call, struct utils_session *session, int result);
 
 /* The commands. */

@@ -196,8 +196,8 @@ utils_stat(const struct utils_call *call)
 
     if (result != UTILS_OK)
         return result;
-    status = call->argument_count > 1 ? stat_collection(&session, json)
-                                      : stat_database(&session, json);
+    status =
+        call->argument_count > 1 ? stat_collection(&session, json) : stat_database(&session, json);
     if (status != KILN_OK)
         result = utils_fail(call, status, call->arguments[0]);
     result = utils_end(call, &session, result);

@@ -82,8 +82,7 @@ utils_dump(const struct utils_call *call)
 
     if (result != UTILS_OK)
         return result;
-    status = dump_all(&session,
-                      call->options & UTILS_HEX ? utils_write_hex : utils_write_escaped);
+    status = dump_all(&session, call->options & UTILS_HEX ? utils_write_hex : utils_write_escaped);
     if (status != KILN_OK)
         result = utils_fail(call, status, call->arguments[0]);
     result = utils_end(call, &session, result);
