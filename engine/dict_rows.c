@@ -355,6 +355,10 @@ dict_load(kiln_txn *txn, kiln_coll coll, struct dict **dict_out)
     }
     if (rc != FTK_NOTFOUND)
         goto out;
+    if (reader.dict->field_next != (reader.dict->types.count == 0 ? 1 : reader.dict->types.count)) {
+        rc = FTK_FAIL(FTK_CORRUPT, "dictionary: a field's row is missing");
+        goto out;
+    }
     FTK_TRY(dict_plan(reader.dict));
     *dict_out = reader.dict;
     reader.dict = NULL;
