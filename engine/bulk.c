@@ -101,6 +101,15 @@ leaf_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size,
 }
 
 ftk_status
+bulk_check_order(const struct kiln_bulk *bulk, const void *key, size_t key_size)
+{
+    if (bulk->keys > 0 && ftk_bytes_compare(key, key_size, bulk->last, bulk->last_size) <= 0)
+        return FTK_FAIL(FTK_INVALID, "bulk: key %llu is not above the one before it",
+                        (unsigned long long)bulk->keys);
+    return FTK_OK;
+}
+
+ftk_status
 bulk_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size,
          const struct node_value *value)
 {
@@ -109,9 +118,6 @@ bulk_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size,
     uint64_t closed, opened;
     ftk_status rc;
 
-    if (bulk->keys > 0 && ftk_bytes_compare(key, key_size, bulk->last, bulk->last_size) <= 0)
-        return FTK_FAIL(FTK_INVALID, "bulk: key %llu is not above the one before it",
-                        (unsigned long long)bulk->keys);
     rc = txn_prepare(txn, 2 * TREE_HEIGHT_MAX, false);
     if (rc != FTK_OK)
         return rc;

@@ -480,8 +480,16 @@ kiln_value_write(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size
     if (size > KILN_VALUE_MAX)
         return kiln_status_of(FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes",
                                        (unsigned long long)size));
-    if (value_is_large(txn->db, key_size, size)) {
+    if (value_is_large(txn->db, key_size, size)) { /* what is given up half way is rolled back */
+        FTK_TRY(txn_savepoint(txn));
         rc = put_large(txn, tree, key, key_size, size, &source, KILN_PUT_REPLACE);
+        if (rc == FTK_OK) {
+            rc = txn_savepoint_release(txn);
+        } else {
+            struct ftk_error error = *ftk_error_last();
+            (void)txn_savepoint_rollback(txn); /* failed: the transaction is ended */
+            ftk_error_set(&error);
+        }
         goto out;
     }
     FTK_TRY(ftk_alloc(size + 1, (void **)&small));
@@ -543,6 +551,10 @@ kiln_put_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, const kiln_
     }
     for (size_t i = 0; i < count; i++) {
         FTK_TRY(check_key(keys[i].data, keys[i].size));
+        if (values[i].data == NULL && values[i].size > 0) {
+            rc = FTK_FAIL(FTK_INVALID, "put_many: key %zu has no value", i);
+            goto out;
+        }
         large |= value_is_large(txn->db, keys[i].size, values[i].size);
     }
     if (large)
@@ -601,12 +613,22 @@ kiln_bulk_add(kiln_bulk *bulk, const void *key, size_t key_size, const void *val
 
     FTK_TRY(txn_check_write(txn));
     FTK_TRY(check_key(key, key_size));
+    FTK_TRY(bulk_check_order(bulk, key, key_size));
+    if (value == NULL && value_size > 0) {
+        rc = FTK_FAIL(FTK_INVALID, "bulk: no value");
+        goto out;
+    }
     FTK_TRY(txn_log_reserve(txn, txn_log_bytes(key_size, large ? 0 : value_size)));
     if (large) {
-        FTK_TRY(value_write(txn, value, value_size, ref));
+        rc = value_write(txn, value, value_size, ref);
         entry = (struct node_value){.data = ref, .size = sizeof(ref), .large = true};
     }
-    FTK_TRY(bulk_add(bulk, key, (uint32_t)key_size, &entry));
+    if (rc == FTK_OK)
+        rc = bulk_add(bulk, key, (uint32_t)key_size, &entry);
+    if (rc != FTK_OK) {
+        txn->ended = txn->ended || large; /* its runs go with the transaction */
+        goto out;
+    }
     if (!large) {
         txn_log_put(txn, bulk_coll(bulk), key, key_size, value, value_size);
         goto out;

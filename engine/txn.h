@@ -278,6 +278,9 @@ ftk_status tree_put_many(kiln_txn *txn, struct tree *tree, const kiln_slice *key
 
 /* ---- engine/bulk.c ---- */
 ftk_status bulk_begin(kiln_txn *txn, struct tree *tree, struct kiln_bulk **bulk_out);
+/* FTK_INVALID: not above the last key. */
+ftk_status bulk_check_order(const struct kiln_bulk *bulk, const void *key, size_t key_size);
+/* The order has been checked. */
 ftk_status bulk_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size,
                     const struct node_value *value);
 void bulk_end(struct kiln_bulk *bulk);

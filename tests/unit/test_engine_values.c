@@ -1,0 +1,213 @@
+/* tests/unit/test_engine_values.c -- large values: whole, in pieces, given up half way. */
+#include <stdlib.h>
+
+#include "tests/unit/engine_testing.h"
+
+static struct simdisk *disk;
+static kiln_db *db;
+static kiln_txn *txn;
+static kiln_coll coll;
+
+static void
+begin(void)
+{
+    disk = simdisk_new(NULL);
+    db = engine_open(disk, KILN_CREATE);
+    txn = engine_begin(db, KILN_WRITE);
+    coll = engine_coll(txn, "c");
+}
+
+static void
+end(void)
+{
+    if (txn != NULL)
+        OK(kiln_txn_commit(txn));
+    txn = NULL;
+    engine_end(disk, db);
+}
+
+/* Byte `at` of a value that never repeats within its 64-bit words. */
+static void
+piece_fill(uint8_t *to, uint64_t at, size_t size)
+{
+    for (size_t i = 0; i < size; i++, at++)
+        to[i] = (uint8_t)((at / 8 * UINT64_C(0x9e3779b97f4a7c15)) >> (8 * (at % 8)));
+}
+
+struct stream {
+    uint64_t at, gives_up_at;
+};
+
+static int
+stream_read(void *context, void *buffer, size_t size)
+{
+    struct stream *stream = context;
+
+    if (stream->at >= stream->gives_up_at)
+        return 1;
+    piece_fill(buffer, stream->at, size);
+    stream->at += size;
+    return 0;
+}
+
+static kiln_status
+stream_put(const char *key, uint64_t size, uint64_t gives_up_at)
+{
+    struct stream stream = {0, gives_up_at};
+
+    return kiln_value_write(txn, coll, key, strlen(key), size, stream_read, &stream);
+}
+
+/* Read in pieces of odd sizes and compare. */
+static void
+stream_check(kiln_txn *in, const char *key, uint64_t size)
+{
+    enum { PIECE = 1000003 };
+    uint8_t *got = malloc(PIECE), *wanted = malloc(PIECE);
+    uint64_t told = 0;
+    size_t n = 0;
+
+    OK(kiln_value_size(in, coll, key, strlen(key), &told));
+    REQUIRE_EQ(told, size);
+    for (uint64_t at = 0; at < size; at += n) {
+        OK(kiln_value_read(in, coll, key, strlen(key), at, got, PIECE, &n));
+        REQUIRE_EQ(n, size - at < PIECE ? size - at : PIECE);
+        piece_fill(wanted, at, n);
+        REQUIRE_MEM(got, wanted, n);
+    }
+    OK(kiln_value_read(in, coll, key, strlen(key), size, got, PIECE, &n));
+    CHECK_EQ(n, 0);
+    free(got);
+    free(wanted);
+}
+
+static void
+value_given_up_half_way_leaves_key_and_transaction_as_they_were(void)
+{
+    begin();
+    OK(engine_put(txn, coll, "k", "before"));
+    STATUS(stream_put("k", 100000, 0), KILN_CANCELED);
+    STATUS(stream_put("k", 3000000, 2000000), KILN_CANCELED);
+    CHECK_VALUE(txn, coll, "k", "before");
+    OK(engine_put(txn, coll, "l", "after"));
+    OK(kiln_txn_commit(txn));
+    engine_check(db);
+    /* The same again from the log. */
+    db_abandon(db);
+    db = engine_open(disk, 0);
+    txn = engine_begin(db, KILN_READ);
+    CHECK_VALUE(txn, coll, "k", "before");
+    CHECK_VALUE(txn, coll, "l", "after");
+    end();
+}
+
+static void
+refused_key_of_a_bulk_load_leaves_no_pages_behind(void)
+{
+    static const uint8_t large[20000];
+    kiln_bulk *bulk = NULL;
+
+    begin();
+    OK(kiln_bulk_begin(txn, coll, &bulk));
+    OK(kiln_bulk_add(bulk, "b", 1, large, sizeof large));
+    STATUS(kiln_bulk_add(bulk, "a", 1, large, sizeof large), KILN_INVALID);
+    STATUS(kiln_bulk_add(bulk, "c", 1, NULL, 1), KILN_INVALID);
+    OK(kiln_bulk_add(bulk, "c", 1, large, sizeof large));
+    OK(kiln_bulk_end(bulk));
+    end();
+}
+
+static void
+values_around_every_limit_come_back(void)
+{
+    static const uint32_t around[] = {0,    29,   30,    157,   158,    1024,     4096,
+                                      8192, 65536, 524288, 16 << 20, 32 << 20};
+    char key[32];
+
+    begin();
+    for (unsigned i = 0; i < sizeof around / sizeof around[0]; i++) {
+        for (int d = -3; d <= 3; d++) {
+            if ((int)around[i] + d < 0)
+                continue;
+            snprintf(key, sizeof key, "%u", around[i] + d);
+            OK(stream_put(key, around[i] + d, UINT64_MAX));
+        }
+    }
+    OK(kiln_txn_commit(txn));
+    OK(kiln_checkpoint(db));
+    txn = engine_begin(db, KILN_READ);
+    for (unsigned i = 0; i < sizeof around / sizeof around[0]; i++) {
+        for (int d = -3; d <= 3; d++) {
+            if ((int)around[i] + d < 0)
+                continue;
+            snprintf(key, sizeof key, "%u", around[i] + d);
+            stream_check(txn, key, around[i] + d);
+        }
+    }
+    end();
+}
+
+static void
+value_of_hundreds_of_megabytes_passes_through_a_small_cache(void)
+{
+    const uint64_t size = (UINT64_C(200) << 20) + 12345;
+    uint64_t limit = cache_limit();
+    kiln_options options = engine_options(KILN_CREATE | KILN_NO_DIRECT_IO);
+    kiln_slice slice;
+
+    OK(kiln_cache_limit(48 << 20));
+    options.rfl_segment_bytes = 64 << 20;
+    OK(kiln_open(test_path("db"), &options, &db));
+    txn = engine_begin(db, KILN_WRITE);
+    coll = engine_coll(txn, "c");
+    OK(stream_put("large", size, UINT64_MAX));
+    stream_check(txn, "large", size);
+    OK(kiln_txn_commit(txn));
+    txn = engine_begin(db, KILN_READ);
+    STATUS(kiln_get(txn, coll, "large", 5, &slice), KILN_TOOBIG);
+    stream_check(txn, "large", size);
+    kiln_txn_abort(txn);
+    db_abandon(db); /* and once more out of the log */
+    options.flags = KILN_NO_DIRECT_IO;
+    OK(kiln_open(test_path("db"), &options, &db));
+    txn = engine_begin(db, KILN_READ);
+    stream_check(txn, "large", size);
+    kiln_txn_abort(txn);
+    engine_check(db);
+    OK(kiln_close(db));
+    OK(kiln_cache_limit(limit));
+}
+
+static void
+replacing_and_deleting_large_values_gives_their_space_back(void)
+{
+    static uint8_t value[100000];
+    kiln_stat stat = {.size = sizeof stat};
+    uint64_t file_bytes = 0;
+
+    begin();
+    for (unsigned round = 0; round < 60; round++) {
+        for (unsigned i = 0; i < 20; i++) {
+            char key[8];
+            snprintf(key, sizeof key, "%u", i);
+            if (i % 3 == 0 && round % 2 == 1)
+                OK(kiln_delete(txn, coll, key, strlen(key)));
+            else
+                OK(kiln_put(txn, coll, key, strlen(key), value, sizeof value, 0));
+        }
+        OK(kiln_txn_commit(txn));
+        OK(kiln_checkpoint(db));
+        OK(kiln_stat_get(db, &stat));
+        if (round == 5)
+            file_bytes = stat.file_bytes;
+        txn = engine_begin(db, KILN_WRITE);
+    }
+    CHECK_EQ(stat.file_bytes, file_bytes);
+    end();
+}
+
+TEST_MAIN("engine_values", TEST(value_given_up_half_way_leaves_key_and_transaction_as_they_were),
+          TEST(refused_key_of_a_bulk_load_leaves_no_pages_behind),
+          TEST(values_around_every_limit_come_back),
+          TEST(value_of_hundreds_of_megabytes_passes_through_a_small_cache),
+          TEST(replacing_and_deleting_large_values_gives_their_space_back))
