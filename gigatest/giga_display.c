@@ -268,12 +268,29 @@ foot_draw(const struct giga_moment *moment)
     attroff(COLOR_PAIR(PAIR_WARN) | A_BOLD);
 }
 
+/* Work and its history on the left, cache and device on the right. */
+static void
+columns_draw(const struct giga_view *view, const struct giga_series *series, int y)
+{
+    int half = COLS / 2;
+    int left = rows_draw(&view->work, y, 1, half - 2);
+    int right = rows_draw(&view->cache, y, half + 1, half - 2);
+    int height = LINES - left - 4;
+
+    rows_draw(&view->device, right + 1, half + 1, half - 2);
+    if (height < 4)
+        return;
+    attron(A_BOLD | COLOR_PAIR(PAIR_HEADING));
+    put(left + 1, 1, half - 2, "objects per second over time");
+    attroff(A_BOLD | COLOR_PAIR(PAIR_HEADING));
+    history_draw(series, left + 2, 3, half - 6, height < 12 ? height : 12);
+}
+
 void
 giga_display_draw(const struct giga_moment *moment)
 {
     struct giga_view view;
-    int y;
-    int below;
+    int y = LINES < 12 ? 1 : 4;
 
     giga_view_make(&view, moment);
     erase();
@@ -283,25 +300,12 @@ giga_display_draw(const struct giga_moment *moment)
     put(0, 1, COLS - 1, view.title);
     attroff(COLOR_PAIR(PAIR_TITLE) | A_BOLD);
     share_draw(2, view.share);
-    y = LINES < 12 ? 1 : 4;
     if (COLS >= COLUMN_WIDE) {
-        int half = COLS / 2;
-        int left = rows_draw(&view.work, y, 1, half - 2);
-        int right = rows_draw(&view.cache, y, half + 1, half - 2);
-
-        below = rows_draw(&view.device, right + 1, half + 1, half - 2);
-        below = left > below ? left : below;
-        if (LINES - left > 7 && LINES - 2 > left + 2) {
-            attron(A_BOLD | COLOR_PAIR(PAIR_HEADING));
-            put(left + 1, 1, half - 2, "objects per second over time");
-            attroff(A_BOLD | COLOR_PAIR(PAIR_HEADING));
-            history_draw(moment->series, left + 2, 3, half - 6 > 0 ? half - 6 : 1,
-                         LINES - left - 4 < 12 ? LINES - left - 4 : 12);
-        }
+        columns_draw(&view, moment->series, y);
     } else {
-        below = rows_draw(&view.work, y, 0, COLS);
-        below = rows_draw(&view.cache, below + 1, 0, COLS);
-        rows_draw(&view.device, below + 1, 0, COLS);
+        y = rows_draw(&view.work, y, 0, COLS);
+        y = rows_draw(&view.cache, y + 1, 0, COLS);
+        rows_draw(&view.device, y + 1, 0, COLS);
     }
     foot_draw(moment);
     refresh();

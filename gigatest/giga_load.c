@@ -96,6 +96,12 @@ load_transaction(struct worker *worker, kiln_txn *txn, uint64_t *done_out)
 /* ---- one transaction of a round ------------------------------------------------------------- */
 
 static bool
+name_equals(const kiln_item *item, const struct giga_name *name)
+{
+    return item->data.size == name->size && memcmp(item->data.data, name->text, name->size) == 0;
+}
+
+static bool
 record_agrees(struct worker *worker, kiln_txn *txn, uint64_t id, const struct giga_state *state)
 {
     struct giga_run *run = worker->run;
@@ -109,8 +115,7 @@ record_agrees(struct worker *worker, kiln_txn *txn, uint64_t id, const struct gi
     if (kiln_record_find(worker->record_there, run->first, 0, &item[0]) != KILN_OK ||
         kiln_record_find(worker->record_there, run->last, 0, &item[1]) != KILN_OK ||
         kiln_record_find(worker->record_there, run->age, 0, &item[2]) != KILN_OK ||
-        item[0].data.size != first->size || memcmp(item[0].data.data, first->text, first->size) ||
-        item[1].data.size != last->size || memcmp(item[1].data.data, last->text, last->size) ||
+        !name_equals(&item[0], first) || !name_equals(&item[1], last) ||
         item[2].integer != (int64_t)state->age)
         return giga_fail(run, KILN_OK, "record %" PRIu64 " does not read as it was written", id);
     return true;
@@ -229,7 +234,7 @@ static bool
 work(struct giga_run *run, uint32_t round,
      enum outcome (*transaction)(struct worker *, kiln_txn *, uint64_t *))
 {
-    struct worker workers[WORKERS_MAX];
+    struct worker workers[WORKERS_MAX] = {{.run = run}};
     uint32_t count = run->options->threads < WORKERS_MAX ? run->options->threads : WORKERS_MAX;
     kiln_status rc = KILN_OK;
 

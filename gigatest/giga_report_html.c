@@ -155,15 +155,18 @@ static void
 axes_draw(FILE *out, const struct axes *axes)
 {
     double step = nice(axes->seconds / 10);
+    uint32_t powers = (uint32_t)lround(log10(axes->high / (axes->low > 0 ? axes->low : 1)));
 
     if (axes->logarithmic) {
-        for (double value = axes->low; value <= axes->high * 1.01; value *= 10)
-            y_tick(out, axes, value);
+        for (uint32_t i = 0; i <= powers; i++)
+            y_tick(out, axes, axes->low * pow(10, i));
     } else {
         for (uint32_t i = 0; i <= 4; i++)
             y_tick(out, axes, axes->high * i / 4);
     }
-    for (double t = 0; axes->seconds > 0 && t <= axes->seconds * 1.0001; t += step) {
+    for (uint32_t i = 0; i <= 10 && step * i <= axes->seconds * 1.0001; i++) {
+        double t = step * i;
+
         fprintf(out, "<text class=tick x=%.1f y=%.1f text-anchor=middle>", x_of(axes, t),
                 HEIGHT - 8);
         if (axes->seconds < 600)
@@ -212,7 +215,7 @@ stages_draw(FILE *out, const struct axes *axes, const struct giga_series *series
         fprintf(out, "<line class=stage x1=%.1f x2=%.1f y1=%.1f y2=%.1f />\n", x, x, TOP,
                 HEIGHT - BOTTOM);
         if (stage != GIGA_STAGE_CHECKPOINT) /* a band shows that one */
-            fprintf(out, "<text class=tick x=%.1f y=%.1f>%s</text>\n", x + 4, TOP + 11,
+            fprintf(out, "<text class=\"tick mark\" x=%.1f y=%.1f>%s</text>\n", x + 4, TOP + 11,
                     giga_stage_text(stage));
     }
 }

@@ -41,6 +41,7 @@ const char giga_html_head[] =
     "svg{display:block;width:100%;height:auto;overflow:visible}\n"
     ".grid{stroke:var(--grid);stroke-width:1}.tick{fill:var(--soft);font-size:11.5px;"
     "font-variant-numeric:tabular-nums}\n"
+    ".mark{paint-order:stroke;stroke:var(--card);stroke-width:4px}\n"
     ".ckpt{fill:var(--band)}.sync{fill:var(--sync)}\n"
     ".line{fill:none;stroke-width:1.8;stroke-linejoin:round}.area{stroke:none;fill-opacity:.14}\n"
     ".line.c1{stroke:var(--c1)}.line.c2{stroke:var(--c2)}.line.c3{stroke:var(--c3)}"

@@ -259,7 +259,7 @@ struct place { /* of an entry, for the order */
 static int
 place_compare(const struct place *left, const struct place *right)
 {
-    int order = memcmp(left->last, right->last, 2 * GIGA_NAME_BYTES);
+    int order = memcmp(left->last, right->last, sizeof(left->last) + sizeof(left->first));
 
     if (order == 0 && left->age != right->age)
         order = left->age < right->age ? -1 : 1;

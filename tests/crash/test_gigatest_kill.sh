@@ -3,6 +3,7 @@
 # committed is there, and everything verifies, before each next attempt goes on.
 #   KILN_GIGATEST_KILLS (6)   how often; each takes some seconds
 #   KILN_SEED                 replays moments of killing
+# shellcheck source=tests/unit/gigatest_testing.sh
 . "$KILN_SRC/tests/unit/gigatest_testing.sh"
 kills=${KILN_GIGATEST_KILLS:-6}
 seed=${KILN_SEED:-$$}

@@ -1,13 +1,15 @@
 #!/bin/bash
 # gigatest: what it refuses, what it prints, what it leaves behind.
+# shellcheck source=tests/unit/gigatest_testing.sh
 . "$KILN_SRC/tests/unit/gigatest_testing.sh"
 
 run 0 --help
 says out.txt "usage: gigatest"
-for option in $(grep -oE '^  --[a-z-]+' out.txt); do
+grep -oE '^  --[a-z-]+' out.txt | while read -r option; do
     grep -qF -e "Fl -${option#--}" "$KILN_SRC/docs/man/gigatest.1" ||
-        fault "docs/man/gigatest.1 does not know $option"
-done
+        echo "$option"
+done >unknown.txt
+[ -s unknown.txt ] && fault "docs/man/gigatest.1 does not know $(cat unknown.txt)"
 run 0 --version
 says out.txt "gigatest "
 
@@ -33,7 +35,7 @@ if command -v python3 >/dev/null; then
     python3 -c 'import json; json.load(open("report.json"))' || fault "report.json is no JSON"
 fi
 says report.html "</html>"
-ls -A . | grep -q '\.tmp$' && fault "the device's measuring left a file"
+[ -n "$(find . -name '*.tmp')" ] && fault "the device's measuring left a file"
 
 # a database in the way
 run 2 1000 --db d

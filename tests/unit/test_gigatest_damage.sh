@@ -1,6 +1,7 @@
 #!/bin/bash
 # gigatest --verify: a database with a byte changed is noticed, with a line and exit status 1, and
 # nothing crashes.
+# shellcheck source=tests/unit/gigatest_testing.sh
 . "$KILN_SRC/tests/unit/gigatest_testing.sh"
 tries=${KILN_GIGATEST_FLIPS:-12}
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # gigatest on a disk that fills up: a clear message, everything committed is kept and verifies where
 # it stands, and the command it names goes on when there is room.
+# shellcheck source=tests/unit/gigatest_testing.sh
 . "$KILN_SRC/tests/unit/gigatest_testing.sh"
 if [ "${1:-}" != inside ]; then
     mkdir -p disk

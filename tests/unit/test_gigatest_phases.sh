@@ -1,6 +1,7 @@
 #!/bin/bash
 # gigatest: every order and kind of ids, with changes, proves what it did; a copy made from the same
 # seed is the same.
+# shellcheck source=tests/unit/gigatest_testing.sh
 . "$KILN_SRC/tests/unit/gigatest_testing.sh"
 count=$((20000 / slow))
 some=$((count / 2))

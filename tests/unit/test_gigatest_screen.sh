@@ -1,5 +1,6 @@
 #!/bin/bash
 # gigatest: the full screen, in a terminal that a test can read; keys, sizes, and what it leaves.
+# shellcheck source=tests/unit/gigatest_testing.sh
 . "$KILN_SRC/tests/unit/gigatest_testing.sh"
 if ! command -v tmux >/dev/null; then
     echo "skipped: there is no tmux"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # gigatest: SIGINT, SIGTERM and SIGHUP stop a load at a transaction; nothing committed is lost; the
 # command it names goes on; and the end is that of a load without a stop.
+# shellcheck source=tests/unit/gigatest_testing.sh
 . "$KILN_SRC/tests/unit/gigatest_testing.sh"
 set -m # or background jobs ignore SIGINT
 count=$((1000000 / slow))
