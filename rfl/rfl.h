@@ -32,7 +32,7 @@ struct rfl_options {
     uint8_t identity[16];       /* of the owner; a segment of another identity is FTK_FOREIGN */
     uint32_t segment_bytes;     /* of new segments; multiple of 4096 */
     uint32_t buffer_bytes;      /* of each of the two buffers in flight; default 4 MiB */
-    uint32_t spare_segments;    /* pre-written segments kept ready; default 2 */
+    uint32_t spare_segments;    /* segments kept ready; default 2 */
     uint32_t lazy_ms;           /* default 100 */
     bool read_only;             /* no append, no repair; works on a read-only file system */
     bool background;            /* a thread prepares segments ahead and serves RFL_LAZY; false: the
@@ -51,6 +51,8 @@ struct rfl_stats {
     uint64_t syncs, sync_ns;        /* fdatasync calls and time in them */
     uint64_t waiters_served;        /* commits made durable; / syncs = group size */
     uint64_t segments, segments_spare, bytes_on_disk;
+    uint64_t prewrites;    /* files written with zeros ahead of use */
+    uint64_t segments_raw; /* segments taken into use without that, space allocated only */
     uint64_t lsn_oldest, lsn_end, lsn_written, lsn_durable;
 };
 
@@ -73,8 +75,9 @@ ftk_status rfl_open(const struct rfl_options *options, bool create, uint64_t lsn
 ftk_status rfl_close(struct rfl_log *log);
 
 /*
- * Append one record.  Copies the body (gathered from parts) into the open buffer; blocks only when
- * both buffers are full.  Not durable until rfl_commit(lsn_end).
+ * Append one record.  Copies the body (gathered from parts) into the open buffer; blocks when both
+ * buffers are full, and for a few changes of metadata when the next segment is not there yet, never
+ * for the pre-writing of one (with `background`).  Not durable until rfl_commit(lsn_end).
  *
  * shapes: sum of sizes 1..RFL_BODY_MAX.  kind is the owner's (1..255), stream likewise.
  * errors: FTK_FAILED (an earlier write or sync failed: only rfl_close is legal), FTK_NOSPACE (no

@@ -76,8 +76,10 @@ segment_switch(struct rfl_log *log, bool reserved)
 
     if (segment->next == NULL || rfl__segments_ready(log) < ready) {
         /* With a keeper at work the reserve may be made behind our back. */
-        if (!log->background || log->no_space || segment->next == NULL)
-            return rfl__segments_prepare(log, ready);
+        if (!log->background || log->no_space)
+            return rfl__segments_prepare(log, ready, !log->background);
+        if (segment->next == NULL)
+            return rfl__segments_prepare(log, 1, false);
     }
     if (room >= RFL_RECORD_HEADER) {
         struct rfl__record_header filler = {
@@ -106,7 +108,7 @@ room_make(struct rfl_log *log, uint64_t size, bool reserved)
         if (FTK_UNLIKELY(log->failed))
             return rfl__failed(log);
         if (FTK_UNLIKELY(log->no_space) && !reserved && buffer->segment->next == NULL)
-            rc = rfl__segments_prepare(log, 1);
+            rc = rfl__segments_prepare(log, 1, !log->background);
         else if (FTK_UNLIKELY(need > buffer->segment->lsn_end - buffer->lsn_end))
             rc = segment_switch(log, reserved);
         else if (FTK_UNLIKELY(buffer->used + need > log->buffer_bytes))

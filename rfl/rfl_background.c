@@ -2,8 +2,9 @@
  * rfl/rfl_background.c -- the two threads of a log, and leaving segments.
  *
  *   flusher   writes a long stream out while it is appended, syncs full segments, serves RFL_LAZY
- *   keeper    prepares segments ahead; archives and recycles released ones.  It may be held up by
- *             the archive function as long as that likes: appenders prepare for themselves then.
+ *   keeper    prepares segments ahead, pre-writes them where that pays; archives and recycles
+ *             released ones.  It may be held up by the archive function as long as that likes, or by
+ *             pre-writing: appenders make raw segments for themselves then.
  *
  * Without `background` there is neither: the caller's thread does all of it, when it must.
  */
@@ -78,7 +79,7 @@ flusher_run(void *context)
             writeback(log);
         } else if (lsn_sync > log->lsn_durable) {
             ftk_mutex_unlock(&log->mutex);
-            (void)rfl__sync(log, lsn_sync);
+            (void)rfl__sync(log, lsn_sync, false);
             ftk_mutex_lock(&log->mutex);
         } else if (log->lazy_deadline_ns != 0) {
             (void)ftk_cond_wait_until(&log->flusher_wake, &log->mutex, log->lazy_deadline_ns);
@@ -114,7 +115,7 @@ prepare_ahead(struct rfl_log *log)
 
     if (ready < 1 + RFL_RESERVE_SEGMENTS)
         ready = 1 + RFL_RESERVE_SEGMENTS;
-    rc = rfl__segments_prepare(log, ready);
+    rc = rfl__segments_prepare(log, ready, true);
     if (rc == FTK_OK || log->failed)
         return;
     ftk_log(log->messages, FTK_LOG_WARNING, "%s: no log segment could be prepared ahead: %s",

@@ -74,6 +74,9 @@ buffer_turn(struct rfl_log *log, const struct rfl__buffer *full)
     if (full->lsn_end == full->segment->lsn_end && full->segment->next != NULL) {
         other->segment = full->segment->next;
         log->lsn_prepare = other->lsn_base;
+        log->syncs_asked_before = log->syncs_asked;
+        log->syncs_asked = 0;
+        log->lsn_syncs_asked = full->segment->lsn_begin;
     }
     if (other->used > 0)
         memcpy(other->memory, full->memory + (other->lsn_base - full->lsn_base), other->used);
@@ -381,7 +384,7 @@ sync_lead(struct rfl_log *log)
 }
 
 ftk_status
-rfl__sync(struct rfl_log *log, uint64_t lsn_end)
+rfl__sync(struct rfl_log *log, uint64_t lsn_end, bool asked)
 {
     ftk_status rc;
 
@@ -409,6 +412,7 @@ rfl__sync(struct rfl_log *log, uint64_t lsn_end)
         ftk_mutex_lock(&log->mutex);
     }
     log->syncing = true;
+    log->syncs_asked += asked;
     return sync_lead(log);
 }
 
@@ -425,7 +429,7 @@ rfl_commit(struct rfl_log *log, uint64_t lsn_end, enum rfl_durability durability
     case RFL_FULL:
         if (atomic_load_explicit(&log->lsn_durable, memory_order_acquire) >= lsn_end)
             return FTK_OK;
-        return rfl__sync(log, lsn_end);
+        return rfl__sync(log, lsn_end, true);
     case RFL_OS:
         if (atomic_load_explicit(&log->lsn_written, memory_order_acquire) >= lsn_end)
             return FTK_OK;

@@ -5,7 +5,8 @@
  *
  *   <n>.rfl     segment number n, n >= 1, numbers without a gap
  *   <n>.spare   pre-written, content without meaning, waiting to become a segment
- *   <n>.new     being pre-written; removed at the next open
+ *   <n>.new     the same with its space allocated only, or being pre-written; removed at the next
+ *               open
  *
  * A segment: one header block, then the record area.  The LSN space counts record areas only:
  *

@@ -426,6 +426,7 @@ rfl_open(const struct rfl_options *options, bool create, uint64_t lsn_start,
     log->lsn_end = end.lsn;
     log->lsn_written = end.lsn;
     log->lsn_writeback = end.lsn;
+    log->lsn_syncs_asked = end.lsn;
     log->lsn_durable = log->read_only ? end.lsn : lsn_start;
     if (!log->read_only) {
         FTK_TRY(writable_begin(log, lsn_start, &end));
@@ -457,8 +458,9 @@ rfl_close(struct rfl_log *log)
             if (rc == FTK_NOSPACE) /* an end without a last word is as good */
                 rc = FTK_OK;
             if (rc == FTK_OK)
-                rc = rfl__sync(log, log->lsn_end);
+                rc = rfl__sync(log, log->lsn_end, false);
         }
+        rfl__spares_raw_remove(log);
     }
     log_free(log);
     return rc;

@@ -1,14 +1,18 @@
 /*
  * rfl/rfl_segment.c -- the files of a log.
  *
- * 1. A file becomes a segment in this order: all its blocks written and synced under the name
- *    .new; renamed to .spare, directory synced; header and a zero first record block written,
- *    synced; renamed to <number>.rfl, directory synced.  So a file named .rfl always has its
- *    header, and at its first LSN there is no old record.
+ * 1. A file becomes a segment in this order: its space is allocated under the name .new (a raw
+ *    spare); perhaps all its blocks are written and synced, it is renamed to .spare, the directory
+ *    synced (a pre-written spare); header and a zero first record block written, synced; renamed to
+ *    <number>.rfl, directory synced.  So a file named .rfl always has its header, its whole size
+ *    and space, and at its first LSN there is no old record.
  * 2. Segments leave from the oldest, or (rfl__segments_cut) from the newest with a directory sync
  *    after each: the numbers in a directory have no gap, but for segments below the owner's
  *    lsn_start, whose removal needs no sync.
  * 3. Nothing here touches the bytes of records.
+ * 4. Raw or pre-written is a question of speed alone.  A recycled file was written nearly to its
+ *    end and counts as pre-written.  So does every .spare found at open: one in a long while, left
+ *    by a crash, may be a raw one that was cut from behind the tail.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -163,6 +167,7 @@ other_load(struct rfl_log *log, uint64_t other)
         file = NULL;
     }
     spare->bytes = RFL_ALIGN_DOWN(size, RFL_BLOCK);
+    spare->prewritten = true; /* or taken for it, see rule 4 */
     if (size < RFL_SEGMENT_BYTES_MIN || size > UINT32_MAX ||
         log->spare_count >= log->spare_segments + 1) {
         rc = log->disk->ops->remove(log->disk, spare->path);
@@ -298,7 +303,6 @@ prewrite(struct ftk_file *file, uint64_t bytes)
 
     FTK_TRY(ftk_alloc_aligned(RFL_BLOCK, PREWRITE_BYTES, &zeros));
     memset(zeros, 0, PREWRITE_BYTES);
-    FTK_TRY(ftk_file_allocate(file, 0, bytes));
     for (uint64_t at = 0; at < bytes; at += PREWRITE_BYTES)
         FTK_TRY(ftk_file_write(
             file, zeros, bytes - at < PREWRITE_BYTES ? (size_t)(bytes - at) : PREWRITE_BYTES, at));
@@ -308,28 +312,23 @@ out:
     return rc;
 }
 
-/* A new spare of so many bytes; not in any list yet. */
+/* A new raw spare of so many bytes; not in any list yet. */
 static ftk_status
 spare_create(struct rfl_log *log, uint64_t file_number, uint64_t bytes,
              struct rfl__spare **spare_out)
 {
     struct rfl__spare *spare = NULL;
     struct ftk_file *file = NULL;
-    char *path_new = NULL;
     ftk_status rc;
 
     FTK_TRY(FTK_NEW(&spare));
-    FTK_TRY(rfl__name_path(log->dir, file_number, RFL_NEW_SUFFIX, &path_new));
-    FTK_TRY(rfl__name_path(log->dir, file_number, RFL_SPARE_SUFFIX, &spare->path));
-    FTK_TRY(ftk_file_open(log->disk, path_new,
-                          FTK_OPEN_CREATE | FTK_OPEN_EXCLUSIVE | FTK_OPEN_DIRECT, &file));
-    rc = prewrite(file, bytes);
-    ftk_file_close(file);
-    if (rc == FTK_OK)
-        rc = move_and_sync(log, path_new, spare->path);
+    FTK_TRY(rfl__name_path(log->dir, file_number, RFL_NEW_SUFFIX, &spare->path));
+    FTK_TRY(
+        ftk_file_open(log->disk, spare->path, FTK_OPEN_CREATE | FTK_OPEN_EXCLUSIVE, &file));
+    rc = ftk_file_allocate(file, 0, bytes);
     if (rc != FTK_OK) {
         struct ftk_error why = *ftk_error_last();
-        (void)log->disk->ops->remove(log->disk, path_new);
+        (void)log->disk->ops->remove(log->disk, spare->path);
         ftk_error_set(&why);
         goto out;
     }
@@ -337,8 +336,30 @@ spare_create(struct rfl_log *log, uint64_t file_number, uint64_t bytes,
     *spare_out = spare;
     spare = NULL;
 out:
-    ftk_free(path_new);
+    ftk_file_close(file);
     rfl__spare_free(spare);
+    return rc;
+}
+
+/* A raw spare becomes a pre-written one; on failure it stays raw. */
+static ftk_status
+spare_prewrite(struct rfl_log *log, uint64_t file_number, struct rfl__spare *spare)
+{
+    struct ftk_file *file = NULL;
+    char *path = NULL;
+    ftk_status rc;
+
+    FTK_TRY(rfl__name_path(log->dir, file_number, RFL_SPARE_SUFFIX, &path));
+    FTK_TRY(ftk_file_open(log->disk, spare->path, FTK_OPEN_DIRECT, &file));
+    FTK_TRY(prewrite(file, spare->bytes));
+    FTK_TRY(move_and_sync(log, spare->path, path));
+    ftk_free(spare->path);
+    spare->path = path;
+    spare->prewritten = true;
+    path = NULL;
+out:
+    ftk_file_close(file);
+    ftk_free(path);
     return rc;
 }
 
@@ -392,21 +413,53 @@ out:
     return rc;
 }
 
+static void
+spare_push(struct rfl_log *log, struct rfl__spare *spare)
+{
+    spare->next = log->spares;
+    log->spares = spare;
+    log->spare_count++;
+}
+
+/* One of this kind off the list; NULL when there is none. */
+static struct rfl__spare *
+spare_take(struct rfl_log *log, bool prewritten)
+{
+    struct rfl__spare **link = &log->spares;
+    struct rfl__spare *spare;
+
+    while (*link != NULL && (*link)->prewritten != prewritten)
+        link = &(*link)->next;
+    spare = *link;
+    if (spare != NULL) {
+        *link = spare->next;
+        log->spare_count--;
+    }
+    return spare;
+}
+
+static uint32_t
+spares_prewritten(const struct rfl_log *log)
+{
+    uint32_t count = 0;
+
+    for (const struct rfl__spare *s = log->spares; s != NULL; s = s->next)
+        count += s->prewritten;
+    return count;
+}
+
 ftk_status
 rfl__segment_create_first(struct rfl_log *log, uint64_t number, uint64_t lsn_start)
 {
-    struct rfl__spare *spare = NULL;
+    struct rfl__spare *spare = spare_take(log, true);
     uint64_t bytes = log->segment_bytes;
     ftk_status rc = FTK_OK;
 
     if (bytes > RFL_SEGMENT_BYTES_FIRST)
         bytes = RFL_SEGMENT_BYTES_FIRST;
-    if (log->spares != NULL) {
-        spare = log->spares;
-        log->spares = spare->next;
-        log->spare_count--;
-    } else {
+    if (spare == NULL) {
         FTK_TRY(spare_create(log, log->file_number_next++, bytes, &spare));
+        FTK_TRY(spare_prewrite(log, log->file_number_next++, spare));
     }
     FTK_TRY(segment_activate(log, spare, number, lsn_start, &log->oldest));
     log->last = log->oldest;
@@ -442,15 +495,8 @@ bytes_wanted(const struct rfl_log *log)
     return bytes < log->segment_bytes ? bytes : log->segment_bytes;
 }
 
-static void
-spare_push(struct rfl_log *log, struct rfl__spare *spare)
-{
-    spare->next = log->spares;
-    log->spares = spare;
-    log->spare_count++;
-}
-
-/* One step, with the slot and the mutex, which is dropped meanwhile. */
+/* One step with the slot `preparing` and the mutex, which is dropped meanwhile: the next segment, or
+ * one raw spare more.  Metadata only. */
 static ftk_status
 prepare_step(struct rfl_log *log, bool next_missing)
 {
@@ -462,11 +508,10 @@ prepare_step(struct rfl_log *log, bool next_missing)
     uint64_t bytes = bytes_wanted(log);
     ftk_status rc = FTK_OK;
 
-    if (next_missing && log->spares != NULL) {
-        spare = log->spares;
-        log->spares = spare->next;
-        log->spare_count--;
-    }
+    if (next_missing)
+        spare = spare_take(log, true);
+    if (next_missing && spare == NULL)
+        spare = spare_take(log, false);
     ftk_mutex_unlock(&log->mutex);
     if (spare == NULL)
         rc = spare_create(log, file_number, bytes, &spare);
@@ -474,6 +519,7 @@ prepare_step(struct rfl_log *log, bool next_missing)
         rc = segment_activate(log, spare, number, lsn_begin, &segment);
     ftk_mutex_lock(&log->mutex);
     if (segment != NULL) {
+        log->stats.segments_raw += !spare->prewritten;
         log->last->next = segment;
         log->last = segment;
         rfl__spare_free(spare);
@@ -483,23 +529,87 @@ prepare_step(struct rfl_log *log, bool next_missing)
     return rc;
 }
 
-ftk_status
-rfl__segments_prepare(struct rfl_log *log, uint32_t ready)
+/* With the slot `prewriting` and the mutex, which is dropped meanwhile: a pre-written spare. */
+static ftk_status
+prewrite_step(struct rfl_log *log)
 {
+    struct rfl__spare *spare = spare_take(log, false);
+    uint64_t file_number = log->file_number_next;
+    uint64_t bytes = bytes_wanted(log);
     ftk_status rc = FTK_OK;
 
-    while (log->preparing)
+    log->file_number_next += 2;
+    ftk_mutex_unlock(&log->mutex);
+    if (spare == NULL)
+        rc = spare_create(log, file_number, bytes, &spare);
+    if (rc == FTK_OK)
+        rc = spare_prewrite(log, file_number + 1, spare);
+    ftk_mutex_lock(&log->mutex);
+    if (spare != NULL)
+        spare_push(log, spare);
+    log->stats.prewrites += rc == FTK_OK;
+    return rc;
+}
+
+/* Has the owner asked for a sync every RFL_PREWRITE_SYNC_BYTES since the segment before began? */
+static bool
+prewriting_pays(const struct rfl_log *log)
+{
+    uint64_t syncs = log->syncs_asked + log->syncs_asked_before;
+
+    return syncs > 0 && syncs * RFL_PREWRITE_SYNC_BYTES >= log->lsn_end - log->lsn_syncs_asked;
+}
+
+/* What rfl__segments_prepare has to do now. */
+static enum { PREPARED, PREWRITE, PREPARE }
+prepare_what(const struct rfl_log *log, uint32_t ready, bool may_prewrite)
+{
+    bool next_missing = active_segment(log)->next == NULL;
+
+    if (may_prewrite && !log->prewriting && spares_prewritten(log) == 0 && prewriting_pays(log) &&
+        (next_missing || ready > 1))
+        return PREWRITE;
+    return next_missing || rfl__segments_ready(log) < ready ? PREPARE : PREPARED;
+}
+
+/* One step, with the slot it needs.  A step of another thread counts as one. */
+static ftk_status
+prepare_one(struct rfl_log *log, bool prewriting)
+{
+    ftk_status rc;
+
+    if (!prewriting && log->preparing) {
         ftk_cond_wait(&log->prepared, &log->mutex);
-    log->preparing = true;
-    while (rc == FTK_OK && !log->failed) {
-        bool next_missing = active_segment(log)->next == NULL;
-        if (!next_missing && rfl__segments_ready(log) >= ready)
-            break;
-        rc = prepare_step(log, next_missing);
+        return FTK_OK;
     }
-    log->preparing = false;
-    log->no_space = rc == FTK_NOSPACE;
+    if (prewriting) {
+        log->prewriting = true;
+        rc = prewrite_step(log);
+        log->prewriting = false;
+    } else {
+        log->preparing = true;
+        rc = prepare_step(log, active_segment(log)->next == NULL);
+        log->preparing = false;
+    }
     ftk_cond_broadcast(&log->prepared);
+    return rc;
+}
+
+ftk_status
+rfl__segments_prepare(struct rfl_log *log, uint32_t ready, bool may_prewrite)
+{
+    ftk_status rc = FTK_OK;
+    int what;
+
+    while (rc == FTK_OK && !log->failed &&
+           (what = prepare_what(log, ready, may_prewrite)) != PREPARED) {
+        rc = prepare_one(log, what == PREWRITE);
+        if (rc == FTK_NOSPACE && log->prewriting) { /* the last space may be just there */
+            ftk_cond_wait(&log->prepared, &log->mutex);
+            rc = FTK_OK;
+        }
+    }
+    log->no_space = rc == FTK_NOSPACE;
     if (rc == FTK_OK && log->failed)
         return rfl__failed(log);
     /* A full disk leaves the log as it was.  Anything else does too, but a disk that fails to
@@ -514,13 +624,13 @@ rfl__segments_prepare(struct rfl_log *log, uint32_t ready)
 ftk_status
 rfl__segment_retire(struct rfl_log *log, struct rfl__segment *segment)
 {
-    struct rfl__spare *spare = NULL;
+    struct rfl__spare *spare = NULL, *raw = NULL;
     uint64_t file_number;
     bool keep;
     ftk_status rc = FTK_OK;
 
     ftk_mutex_lock(&log->mutex);
-    keep = log->spare_count < log->spare_segments && segment->bytes >= bytes_wanted(log) &&
+    keep = spares_prewritten(log) < log->spare_segments && segment->bytes >= bytes_wanted(log) &&
            segment->bytes <= log->segment_bytes;
     file_number = log->file_number_next++;
     ftk_mutex_unlock(&log->mutex);
@@ -532,15 +642,32 @@ rfl__segment_retire(struct rfl_log *log, struct rfl__segment *segment)
     }
     FTK_TRY(FTK_NEW(&spare));
     spare->bytes = segment->bytes;
+    spare->prewritten = true;
     FTK_TRY(rfl__name_path(log->dir, file_number, RFL_SPARE_SUFFIX, &spare->path));
     FTK_TRY(move_and_sync(log, segment->path, spare->path));
     ftk_mutex_lock(&log->mutex);
     spare_push(log, spare);
+    if (log->spare_count > log->spare_segments)
+        raw = spare_take(log, false);
     ftk_mutex_unlock(&log->mutex);
     spare = NULL;
+    if (raw != NULL)
+        rc = log->disk->ops->remove(log->disk, raw->path);
 out:
+    rfl__spare_free(raw);
     rfl__spare_free(spare);
     return rc;
+}
+
+void
+rfl__spares_raw_remove(struct rfl_log *log)
+{
+    struct rfl__spare *raw;
+
+    while ((raw = spare_take(log, false)) != NULL) {
+        (void)log->disk->ops->remove(log->disk, raw->path); /* the next open tries again */
+        rfl__spare_free(raw);
+    }
 }
 
 ftk_status
@@ -565,6 +692,7 @@ rfl__segments_cut(struct rfl_log *log, struct rfl__segment *tail)
             return rc;
         }
         spare->bytes = gone->bytes;
+        spare->prewritten = true; /* or taken for it, see rule 4 */
         spare_push(log, spare);
         before->next = NULL;
         log->last = before;
