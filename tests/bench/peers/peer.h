@@ -21,14 +21,14 @@ enum peer_rc {
 };
 
 struct peer_options {
-    uint64_t cache_bytes;      /* all memory the engine may use for pages, memtables, buffers */
-    uint64_t data_bytes_max;   /* upper bound of the files, for engines that must know it */
-    uint64_t dirty_bytes;      /* expected unwritten data when checkpoint_auto is false, or 0 */
+    uint64_t cache_bytes;    /* all memory the engine may use for pages, memtables, buffers */
+    uint64_t data_bytes_max; /* upper bound of the files, for engines that must know it */
+    uint64_t dirty_bytes;    /* expected unwritten data when checkpoint_auto is false, or 0 */
     enum peer_durability durability;
-    uint32_t sessions_max;     /* threads that will hold a session at the same time */
-    bool checkpoint_auto;      /* false: no checkpoint, or flush, until peer_ops.checkpoint */
-    bool memory_tight;         /* the page cache of the OS is limited as well */
-    bool ascending;            /* every key put will be above all before it */
+    uint32_t sessions_max; /* threads that will hold a session at the same time */
+    bool checkpoint_auto;  /* false: no checkpoint, or flush, until peer_ops.checkpoint */
+    bool memory_tight;     /* the page cache of the OS is limited as well */
+    bool ascending;        /* every key put will be above all before it */
 };
 
 struct peer_slice {
@@ -109,8 +109,7 @@ void peer_sort_records(struct peer_record *records, size_t count);
 
 /* get_many as a loop of gets, for engines that have no batch call. */
 int peer_get_many_by_get(const struct peer_ops *ops, struct peer_session *session,
-                         const struct peer_slice *keys, size_t count, peer_visit *visit,
-                         void *ctx);
+                         const struct peer_slice *keys, size_t count, peer_visit *visit, void *ctx);
 int peer_put_many_by_put(const struct peer_ops *ops, struct peer_session *session,
                          const struct peer_record *records, size_t count);
 

@@ -162,9 +162,9 @@ kiln_abort(struct peer_session *session)
 static int
 kiln_peer_put(struct peer_session *session, const struct peer_record *record)
 {
-    return result_of("kiln_put", kiln_put(session->txn, session->db->coll, record->key.data,
-                                          record->key.size, record->value.data, record->value.size,
-                                          KILN_PUT_REPLACE));
+    return result_of("kiln_put",
+                     kiln_put(session->txn, session->db->coll, record->key.data, record->key.size,
+                              record->value.data, record->value.size, KILN_PUT_REPLACE));
 }
 
 static int
@@ -246,14 +246,15 @@ kiln_peer_scan(struct peer_session *session, struct peer_slice from, uint64_t li
 
     if (rc != KILN_OK)
         return fail("kiln_cursor_open", rc);
-    rc = from.size == 0 ? kiln_cursor_first(cursor)
-                        : kiln_cursor_seek(cursor, from.data, from.size);
+    rc =
+        from.size == 0 ? kiln_cursor_first(cursor) : kiln_cursor_seek(cursor, from.data, from.size);
     for (uint64_t i = 0; rc == KILN_OK; i++) {
         kiln_slice key, value;
 
         rc = kiln_cursor_item(cursor, &key, &value);
-        if (rc != KILN_OK || !visit(ctx, (struct peer_slice){key.data, key.size},
-                                    (struct peer_slice){value.data, value.size}) ||
+        if (rc != KILN_OK ||
+            !visit(ctx, (struct peer_slice){key.data, key.size},
+                   (struct peer_slice){value.data, value.size}) ||
             i + 1 >= limit)
             break;
         rc = kiln_cursor_next(cursor);

@@ -54,9 +54,8 @@ options_make(struct peer_db *db, const struct peer_options *options)
     leveldb_options_set_write_buffer_size(db->options, memtable);
     leveldb_options_set_max_file_size(db->options, 32 << 20);
     leveldb_options_set_max_open_files(db->options, 10000);
-    db->cache = leveldb_cache_create_lru(options->cache_bytes > 3 * memtable
-                                             ? options->cache_bytes - 2 * memtable
-                                             : 32 << 20);
+    db->cache = leveldb_cache_create_lru(
+        options->cache_bytes > 3 * memtable ? options->cache_bytes - 2 * memtable : 32 << 20);
     leveldb_options_set_cache(db->options, db->cache);
     db->filter = leveldb_filterpolicy_create_bloom(10);
     leveldb_options_set_filter_policy(db->options, db->filter);
@@ -236,9 +235,9 @@ ldb_del(struct peer_session *session, struct peer_slice key)
 static int
 ldb_checkpoint(struct peer_db *db)
 {
-    static const char beyond[] = {'\xff', '\xff', '\xff', '\xff', '\xff', '\xff', '\xff', '\xff',
-                                  '\xff', '\xff', '\xff', '\xff', '\xff', '\xff', '\xff', '\xff',
-                                  '\xff'};
+    static const char beyond[] = {'\xff', '\xff', '\xff', '\xff', '\xff', '\xff',
+                                  '\xff', '\xff', '\xff', '\xff', '\xff', '\xff',
+                                  '\xff', '\xff', '\xff', '\xff', '\xff'};
 
     leveldb_compact_range(db->db, beyond, sizeof beyond, beyond, sizeof beyond);
     return PEER_OK;

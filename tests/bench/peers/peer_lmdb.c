@@ -229,8 +229,8 @@ cursor_ready(struct peer_session *session)
 }
 
 static int
-lmdb_scan(struct peer_session *session, struct peer_slice from, uint64_t limit,
-          peer_visit *visit, void *ctx)
+lmdb_scan(struct peer_session *session, struct peer_slice from, uint64_t limit, peer_visit *visit,
+          void *ctx)
 {
     MDB_val k = {from.size, (void *)(uintptr_t)from.data};
     MDB_val v;

@@ -92,7 +92,8 @@ options_make(struct peer_db *db, const struct peer_options *options)
     rocksdb_options_set_max_subcompactions(o, 2);
     db->cache = rocksdb_cache_create_lru(memtable_options(o, options));
     rocksdb_block_based_options_set_block_cache(table, db->cache);
-    rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(10));
+    rocksdb_block_based_options_set_filter_policy(table,
+                                                  rocksdb_filterpolicy_create_bloom_full(10));
     rocksdb_block_based_options_set_format_version(table, 5);
     rocksdb_options_set_block_based_table_factory(o, table);
     rocksdb_block_based_options_destroy(table);
@@ -223,8 +224,8 @@ rocks_get(struct peer_session *session, struct peer_slice key, struct peer_slice
     char *error = NULL;
 
     value_release(session);
-    session->pinned = rocksdb_get_pinned(session->db->db, session->read_options, key.data,
-                                         key.size, &error);
+    session->pinned =
+        rocksdb_get_pinned(session->db->db, session->read_options, key.data, key.size, &error);
     if (error != NULL)
         return fail("rocksdb_get_pinned", error);
     if (session->pinned == NULL)
@@ -283,8 +284,8 @@ rocks_get_many(struct peer_session *session, const struct peer_slice *keys, size
 }
 
 static int
-rocks_scan(struct peer_session *session, struct peer_slice from, uint64_t limit,
-           peer_visit *visit, void *ctx)
+rocks_scan(struct peer_session *session, struct peer_slice from, uint64_t limit, peer_visit *visit,
+           void *ctx)
 {
     rocksdb_iterator_t *it = rocksdb_create_iterator(session->db->db, session->read_options);
     char *error = NULL;

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #define PAGE_BYTES 4096
-#define WAL_PAGES_AUTO (256 << 8)      /* 256 MiB of log, then it is merged */
-#define WAL_PAGES_UNTOLD (1024 << 8)   /* 1 GiB, where checkpoints are left to the caller */
+#define WAL_PAGES_AUTO (256 << 8)    /* 256 MiB of log, then it is merged */
+#define WAL_PAGES_UNTOLD (1024 << 8) /* 1 GiB, where checkpoints are left to the caller */
 #define MMAP_BYTES_MAX ((uint64_t)0x7fff0000)
 
 struct peer_db {
@@ -97,11 +97,10 @@ lite_open(const char *dir, const struct peer_options *options, struct peer_db **
     pthread_mutex_init(&db->write_lock, NULL);
     peer_path(db->path, sizeof db->path, dir, "bench.sqlite");
     rc = connection_open(db, &db->control);
-    if (rc == PEER_OK &&
-        sqlite3_exec(db->control,
-                     "CREATE TABLE IF NOT EXISTS bench"
-                     "(k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID",
-                     NULL, NULL, NULL) != SQLITE_OK)
+    if (rc == PEER_OK && sqlite3_exec(db->control,
+                                      "CREATE TABLE IF NOT EXISTS bench"
+                                      "(k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID",
+                                      NULL, NULL, NULL) != SQLITE_OK)
         rc = fail(db->control, "create table");
     if (rc != PEER_OK) {
         (void)lite_close(db);
@@ -114,9 +113,8 @@ lite_open(const char *dir, const struct peer_options *options, struct peer_db **
 static void
 lite_session_close(struct peer_session *session)
 {
-    sqlite3_stmt *all[] = {session->begin,    session->begin_write, session->commit,
-                           session->rollback, session->put,         session->get,
-                           session->del,      session->scan};
+    sqlite3_stmt *all[] = {session->begin, session->begin_write, session->commit, session->rollback,
+                           session->put,   session->get,         session->del,    session->scan};
 
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         (void)sqlite3_finalize(all[i]);

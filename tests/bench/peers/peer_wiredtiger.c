@@ -78,8 +78,7 @@ wt_open(const char *dir, const struct peer_options *options, struct peer_db **db
     config_make(config, sizeof config, options);
     rc = wiredtiger_open(dir, NULL, config, &db->connection);
     if (rc == 0)
-        rc = db->connection->open_session(db->connection, NULL, "isolation=snapshot",
-                                          &db->control);
+        rc = db->connection->open_session(db->connection, NULL, "isolation=snapshot", &db->control);
     if (rc == 0)
         rc = db->control->create(db->control, TABLE,
                                  "key_format=u,value_format=u,leaf_page_max=32KB"
@@ -111,8 +110,8 @@ wt_session_open(struct peer_db *db, struct peer_session **session_out)
     *session_out = NULL;
     if (session == NULL)
         return peer_fail("wiredtiger", "calloc", "out of memory");
-    rc = db->connection->open_session(db->connection, NULL, "isolation=snapshot",
-                                      &session->session);
+    rc =
+        db->connection->open_session(db->connection, NULL, "isolation=snapshot", &session->session);
     if (rc == 0)
         rc = session->session->open_cursor(session->session, TABLE, NULL, "overwrite=true",
                                            &session->cursor);

@@ -13,13 +13,13 @@
 #define PB_KEY_BYTES 16
 #define PB_VALUE_BYTES 100
 #define PB_RECORD_BYTES (PB_KEY_BYTES + PB_VALUE_BYTES)
-#define PB_PER_TXN 1000     /* records of a loading transaction */
+#define PB_PER_TXN 1000 /* records of a loading transaction */
 #define PB_METRICS_MAX 40
 #define PB_ENGINES_MAX 10
 #define PB_WORKLOADS_MAX 24
 #define PB_ROUNDS_MAX 15
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 struct pb_options {
     uint64_t records;          /* --n: of the loads that fit the cache */
@@ -37,13 +37,13 @@ struct pb_options {
     double seconds_max;        /* --max-seconds: of any one run */
     unsigned rounds;           /* --rounds */
     bool verbose;
-    char dir[400];             /* --dir: our own folder below it */
+    char dir[400]; /* --dir: our own folder below it */
     const char *json_path;
     const char *html_path;
-    char command[512];         /* to say it in the reports */
+    char command[512]; /* to say it in the reports */
 };
 
-/* ---- results ---------------------------------------------------------------------------------- */
+/* ---- results --------------------------------------------------------------------------------- */
 
 enum pb_status { PB_NONE = 0, PB_DONE, PB_CUT, PB_SKIPPED, PB_FAILED };
 
@@ -53,8 +53,8 @@ struct pb_metric {
     char name[28];
     char unit[12]; /* "/s", "s", "us", "B", "x", "MB/s", "" */
     double value;
-    int better;    /* enum pb_better */
-    bool primary;  /* gets a chart */
+    int better;   /* enum pb_better */
+    bool primary; /* gets a chart */
 };
 
 /* Lives in memory shared between the program and the child that runs. */
@@ -73,25 +73,25 @@ struct pb_run {
     struct pb_result result;
 };
 
-/* ---- one run, in its child -------------------------------------------------------------------- */
+/* ---- one run, in its child ------------------------------------------------------------------- */
 
 struct pb_ctx {
     const struct pb_options *options;
     const struct peer_ops *ops; /* NULL for the raw device workloads */
     struct pb_result *result;
-    char dir[440];          /* the store's; exists */
-    uint64_t deadline_ns;   /* soft: loops stop there and say so */
-    uint64_t records;       /* in the store already, for workloads on a loaded store */
+    char dir[440];           /* the store's; exists */
+    uint64_t deadline_ns;    /* soft: loops stop there and say so */
+    uint64_t records;        /* in the store already, for workloads on a loaded store */
     atomic_ullong put_bytes; /* user bytes put, for write amplification */
-    uint64_t disk_bytes;    /* of the store when it was last measured, 0: measure at the end */
+    uint64_t disk_bytes;     /* of the store when it was last measured, 0: measure at the end */
 };
 
 typedef int pb_workload_run(struct pb_ctx *ctx);
 
 #define PB_NEEDS_LOADED 1u /* runs on what rand_load left */
 #define PB_LEAVES_LOADED 2u
-#define PB_RAW 4u          /* no engine */
-#define PB_LIMITED 8u      /* in a memory cgroup */
+#define PB_RAW 4u     /* no engine */
+#define PB_LIMITED 8u /* in a memory cgroup */
 #define PB_NEEDS_SNAPSHOT 16u
 #define PB_NEEDS_DIRTY 32u
 
@@ -99,10 +99,10 @@ struct pb_workload {
     const char *name;
     unsigned flags;
     pb_workload_run *run;
-    const char *what;       /* one line for the reports */
-    const char *beside;     /* raw workload whose limit is shown beside this one, or NULL */
-    const char *limit;      /* its metric, */
-    const char *own;        /* and the one to compare with it */
+    const char *what;   /* one line for the reports */
+    const char *beside; /* raw workload whose limit is shown beside this one, or NULL */
+    const char *limit;  /* its metric, */
+    const char *own;    /* and the one to compare with it */
 };
 
 extern const struct pb_workload pb_workloads[];
@@ -122,7 +122,7 @@ struct pb_plan {
 unsigned pb_run_all(const struct pb_options *options, struct pb_plan *plan);
 void pb_interrupt(int signal_number);
 
-/* ---- peerbench_util.c: clock, numbers, keys, values, histogram -------------------------------- */
+/* ---- peerbench_util.c: clock, numbers, keys, values, histogram ------------------------------- */
 
 uint64_t pb_now_ns(void);
 double pb_seconds_since(uint64_t start_ns);
@@ -162,7 +162,7 @@ void pb_metric(struct pb_ctx *ctx, const char *name, const char *unit, double va
 void pb_note(struct pb_ctx *ctx, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int pb_selftest(void);
 
-/* ---- peerbench_system.c: what the operating system tells and does ----------------------------- */
+/* ---- peerbench_system.c: what the operating system tells and does ---------------------------- */
 
 struct pb_io {
     uint64_t process_bytes; /* /proc/self/io: write_bytes - cancelled_write_bytes */
@@ -176,8 +176,7 @@ uint64_t pb_rss_anon_bytes(int pid);
 double pb_cache_drop(const char *dir);
 
 /* A memory cgroup, version 1 or 2.  false: none can be made, why in text. */
-bool pb_cgroup_make(uint64_t limit_bytes, char *path, size_t path_size, char *why,
-                    size_t why_size);
+bool pb_cgroup_make(uint64_t limit_bytes, char *path, size_t path_size, char *why, size_t why_size);
 bool pb_cgroup_join(const char *path);
 void pb_cgroup_remove(const char *path);
 
@@ -199,7 +198,7 @@ struct pb_rate {
 bool pb_fio(const char *dir, const char *rw, unsigned block_kib, unsigned depth, double seconds,
             struct pb_rate *rate_out);
 
-/* ---- peerbench_store.c: stores, loading, verifying -------------------------------------------- */
+/* ---- peerbench_store.c: stores, loading, verifying ------------------------------------------- */
 
 struct pb_open {
     enum peer_durability durability;
@@ -227,8 +226,8 @@ struct pb_load {
 int pb_store_load(struct pb_ctx *ctx, struct peer_session *session, struct pb_load *load);
 
 /* One transaction of `count` puts, run again when the engine says so. */
-int pb_store_put_txn(struct pb_ctx *ctx, struct peer_session *session,
-                     struct peer_record *records, uint32_t count);
+int pb_store_put_txn(struct pb_ctx *ctx, struct peer_session *session, struct peer_record *records,
+                     uint32_t count);
 
 struct pb_batch { /* memory of `count` records, slices set */
     uint32_t count;
@@ -248,10 +247,10 @@ struct pb_visitor {
     uint64_t count;
     uint64_t version_max;
     uint64_t bad;
-    uint64_t sum;           /* of record numbers */
-    bool ordered;           /* check that keys ascend */
+    uint64_t sum; /* of record numbers */
+    bool ordered; /* check that keys ascend */
     uint8_t last[PB_KEY_BYTES];
-    uint64_t *seen;         /* bitmap of seen_max numbers, or NULL */
+    uint64_t *seen; /* bitmap of seen_max numbers, or NULL */
     uint64_t seen_max;
 };
 bool pb_visit(void *ctx, struct peer_slice key, struct peer_slice value);
@@ -282,7 +281,7 @@ int pb_workers_run(struct pb_ctx *ctx, struct peer_db *db, struct pb_worker *wor
 void pb_hist_metrics(struct pb_ctx *ctx, const struct pb_hist *hist, const char *prefix,
                      bool primary);
 
-/* ---- workloads -------------------------------------------------------------------------------- */
+/* ---- workloads ------------------------------------------------------------------------------- */
 
 pb_workload_run pb_seq_load, pb_rand_load, pb_settle, pb_bigload;
 pb_workload_run pb_rand_get, pb_rand_get_2t, pb_get_many64, pb_scan100, pb_cold_scan;
@@ -290,7 +289,7 @@ pb_workload_run pb_commit_full_1t, pb_commit_full_8t, pb_mixed, pb_latency;
 pb_workload_run pb_recovery, pb_ckpt, pb_filesize;
 pb_workload_run pb_raw_sync_1t, pb_raw_sync_8t, pb_device;
 
-/* ---- reports ---------------------------------------------------------------------------------- */
+/* ---- reports --------------------------------------------------------------------------------- */
 
 struct pb_summary { /* of one metric of one engine in one workload, over the rounds */
     const struct pb_metric *metric; /* of the first run that has it */

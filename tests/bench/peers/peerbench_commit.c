@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define COMMIT_BASE 100000  /* records in the store before the durable commits */
-#define MIXED_BASE 2000000  /* and before mixed and latency */
-#define SMALL_TXN 10        /* puts of a transaction of mixed and latency */
+#define COMMIT_BASE 100000 /* records in the store before the durable commits */
+#define MIXED_BASE 2000000 /* and before mixed and latency */
+#define SMALL_TXN 10       /* puts of a transaction of mixed and latency */
 #define READS_PER_SNAPSHOT 100
 
 static uint64_t
@@ -58,7 +58,7 @@ hists_free(struct pb_worker *workers, unsigned count)
         free(workers[i].hist);
 }
 
-/* ---- durable commits of one new record each --------------------------------------------------- */
+/* ---- durable commits of one new record each -------------------------------------------------- */
 
 static int
 commit_loop(struct pb_worker *worker)
@@ -150,7 +150,7 @@ pb_commit_full_8t(struct pb_ctx *ctx)
     return commit_full(ctx, 8);
 }
 
-/* ---- small transactions of updates ------------------------------------------------------------ */
+/* ---- small transactions of updates ----------------------------------------------------------- */
 
 static int
 update_loop(struct pb_worker *worker)
@@ -223,7 +223,7 @@ pb_mixed(struct pb_ctx *ctx)
     return rc;
 }
 
-/* ---- latency of commits, with and without checkpoints ----------------------------------------- */
+/* ---- latency of commits, with and without checkpoints ---------------------------------------- */
 
 static int
 checkpoint_loop(struct pb_worker *worker)

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- recovery --------------------------------------------------------------------------------- */
+/* ---- recovery -------------------------------------------------------------------------------- */
 
 #define RECOVERY_BASE_MAX 1000000 /* records below the checkpoint */
 #define RECOVERY_OVERRUN 100      /* the victim goes on until killed, at most this many targets */
@@ -151,10 +151,10 @@ reopen_timed(struct pb_ctx *ctx, uint64_t base, uint64_t committed)
 int
 pb_recovery(struct pb_ctx *ctx)
 {
-    uint64_t base = ctx->options->records < RECOVERY_BASE_MAX ? ctx->options->records
-                                                              : RECOVERY_BASE_MAX;
-    struct victim *victim = mmap(NULL, sizeof *victim, PROT_READ | PROT_WRITE,
-                                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    uint64_t base =
+        ctx->options->records < RECOVERY_BASE_MAX ? ctx->options->records : RECOVERY_BASE_MAX;
+    struct victim *victim =
+        mmap(NULL, sizeof *victim, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     uint64_t committed = 0;
     int rc;
 
@@ -167,7 +167,7 @@ pb_recovery(struct pb_ctx *ctx)
     return rc;
 }
 
-/* ---- checkpoint ------------------------------------------------------------------------------- */
+/* ---- checkpoint ------------------------------------------------------------------------------ */
 
 #define CKPT_PER_TXN 10000
 
@@ -200,9 +200,8 @@ pb_ckpt(struct pb_ctx *ctx)
     struct pb_open how = {.durability = PEER_OS,
                           .checkpoint_auto = false,
                           .dirty_bytes = ctx->options->ckpt_bytes * 2};
-    struct pb_load load = {.count = ctx->options->ckpt_bytes / 128,
-                           .per_txn = CKPT_PER_TXN,
-                           .order = PB_RANDOM};
+    struct pb_load load = {
+        .count = ctx->options->ckpt_bytes / 128, .per_txn = CKPT_PER_TXN, .order = PB_RANDOM};
     struct peer_session *session = NULL;
     struct peer_db *db;
     int rc, close_rc;
@@ -226,7 +225,7 @@ pb_ckpt(struct pb_ctx *ctx)
     return rc == PEER_OK ? close_rc : rc;
 }
 
-/* ---- the file behind an old reader ------------------------------------------------------------ */
+/* ---- the file behind an old reader ----------------------------------------------------------- */
 
 #define FILE_STEPS 100 /* times the file is measured */
 
@@ -242,8 +241,8 @@ reader_check(struct pb_ctx *ctx, struct peer_session *reader, uint64_t version_w
     for (uint64_t k = 0; k < 1000 && rc == PEER_OK; k++) {
         pb_key_make(key, k, PB_RANDOM, ctx->options->seed);
         rc = ctx->ops->get(reader, (struct peer_slice){key, sizeof key}, &value);
-        if (rc == PEER_OK && (!pb_value_check(value, &i, &version) || i != k ||
-                              version != version_want))
+        if (rc == PEER_OK &&
+            (!pb_value_check(value, &i, &version) || i != k || version != version_want))
             rc = pb_wrong(ctx, "the old reader sees version %llu of record %llu",
                           (unsigned long long)version, (unsigned long long)k);
     }
@@ -252,8 +251,8 @@ reader_check(struct pb_ctx *ctx, struct peer_session *reader, uint64_t version_w
 
 /* Updates in steps, so that the largest size of the files is seen. */
 static int
-updates_run(struct pb_ctx *ctx, const char *dir, struct peer_session *writer,
-            uint64_t *peak_out, uint64_t *done_out)
+updates_run(struct pb_ctx *ctx, const char *dir, struct peer_session *writer, uint64_t *peak_out,
+            uint64_t *done_out)
 {
     uint64_t step = ctx->options->file_updates / FILE_STEPS;
     int rc = PEER_OK;
@@ -303,9 +302,8 @@ filesize_sessions(struct pb_ctx *ctx, const char *dir, struct peer_db *db, bool 
                   const char *name, uint64_t *peak_out)
 {
     struct peer_session *writer = NULL, *reader = NULL;
-    struct pb_load base = {.count = ctx->options->file_records,
-                           .per_txn = PB_PER_TXN,
-                           .order = PB_RANDOM};
+    struct pb_load base = {
+        .count = ctx->options->file_records, .per_txn = PB_PER_TXN, .order = PB_RANDOM};
     uint64_t before = 0, peak = 0, done = 0, start;
     int rc = ctx->ops->session_open(db, &writer);
 

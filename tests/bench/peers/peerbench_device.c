@@ -121,32 +121,33 @@ pb_raw_sync_8t(struct pb_ctx *ctx)
     return raw_sync(ctx, 8);
 }
 
+static const struct {
+    const char *name, *rw;
+    unsigned block_kib, depth;
+    bool bytes;
+} fio_jobs[] = {
+    {"seqwrite_1m_d32", "write", 1024, 32, true},    {"seqread_1m_d32", "read", 1024, 32, true},
+    {"randwrite_4k_d32", "randwrite", 4, 32, false}, {"randread_4k_d32", "randread", 4, 32, false},
+    {"randread_4k_d1", "randread", 4, 1, false},
+};
+
 int
 pb_device(struct pb_ctx *ctx)
 {
-    static const struct {
-        const char *name, *rw;
-        unsigned block_kib, depth;
-        bool bytes;
-    } jobs[] = {
-        {"seqwrite_1m_d32", "write", 1024, 32, true},   {"seqread_1m_d32", "read", 1024, 32, true},
-        {"randwrite_4k_d32", "randwrite", 4, 32, false}, {"randread_4k_d32", "randread", 4, 32, false},
-        {"randread_4k_d1", "randread", 4, 1, false},
-    };
-
-    for (size_t i = 0; i < sizeof jobs / sizeof jobs[0]; i++) {
+    for (size_t i = 0; i < sizeof fio_jobs / sizeof fio_jobs[0]; i++) {
         struct pb_rate rate;
+        bool done = pb_fio(ctx->dir, fio_jobs[i].rw, fio_jobs[i].block_kib, fio_jobs[i].depth,
+                           raw_seconds(ctx), &rate);
 
-        if (!pb_fio(ctx->dir, jobs[i].rw, jobs[i].block_kib, jobs[i].depth, raw_seconds(ctx),
-                    &rate)) {
+        if (!done) {
             ctx->result->status = PB_SKIPPED;
             pb_note(ctx, "fio is not installed, or failed");
             return PEER_OK;
         }
-        if (jobs[i].bytes)
-            pb_metric(ctx, jobs[i].name, "MB/s", rate.bytes / 1e6, PB_HIGHER, true);
+        if (fio_jobs[i].bytes)
+            pb_metric(ctx, fio_jobs[i].name, "MB/s", rate.bytes / 1e6, PB_HIGHER, true);
         else
-            pb_metric(ctx, jobs[i].name, "/s", rate.ios, PB_HIGHER, true);
+            pb_metric(ctx, fio_jobs[i].name, "/s", rate.ios, PB_HIGHER, true);
     }
     return PEER_OK;
 }

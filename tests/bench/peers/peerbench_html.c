@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-#define BAR_LEFT 96    /* px: engine names */
-#define BAR_WIDTH 300  /* the longest bar */
-#define BAR_RIGHT 92   /* values */
+#define BAR_LEFT 96   /* px: engine names */
+#define BAR_WIDTH 300 /* the longest bar */
+#define BAR_RIGHT 92  /* values */
 #define BAR_HEIGHT 16
 #define BAR_STEP 24
 
@@ -61,7 +61,7 @@ value_print(FILE *out, double value, const char *unit)
         fprintf(out, " %s", unit);
 }
 
-/* ---- charts ----------------------------------------------------------------------------------- */
+/* ---- charts ---------------------------------------------------------------------------------- */
 
 static void
 bar_print(FILE *out, const struct pb_plan *plan, unsigned engine, const struct pb_summary *s,
@@ -79,8 +79,8 @@ bar_print(FILE *out, const struct pb_plan *plan, unsigned engine, const struct p
     if (s->count > 1)
         fprintf(out, "<path class=\"range\" d=\"M%.1f %dH%.1f\"/>", BAR_LEFT + low,
                 y + BAR_HEIGHT / 2, BAR_LEFT + high);
-    fprintf(out, "<text class=\"v\" x=\"%.1f\" y=\"%d\">", BAR_LEFT + (high > width ? high : width) + 6,
-            y + 13);
+    fprintf(out, "<text class=\"v\" x=\"%.1f\" y=\"%d\">",
+            BAR_LEFT + (high > width ? high : width) + 6, y + 13);
     value_print(out, s->median, s->metric->unit);
     fputs("</text>", out);
 }
@@ -113,7 +113,7 @@ chart_print(FILE *out, const struct pb_plan *plan, unsigned workload,
     fputs("</svg></figure>\n", out);
 }
 
-/* ---- tables ----------------------------------------------------------------------------------- */
+/* ---- tables ---------------------------------------------------------------------------------- */
 
 static void
 cell_print(FILE *out, const struct pb_plan *plan, unsigned engine, unsigned workload,
@@ -220,19 +220,20 @@ head_print(FILE *out, const struct pb_options *o, const struct pb_machine *machi
     fprintf(out, ", %u cores, %.1f GiB, ", machine->cores,
             (double)machine->memory_bytes / (1 << 30));
     html_text(out, machine->kernel);
-    fprintf(out,
-            ", %s.<br>Records of %d + %d bytes, cache %.2f GiB, medians of %u rounds (the line in a "
-            "bar: least to most), seed %llu.<br>Small numbers in the tables: kiln divided by the "
-            "peer; green where kiln is the better.<br><code>",
-            machine->filesystem, PB_KEY_BYTES, PB_VALUE_BYTES, (double)o->cache_bytes / (1 << 30),
-            o->rounds, (unsigned long long)o->seed);
+    fprintf(
+        out,
+        ", %s.<br>Records of %d + %d bytes, cache %.2f GiB, medians of %u rounds (the line in a "
+        "bar: least to most), seed %llu.<br>Small numbers in the tables: kiln divided by the "
+        "peer; green where kiln is the better.<br><code>",
+        machine->filesystem, PB_KEY_BYTES, PB_VALUE_BYTES, (double)o->cache_bytes / (1 << 30),
+        o->rounds, (unsigned long long)o->seed);
     html_text(out, o->command);
     fputs("</code></p>\n", out);
 }
 
 bool
-pb_report_html(const char *path, const struct pb_options *options,
-               const struct pb_machine *machine, const struct pb_plan *plan)
+pb_report_html(const char *path, const struct pb_options *options, const struct pb_machine *machine,
+               const struct pb_plan *plan)
 {
     FILE *out = fopen(path, "w");
 

@@ -38,7 +38,7 @@ static const char *const all_names[] = {"kiln",       "lmdb", "rocksdb", "leveld
 
 static const char usage_text[] =
     "usage: peerbench [options]\n"
-    "  --engines LIST     kiln,lmdb,rocksdb,leveldb,wiredtiger,bdb,sqlite (default: all compiled in)\n"
+    "  --engines LIST     kiln,lmdb,rocksdb,leveldb,wiredtiger,bdb,sqlite (all compiled in)\n"
     "  --workloads LIST   names, or beginnings of names (default: all); --list shows them\n"
     "  --rounds R         rounds, engines alternating in each (3)\n"
     "  --n N              records of the loads in cache (10m); k, m, g: thousands\n"
@@ -60,24 +60,53 @@ static const char usage_text[] =
     "  --selftest         check the measuring tools themselves\n";
 
 enum {
-    OPT_ENGINES = 1000, OPT_WORKLOADS, OPT_ROUNDS, OPT_N, OPT_CACHE, OPT_BIG_N, OPT_BIG_CACHE,
-    OPT_BIG_EXTRA, OPT_RECOVERY_N, OPT_CKPT_BYTES, OPT_FILE_N, OPT_FILE_UPDATES, OPT_SECONDS,
-    OPT_MAX_SECONDS, OPT_DISK_MAX, OPT_DIR, OPT_SEED, OPT_JSON, OPT_HTML, OPT_LIST, OPT_SELFTEST,
+    OPT_ENGINES = 1000,
+    OPT_WORKLOADS,
+    OPT_ROUNDS,
+    OPT_N,
+    OPT_CACHE,
+    OPT_BIG_N,
+    OPT_BIG_CACHE,
+    OPT_BIG_EXTRA,
+    OPT_RECOVERY_N,
+    OPT_CKPT_BYTES,
+    OPT_FILE_N,
+    OPT_FILE_UPDATES,
+    OPT_SECONDS,
+    OPT_MAX_SECONDS,
+    OPT_DISK_MAX,
+    OPT_DIR,
+    OPT_SEED,
+    OPT_JSON,
+    OPT_HTML,
+    OPT_LIST,
+    OPT_SELFTEST,
     OPT_HELP
 };
 
 static const struct option long_options[] = {
-    {"engines", 1, NULL, OPT_ENGINES},       {"workloads", 1, NULL, OPT_WORKLOADS},
-    {"rounds", 1, NULL, OPT_ROUNDS},         {"n", 1, NULL, OPT_N},
-    {"cache", 1, NULL, OPT_CACHE},           {"big-n", 1, NULL, OPT_BIG_N},
-    {"big-cache", 1, NULL, OPT_BIG_CACHE},   {"big-extra", 1, NULL, OPT_BIG_EXTRA},
-    {"recovery-n", 1, NULL, OPT_RECOVERY_N}, {"ckpt-bytes", 1, NULL, OPT_CKPT_BYTES},
-    {"file-n", 1, NULL, OPT_FILE_N},         {"file-updates", 1, NULL, OPT_FILE_UPDATES},
-    {"seconds", 1, NULL, OPT_SECONDS},       {"max-seconds", 1, NULL, OPT_MAX_SECONDS},
-    {"disk-max", 1, NULL, OPT_DISK_MAX},     {"dir", 1, NULL, OPT_DIR},
-    {"seed", 1, NULL, OPT_SEED},             {"json", 1, NULL, OPT_JSON},
-    {"html", 1, NULL, OPT_HTML},             {"list", 0, NULL, OPT_LIST},
-    {"selftest", 0, NULL, OPT_SELFTEST},     {"help", 0, NULL, OPT_HELP},
+    {"engines", 1, NULL, OPT_ENGINES},
+    {"workloads", 1, NULL, OPT_WORKLOADS},
+    {"rounds", 1, NULL, OPT_ROUNDS},
+    {"n", 1, NULL, OPT_N},
+    {"cache", 1, NULL, OPT_CACHE},
+    {"big-n", 1, NULL, OPT_BIG_N},
+    {"big-cache", 1, NULL, OPT_BIG_CACHE},
+    {"big-extra", 1, NULL, OPT_BIG_EXTRA},
+    {"recovery-n", 1, NULL, OPT_RECOVERY_N},
+    {"ckpt-bytes", 1, NULL, OPT_CKPT_BYTES},
+    {"file-n", 1, NULL, OPT_FILE_N},
+    {"file-updates", 1, NULL, OPT_FILE_UPDATES},
+    {"seconds", 1, NULL, OPT_SECONDS},
+    {"max-seconds", 1, NULL, OPT_MAX_SECONDS},
+    {"disk-max", 1, NULL, OPT_DISK_MAX},
+    {"dir", 1, NULL, OPT_DIR},
+    {"seed", 1, NULL, OPT_SEED},
+    {"json", 1, NULL, OPT_JSON},
+    {"html", 1, NULL, OPT_HTML},
+    {"list", 0, NULL, OPT_LIST},
+    {"selftest", 0, NULL, OPT_SELFTEST},
+    {"help", 0, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
 
@@ -182,7 +211,7 @@ arguments_check(struct arguments *a)
     return true;
 }
 
-/* ---- choosing --------------------------------------------------------------------------------- */
+/* ---- choosing -------------------------------------------------------------------------------- */
 
 static bool
 is_compiled(const char *name, const struct peer_ops **ops_out)
@@ -302,7 +331,7 @@ list_print(void)
     return 0;
 }
 
-/* ---- running ---------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static void
 command_store(struct pb_options *options, int argc, char **argv)
@@ -317,7 +346,9 @@ command_store(struct pb_options *options, int argc, char **argv)
 static bool
 dir_make(struct arguments *a)
 {
-    const char *dir = a->dir != NULL ? a->dir : getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
+    const char *dir = a->dir != NULL             ? a->dir
+                      : getenv("TMPDIR") != NULL ? getenv("TMPDIR")
+                                                 : "/tmp";
 
     snprintf(a->options.dir, sizeof a->options.dir, "%.380s/peerbench.XXXXXX", dir);
     if (mkdtemp(a->options.dir) != NULL)

@@ -154,8 +154,7 @@ scan_loop(struct pb_worker *worker)
 static int
 read_run(struct pb_ctx *ctx, unsigned threads, int (*loop)(struct pb_worker *), uint64_t *ops_out)
 {
-    struct pb_open how = {
-        .durability = PEER_OS, .checkpoint_auto = true, .sessions_max = threads};
+    struct pb_open how = {.durability = PEER_OS, .checkpoint_auto = true, .sessions_max = threads};
     struct pb_worker workers[8] = {0};
     struct peer_session *session = NULL;
     struct peer_db *db;

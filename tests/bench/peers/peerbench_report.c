@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- summaries -------------------------------------------------------------------------------- */
+/* ---- summaries ------------------------------------------------------------------------------- */
 
 static const struct pb_metric *
 metric_find(const struct pb_result *result, const char *name)
@@ -114,7 +114,7 @@ engine_name(const struct pb_plan *plan, unsigned engine)
     return engine < plan->engine_count ? plan->engines[engine]->name : "device";
 }
 
-/* ---- the table -------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 #define COLUMNS_MAX 9 /* metrics side by side; more go into a second block */
 #define COLUMN 13
@@ -131,7 +131,8 @@ heading_print(FILE *out, const struct pb_metric *const *metrics, unsigned count)
         if (unit[0] == '\0' || strcmp(unit, "x") == 0)
             snprintf(text, sizeof text, "%s", metrics[m]->name);
         else
-            snprintf(text, sizeof text, "%s%s%s", metrics[m]->name, unit[0] == '/' ? "" : " ", unit);
+            snprintf(text, sizeof text, "%s%s%s", metrics[m]->name, unit[0] == '/' ? "" : " ",
+                     unit);
         fprintf(out, " %*s", strlen(text) > COLUMN ? (int)strlen(text) : COLUMN, text);
     }
     fprintf(out, "\n");
@@ -167,9 +168,10 @@ row_print(FILE *out, const struct pb_plan *plan, unsigned engine, unsigned workl
 
 /* kiln / peer; '+' where kiln is the better. */
 static void
-ratio_print(FILE *out, const struct pb_plan *plan, unsigned kiln, unsigned engine,
-            unsigned workload, const struct pb_metric *const *metrics, unsigned count)
+ratio_print(FILE *out, const struct pb_plan *plan, unsigned engine, unsigned workload,
+            const struct pb_metric *const *metrics, unsigned count)
 {
+    unsigned kiln = (unsigned)pb_engine_find(plan, "kiln");
     char name[64];
 
     snprintf(name, sizeof name, "kiln / %s", engine_name(plan, engine));
@@ -214,7 +216,7 @@ block_print(FILE *out, const struct pb_plan *plan, unsigned workload,
     }
     for (unsigned e = 0; e < plan->engine_count && kiln >= 0; e++) {
         if ((int)e != kiln && took_part(plan, e, workload))
-            ratio_print(out, plan, (unsigned)kiln, e, workload, metrics, count);
+            ratio_print(out, plan, e, workload, metrics, count);
     }
 }
 
@@ -277,7 +279,7 @@ pb_report_table(FILE *out, const struct pb_options *options, const struct pb_pla
     fprintf(out, "\nseed %llu\n", (unsigned long long)options->seed);
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static void
 json_text(FILE *out, const char *text)
@@ -389,8 +391,8 @@ json_summary_row(FILE *out, const struct pb_plan *plan, unsigned engine, unsigne
 }
 
 bool
-pb_report_json(const char *path, const struct pb_options *options,
-               const struct pb_machine *machine, const struct pb_plan *plan)
+pb_report_json(const char *path, const struct pb_options *options, const struct pb_machine *machine,
+               const struct pb_plan *plan)
 {
     const struct pb_metric *metrics[PB_METRICS_MAX];
     FILE *out = fopen(path, "w");

@@ -51,8 +51,8 @@ const struct pb_workload pb_workloads[] = {
      "seqwrite_1m_d32", "device_rate"},
     {"recovery", 0, pb_recovery, "kill -9 of a loading process, time of the next open", NULL, NULL,
      NULL},
-    {"filesize", PB_NEEDS_SNAPSHOT, pb_filesize, "files under updates, with and without an old reader",
-     NULL, NULL, NULL},
+    {"filesize", PB_NEEDS_SNAPSHOT, pb_filesize,
+     "files under updates, with and without an old reader", NULL, NULL, NULL},
     {"bigload", PB_LIMITED, pb_bigload, "random keys, more than memory (a memory cgroup)", NULL,
      NULL, NULL},
 };
@@ -66,7 +66,7 @@ pb_interrupt(int signal_number)
     interrupted = signal_number;
 }
 
-/* ---- in the child ----------------------------------------------------------------------------- */
+/* ---- in the child ---------------------------------------------------------------------------- */
 
 static void
 child_metrics(struct pb_ctx *ctx, const struct pb_io *before)
@@ -122,7 +122,7 @@ child_main(struct pb_ctx *ctx, const struct pb_workload *workload, const char *c
     _exit(0);
 }
 
-/* ---- in the parent ---------------------------------------------------------------------------- */
+/* ---- in the parent --------------------------------------------------------------------------- */
 
 struct watch {
     uint64_t hard_ns;
@@ -225,7 +225,7 @@ run_child(struct pb_ctx *ctx, const struct pb_workload *workload)
         pb_cgroup_remove(cgroup);
 }
 
-/* ---- the plan --------------------------------------------------------------------------------- */
+/* ---- the plan -------------------------------------------------------------------------------- */
 
 static const char *
 status_name(int status)
@@ -318,8 +318,7 @@ fits(const struct pb_plan *plan, unsigned engine, const struct pb_workload *work
     return (workload->flags & PB_NEEDS_DIRTY) == 0 || (ops->flags & PEER_CAN_DIRTY) != 0;
 }
 
-static const struct pb_workload settle_workload = {"settle", 0,    pb_settle, "", NULL,
-                                                   NULL,     NULL};
+static const struct pb_workload settle_workload = {"settle", 0, pb_settle, "", NULL, NULL, NULL};
 static const struct pb_workload load_workload = {
     "rand_load", PB_LEAVES_LOADED, pb_rand_load, "", NULL, NULL, NULL};
 
@@ -401,8 +400,8 @@ round_run(const struct pb_options *options, struct pb_plan *plan, struct pb_resu
 unsigned
 pb_run_all(const struct pb_options *options, struct pb_plan *plan)
 {
-    struct pb_result *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
-                                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct pb_result *shared =
+        mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     unsigned failed = 0;
 
     if (shared == MAP_FAILED)

@@ -75,7 +75,8 @@ changed_values_are_noticed(void)
     uint64_t i, version;
 
     pb_value_make(value, 12345, 3);
-    expect(pb_value_check(slice, &i, &version) && i == 12345 && version == 3, "a good value passes");
+    expect(pb_value_check(slice, &i, &version) && i == 12345 && version == 3,
+           "a good value passes");
     for (size_t at = 0; at < sizeof value; at++) {
         value[at] ^= 1;
         expect(!pb_value_check(slice, &i, &version), "a changed byte is noticed");

@@ -38,7 +38,7 @@ pb_wrong(struct pb_ctx *ctx, const char *format, ...)
     return peer_fail(ctx->ops->name, "verification", text);
 }
 
-/* ---- batches ---------------------------------------------------------------------------------- */
+/* ---- batches --------------------------------------------------------------------------------- */
 
 int
 pb_batch_init(struct pb_batch *batch, uint32_t count)
@@ -73,7 +73,7 @@ pb_batch_set(struct pb_batch *batch, uint32_t j, uint64_t i, uint64_t version, e
     batch->records[j].value = (struct peer_slice){bytes + PB_KEY_BYTES, PB_VALUE_BYTES};
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static int
 txn_try(struct pb_ctx *ctx, struct peer_session *session, struct peer_record *records,
@@ -83,8 +83,7 @@ txn_try(struct pb_ctx *ctx, struct peer_session *session, struct peer_record *re
 
     if (rc != PEER_OK)
         return rc;
-    rc = count == 1 ? ctx->ops->put(session, records)
-                    : ctx->ops->put_many(session, records, count);
+    rc = count == 1 ? ctx->ops->put(session, records) : ctx->ops->put_many(session, records, count);
     if (rc == PEER_OK)
         return ctx->ops->txn_commit(session);
     if (rc != PEER_RETRY)
@@ -158,7 +157,7 @@ pb_store_load(struct pb_ctx *ctx, struct peer_session *session, struct pb_load *
     return rc;
 }
 
-/* ---- verifying -------------------------------------------------------------------------------- */
+/* ---- verifying ------------------------------------------------------------------------------- */
 
 bool
 pb_visit(void *ctx, struct peer_slice key, struct peer_slice value)
@@ -223,7 +222,7 @@ pb_get_checked(struct pb_ctx *ctx, struct peer_session *session, uint64_t i, enu
     return PEER_OK;
 }
 
-/* ---- threads ---------------------------------------------------------------------------------- */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 static void *
 worker_main(void *arg)

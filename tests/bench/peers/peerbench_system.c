@@ -33,7 +33,7 @@ file_number(const char *path, const char *name)
     return number;
 }
 
-/* ---- bytes written ---------------------------------------------------------------------------- */
+/* ---- bytes written --------------------------------------------------------------------------- */
 
 static uint64_t
 device_written_bytes(const char *dir)
@@ -78,7 +78,7 @@ pb_rss_anon_bytes(int pid)
     return file_number(path, "RssAnon:") << 10;
 }
 
-/* ---- directories ------------------------------------------------------------------------------ */
+/* ---- directories ----------------------------------------------------------------------------- */
 
 static uint64_t tree_bytes; /* nftw takes no context; used by one thread at a time */
 static pthread_mutex_t tree_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -122,7 +122,7 @@ pb_dir_remove(const char *dir)
     (void)nftw(dir, remove_visit, 16, FTW_PHYS | FTW_DEPTH);
 }
 
-/* ---- page cache ------------------------------------------------------------------------------- */
+/* ---- page cache ------------------------------------------------------------------------------ */
 
 static uint64_t resident_pages, total_pages;
 
@@ -190,7 +190,7 @@ pb_cache_drop(const char *dir)
     return left;
 }
 
-/* ---- memory cgroups --------------------------------------------------------------------------- */
+/* ---- memory cgroups -------------------------------------------------------------------------- */
 
 static bool
 file_write(const char *dir, const char *name, const char *text)
@@ -285,7 +285,7 @@ pb_cgroup_remove(const char *path)
         usleep(20000);
 }
 
-/* ---- the machine ------------------------------------------------------------------------------ */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 static void
 cpu_name(char *name, size_t name_size)
@@ -346,7 +346,7 @@ pb_machine_read(const char *dir, struct pb_machine *machine_out)
                  minor(st.st_dev));
 }
 
-/* ---- fio -------------------------------------------------------------------------------------- */
+/* ---- fio ------------------------------------------------------------------------------------- */
 
 /* The n-th field (from 1) of fio's terse output, version 3. */
 static double

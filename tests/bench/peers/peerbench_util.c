@@ -92,7 +92,7 @@ pb_value_check(struct peer_slice value, uint64_t *i_out, uint64_t *version_out)
     return memcmp(expected, value.data, PB_VALUE_BYTES) == 0;
 }
 
-/* ---- histogram -------------------------------------------------------------------------------- */
+/* ---- histogram ------------------------------------------------------------------------------- */
 
 static unsigned
 bucket_of(uint64_t ns)
@@ -169,7 +169,7 @@ pb_hist_metrics(struct pb_ctx *ctx, const struct pb_hist *hist, const char *pref
     pb_metric(ctx, name, "us", (double)hist->max_ns / 1e3, PB_LOWER, false);
 }
 
-/* ---- numbers as text -------------------------------------------------------------------------- */
+/* ---- numbers as text ------------------------------------------------------------------------- */
 
 static bool
 parse_scaled(const char *text, double kilo, uint64_t *number_out)
@@ -216,16 +216,23 @@ pb_format(char *text, size_t text_size, double value, const char *unit)
         step++;
     }
     if (step > 0)
-        snprintf(text, text_size, "%.*f%c", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value,
-                 letters[step]);
+        snprintf(text, text_size, "%.*f%c",
+                 value < 9.995   ? 2
+                 : value < 99.95 ? 1
+                                 : 0,
+                 value, letters[step]);
     else if (scaled && value == floor(value))
         snprintf(text, text_size, "%.0f", value);
     else
-        snprintf(text, text_size, "%.*f", value < 0.1 ? 4 : value < 9.995 ? 2 : value < 99.95 ? 1 : 0,
+        snprintf(text, text_size, "%.*f",
+                 value < 0.1     ? 4
+                 : value < 9.995 ? 2
+                 : value < 99.95 ? 1
+                                 : 0,
                  value);
 }
 
-/* ---- results ---------------------------------------------------------------------------------- */
+/* ---- results --------------------------------------------------------------------------------- */
 
 void
 pb_metric(struct pb_ctx *ctx, const char *name, const char *unit, double value, int better,
