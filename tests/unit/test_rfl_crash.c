@@ -32,6 +32,8 @@ struct world {
     uint64_t lsn_released;
     unsigned generation;
     unsigned shape; /* how sizes are chosen */
+    unsigned full_in_1000; /* of all steps, commits RFL_FULL */
+    uint64_t segments_raw; /* seen */
     bool fresh;     /* nothing was appended since open */
     struct ftk_random *random;
     unsigned *crashes_left;
@@ -151,7 +153,7 @@ session(struct world *world, struct rfl_log *log, unsigned steps)
         uint64_t dice = ftk_random_below(world->random, 1000);
         if (dice < 700)
             step_append(world, log);
-        else if (dice < 850)
+        else if (dice < 700 + world->full_in_1000)
             step_commit(world, log, RFL_FULL);
         else if (dice < 930)
             step_commit(world, log, RFL_OS);
@@ -207,18 +209,20 @@ crash_hook(void *context, struct simdisk *disk, uint64_t step)
 }
 
 static void
-crashes(unsigned shape, unsigned count, unsigned crash_one_in)
+crashes(unsigned shape, unsigned full_in_1000, unsigned count, unsigned crash_one_in)
 {
     struct ftk_random random = test_random();
     unsigned crashes_left = (unsigned)test_rounds(count);
     struct world world = {
         .random = &random,
         .shape = shape,
+        .full_in_1000 = full_in_1000,
         .crashes_left = &crashes_left,
         .crash_one_in = crash_one_in,
     };
 
     while (crashes_left > 0) {
+        struct rfl_stats stats;
         struct rfl_log *log;
 
         world.disk = simdisk_new(&(struct simdisk_options){.seed = ftk_random_next(&random)});
@@ -229,38 +233,48 @@ crashes(unsigned shape, unsigned count, unsigned crash_one_in)
         log = open_and_compare(&world, true, 0, "new log");
         session(&world, log, 1500);
         simdisk_hook(world.disk, NULL, NULL);
+        rfl_stats(log, &stats);
+        world.segments_raw += stats.segments_raw;
         REQUIRE_OK(rfl_close(log));
         log = open_and_compare(&world, false, world.count, "closed");
         REQUIRE_OK(rfl_close(log));
         simdisk_free(world.disk);
         free(world.records);
     }
+    CHECK(full_in_1000 >= 100 || world.segments_raw > 0);
 }
 
 static void
 equal_records_of_lost_generations_do_not_come_back(void)
 {
-    crashes(0, 1500, 6);
+    crashes(0, 150, 1500, 6);
 }
 
 static void
 records_that_end_with_blocks_survive_crashes(void)
 {
-    crashes(1, 1500, 6);
+    crashes(1, 150, 1500, 6);
 }
 
 static void
 small_records_survive_crashes(void)
 {
-    crashes(2, 1000, 6);
+    crashes(2, 150, 1000, 6);
 }
 
 static void
 large_records_and_segment_switches_survive_crashes(void)
 {
-    crashes(3, 500, 8);
+    crashes(3, 150, 500, 8);
+}
+
+static void
+large_records_in_raw_segments_survive_crashes(void)
+{
+    crashes(3, 10, 500, 8);
 }
 
 TEST_MAIN("rfl_crash", TEST(equal_records_of_lost_generations_do_not_come_back),
           TEST(records_that_end_with_blocks_survive_crashes), TEST(small_records_survive_crashes),
-          TEST(large_records_and_segment_switches_survive_crashes))
+          TEST(large_records_and_segment_switches_survive_crashes),
+          TEST(large_records_in_raw_segments_survive_crashes))

@@ -173,7 +173,7 @@ recycling_keeps_the_directory_small(void)
  * when space is there again, so does everything else.
  */
 static void
-full_disk(bool background)
+full_disk(bool background, enum rfl_durability durability)
 {
     struct rfl_part part = {"commit", 6};
     struct rfl_stats stats;
@@ -190,6 +190,7 @@ full_disk(bool background)
         rc = testing_append(log_, appended, 100000, &lsn_end);
         appended += rc == FTK_OK;
         REQUIRE(appended < 1000);
+        REQUIRE_OK(rfl_commit(log_, rfl_lsn_end(log_), durability));
     }
     CHECK_STATUS(rc, FTK_NOSPACE);
     CHECK_EQ(rfl_lsn_end(log_), lsn_before);
@@ -211,13 +212,20 @@ full_disk(bool background)
 static void
 a_full_disk_leaves_the_log_as_it_was(void)
 {
-    full_disk(false);
+    full_disk(false, RFL_LAZY);
 }
 
 static void
 a_full_disk_leaves_the_log_as_it_was_with_threads(void)
 {
-    full_disk(true);
+    full_disk(true, RFL_LAZY);
+}
+
+static void
+a_disk_that_fills_up_with_prewritten_segments(void)
+{
+    full_disk(false, RFL_FULL);
+    full_disk(true, RFL_FULL);
 }
 
 static void
@@ -244,4 +252,5 @@ TEST_MAIN("rfl_segments", TEST(records_of_every_size_meet_the_segments_end),
           TEST(a_reader_holds_its_segment), TEST(recycling_keeps_the_directory_small),
           TEST(a_full_disk_leaves_the_log_as_it_was),
           TEST(a_full_disk_leaves_the_log_as_it_was_with_threads),
+          TEST(a_disk_that_fills_up_with_prewritten_segments),
           TEST(releasing_on_a_full_disk_makes_room))
