@@ -415,6 +415,23 @@ close_storage(kiln_db *db)
     db->cache = NULL;
 }
 
+/* Make the name of a directory durable, which its parent keeps. */
+static ftk_status
+sync_name(kiln_db *db, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *parent = NULL;
+    ftk_status rc;
+
+    FTK_TRY(ftk_strdup(slash == NULL ? "." : slash == path ? "/" : path, &parent));
+    if (slash != NULL && slash != path)
+        parent[slash - path] = 0;
+    rc = db->disk->ops->sync_dir(db->disk, parent);
+out:
+    ftk_free(parent);
+    return rc;
+}
+
 /*
  * Make a new database.  data.kdb.new gets its first checkpoint, then the log is made, then the file
  * is renamed: whatever a crash leaves is taken up again, with the same identity.
@@ -442,12 +459,16 @@ create(kiln_db *db, const char *data_path)
     } else {
         goto out;
     }
+    /* The log carries the identity: it must not outlive the file that has it. */
+    FTK_TRY(db->disk->ops->sync_dir(db->disk, db->path));
     if (!(db->options.flags & KILN_EXTERNAL_LOG)) {
         FTK_TRY(open_log(db, true, 0));
         rc = rfl_close(db->log);
         db->log = NULL;
         if (rc != FTK_OK)
             goto out;
+        FTK_TRY(db->disk->ops->sync_dir(db->disk, db->rfl_path));
+        FTK_TRY(sync_name(db, db->rfl_path));
     }
     ftk_file_close(db->data);
     db->data = NULL;
@@ -460,25 +481,14 @@ out:
     return rc;
 }
 
-/* The parent directory keeps the name of a new one. */
 static ftk_status
 make_dir(kiln_db *db)
 {
-    const char *slash = strrchr(db->path, '/');
-    char *parent = NULL;
     ftk_status rc = db->disk->ops->mkdir(db->disk, db->path);
 
     if (rc == FTK_EXISTS)
         return FTK_OK;
-    if (rc != FTK_OK)
-        return rc;
-    FTK_TRY(ftk_strdup(slash == NULL ? "." : slash == db->path ? "/" : db->path, &parent));
-    if (slash != NULL && slash != db->path)
-        parent[slash - db->path] = 0;
-    rc = db->disk->ops->sync_dir(db->disk, parent);
-out:
-    ftk_free(parent);
-    return rc;
+    return rc != FTK_OK ? rc : sync_name(db, db->path);
 }
 
 static ftk_status
