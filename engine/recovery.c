@@ -421,6 +421,8 @@ replay_record(struct replay *replay, const struct rfl_record *record)
 
     if (reader.bad || id == 0 || (record->kind != LOG_FRAGMENT && record->kind != LOG_COMMIT))
         return malformed(record->lsn, "not a transaction's record");
+    if (replay->db->birth_next <= id) /* also of one that never ends: its number is taken */
+        replay->db->birth_next = id + 1;
     if (replay->large_id != 0 && replay->large_id != id)
         replay_abort(replay);
     if (record->kind == LOG_FRAGMENT && replay->large_id == 0) {
