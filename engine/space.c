@@ -400,9 +400,13 @@ space_close(struct space *space)
 ftk_status
 space_trim(struct space *space)
 {
-    uint64_t last = space->pages_end;
+    uint64_t last = space->group_count == 0
+                        ? 0
+                        : space__map_page(space, space->group_count - 1, 1) + 1;
     uint64_t pages;
 
+    if (last < space->pages_end) /* groups are begun before the first of their pages is used */
+        last = space->pages_end;
     while (last > space__first_page(space) + 2 && !space__bit(space->live, last - 1))
         last--;
     /* The header's pages_end stays: ids above `last` are free and read as nothing. */
