@@ -24,7 +24,9 @@ cache__bits_set(struct cache__bits *bits, uint64_t id)
 
     while (end <= id && !atomic_compare_exchange_weak(&bits->end, &end, id + 1))
         ;
-    atomic_fetch_or(&bits->leaf[id / 64], UINT64_C(1) << (id % 64));
+    /* Who clears a bit looks at the page after that: a bit still set will be looked at. */
+    if ((atomic_load(&bits->leaf[id / 64]) >> (id % 64) & 1) == 0)
+        atomic_fetch_or(&bits->leaf[id / 64], UINT64_C(1) << (id % 64));
     summary_set(bits, id / 64);
 }
 

@@ -88,11 +88,11 @@ struct cache {
     _Alignas(64) _Atomic uint64_t epoch;
     _Atomic(struct cache_slot *) slots;
 
-    /* The writer's line: dirty bytes now = (dirtied - cleaned) pages. */
+    /* The writer's line: dirty bytes now = (dirtied - freed_dirty - cleaned) pages. */
     _Alignas(64) _Atomic uint64_t dirtied; /* pages ever made dirty */
+    _Atomic uint64_t freed_dirty;          /* dirty pages that were freed */
     _Atomic uint64_t reserved;             /* pages charged for cache_new */
-    _Alignas(64) _Atomic uint64_t cleaned; /* pages ever made clean: written or freed */
-    _Atomic uint64_t freed_dirty;          /* those of them that were freed */
+    _Alignas(64) _Atomic uint64_t cleaned; /* pages ever written */
     _Atomic uint64_t write_left;           /* pages the pass under way has still to look at */
 
     _Alignas(64) _Atomic uint64_t used_pages;

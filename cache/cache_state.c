@@ -107,6 +107,15 @@ cache__ring_add(struct cache__ring *ring, uint64_t page_id)
     atomic_store_explicit(&ring->ids[at % CACHE__HINTS], page_id + 1, memory_order_relaxed);
 }
 
+/* A counter that only the writer changes: no locked instruction, of which a put has enough. */
+static inline void
+count_one(_Atomic uint64_t *counter)
+{
+    atomic_store_explicit(counter,
+                          atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_release);
+}
+
 bool
 cache_use_slow(const struct cache_fast *fast, uint64_t page_id)
 {
@@ -185,10 +194,8 @@ new_page(struct cache *cache, uint64_t page_id, uint32_t flags, uint64_t *own)
         } else if (charged) {
             cache__uncharge(cache, 1);
         }
-        if ((state & CACHE_DIRTY) != 0) {
-            atomic_fetch_add_explicit(&cache->freed_dirty, 1, memory_order_relaxed);
-            atomic_fetch_add(&cache->cleaned, 1);
-        }
+        if ((state & CACHE_DIRTY) != 0)
+            count_one(&cache->freed_dirty);
         return;
     }
 }
@@ -265,7 +272,7 @@ cache_dirty_slow(struct cache *cache, uint64_t page_id, uint32_t flags)
             break;
     }
     if ((state & CACHE_DIRTY) == 0) {
-        atomic_fetch_add(&cache->dirtied, 1);
+        count_one(&cache->dirtied);
         cache__bits_set(&cache->dirty, page_id);
     }
 }
@@ -291,13 +298,15 @@ cache_free(struct cache *cache, uint64_t page_id)
         if (state == wanted)
             break;
     } while (!atomic_compare_exchange_weak(word, &state, wanted));
-    if ((state & CACHE_DIRTY) != 0) {
-        atomic_fetch_add_explicit(&cache->freed_dirty, 1, memory_order_relaxed);
-        atomic_fetch_add(&cache->cleaned, 1);
-    }
+    if ((state & CACHE_DIRTY) != 0)
+        count_one(&cache->freed_dirty);
     uint32_t kind = state & CACHE_STATE_MASK;
-    if (kind == CACHE_RESIDENT || kind == CACHE_FRESH)
-        cache__ring_add(&cache->freed, page_id);
+    if (kind == CACHE_RESIDENT || kind == CACHE_FRESH) {
+        uint64_t at = atomic_load_explicit(&cache->freed.head, memory_order_relaxed);
+        atomic_store_explicit(&cache->freed.ids[at % CACHE__HINTS], page_id + 1,
+                              memory_order_relaxed);
+        count_one(&cache->freed.head);
+    }
 }
 
 void
@@ -311,7 +320,7 @@ uint64_t
 cache_dirty_bytes(struct cache *cache)
 {
     /* In this order the difference cannot fall below what was dirty at the first load. */
-    uint64_t cleaned = atomic_load(&cache->cleaned);
+    uint64_t cleaned = atomic_load(&cache->cleaned) + atomic_load(&cache->freed_dirty);
     uint64_t dirtied = atomic_load(&cache->dirtied);
     return dirtied > cleaned ? (dirtied - cleaned) << cache->fast.page_shift : 0;
 }

@@ -1,7 +1,7 @@
 /*
- * engine/batch_sort.c -- sort a batch of keys: LSD radix sort on the 8 bytes behind the prefix that
- * all keys share, then runs of equal heads by comparison.  Stable.  15 ns a key for 1000 random keys
- * where qsort takes 100.
+ * engine/batch_sort.c -- sort a batch of keys on the 8 bytes behind the prefix that all keys share:
+ * radix sort on the first bytes that tell most keys apart, insertion sort for the rest, then runs of
+ * equal heads by comparison.  Stable.
  */
 #include <string.h>
 
@@ -55,17 +55,18 @@ sort_runs(const kiln_slice *keys, size_t count, struct batch_item *items)
     }
 }
 
+/* Stable by the bytes first..7 of the heads (7 is the most significant). */
 static void
-radix_sort(struct batch_item *items, struct batch_item *scratch, size_t count)
+radix_sort(struct batch_item *items, struct batch_item *scratch, size_t count, unsigned first)
 {
     uint32_t counts[8][256];
     struct batch_item *from = items, *to = scratch;
 
     memset(counts, 0, sizeof(counts));
     for (size_t i = 0; i < count; i++)
-        for (unsigned digit = 0; digit < 8; digit++)
+        for (unsigned digit = first; digit < 8; digit++)
             counts[digit][items[i].head >> (8 * digit) & 255]++;
-    for (unsigned digit = 0; digit < 8; digit++) {
+    for (unsigned digit = first; digit < 8; digit++) {
         uint32_t *bucket = counts[digit];
         uint32_t at = 0;
         if (bucket[from[0].head >> (8 * digit) & 255] == count)
@@ -85,6 +86,28 @@ radix_sort(struct batch_item *items, struct batch_item *scratch, size_t count)
         memcpy(items, from, count * sizeof(*items));
 }
 
+/* Two bytes tell most of a batch's keys apart; the few left are put right by insertion, unless they
+ * turn out to be many. */
+static void
+head_sort(struct batch_item *items, struct batch_item *scratch, size_t count)
+{
+    size_t moves = 8 * count;
+
+    radix_sort(items, scratch, count, 6);
+    for (size_t i = 1; i < count; i++) {
+        struct batch_item item = items[i];
+        size_t j = i;
+        for (; j > 0 && items[j - 1].head > item.head; j--)
+            items[j] = items[j - 1];
+        items[j] = item;
+        if (FTK_UNLIKELY(i - j > moves)) {
+            radix_sort(items, scratch, count, 0);
+            return;
+        }
+        moves -= i - j;
+    }
+}
+
 /* Long runs of equal heads are sorted anew on the bytes behind them. */
 static void
 sort_from(const kiln_slice *keys, size_t count, struct batch_item *items,
@@ -98,7 +121,7 @@ sort_from(const kiln_slice *keys, size_t count, struct batch_item *items,
             ascending = false;
     }
     if (!ascending)
-        radix_sort(items, scratch, count);
+        head_sort(items, scratch, count);
     for (size_t from = 0; from < count;) {
         size_t to = from + 1;
         bool longer = keys[items[from].index].size > skip + 8;

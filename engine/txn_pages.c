@@ -151,10 +151,12 @@ txn_page_own(kiln_txn *txn, uint64_t page_id)
     to = cache_address(txn->fast, page);
     arrays = node_arrays_end(from);
     heap = ftk_get_le16(from + PAGE_HEAP_BYTES);
-    memcpy(to, from, arrays);
-    memcpy(to + bytes - heap, from + bytes - heap, heap);
+    /* Birth first, then DIRTY (a pass that looks now leaves the page alone), then the bytes: an
+     * atomic operation behind them would wait until all of them are in the cache. */
     ftk_put_le64(to + PAGE_BIRTH, txn->birth);
     cache_dirty(txn->cache, txn->fast, page);
+    memcpy(to + PAGE_TYPE, from + PAGE_TYPE, arrays - PAGE_TYPE);
+    memcpy(to + bytes - heap, from + bytes - heap, heap);
     txn_page_retire(txn, page_id, 1, birth);
     return page;
 }
