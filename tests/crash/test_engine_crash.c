@@ -11,7 +11,6 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "ftk/clock.h"
 #include "tests/support/world.h"
@@ -61,12 +60,8 @@ go_on(struct crasher *crasher)
 static void
 adopt(struct world *world, bool killed, const char *how)
 {
-    struct world_state *state =
-        world_recovered(world, killed ? world->floor_os : world->floor_full, how);
-
-    world_verify(world, state, how);
-    memcpy(world->now, state, world_state_bytes(world));
-    world->committing = false;
+    REQUIRE_OK(world_adopt(world, killed ? world->floor_os : world->floor_full, how));
+    world_verify(world, world->now, how);
     world->floor_os = world->now->commit;
     if (!killed)
         world->floor_full = world->now->commit; /* it is on the disk */

@@ -115,8 +115,9 @@ void world_abandon(struct world *world); /* as a crash would */
 /* The newest state of the database is `state`: all items, cursors both ways, counts; kiln_check. */
 void world_verify(struct world *world, const struct world_state *state, const char *how);
 void world_check(struct world *world, const char *how);
-/* The state the database is in must be one of the history from `floor` to the newest: returns it. */
-struct world_state *world_recovered(struct world *world, uint64_t floor, const char *how);
+/* The state the database is in must be one of the history from `floor` to the newest; it becomes
+ * the world's.  Errors of reading its number are returned. */
+ftk_status world_adopt(struct world *world, uint64_t floor, const char *how);
 
 /* One random step. */
 void world_step(struct world *world);
@@ -131,8 +132,8 @@ struct world_value *world_value(const struct world *world, struct world_state *s
 bool world_ok(struct world *world, ftk_status status, const char *what);
 /* The named collections' numbers as txn sees them; 0: absent. */
 bool world_colls(struct world *world, kiln_txn *txn, kiln_coll colls[WORLD_COLLS]);
-/* Compare the value at hand with what the model has. */
-void world_compare_value(struct world *world, kiln_txn *txn, kiln_coll coll, uint32_t key,
+/* Compare the value at hand with what the model has; false: an error that was expected. */
+bool world_compare_value(struct world *world, kiln_txn *txn, kiln_coll coll, uint32_t key,
                          const struct world_value *value, const char *how);
 
 #endif

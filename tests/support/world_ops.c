@@ -229,8 +229,9 @@ op_get(struct world *world, unsigned c)
 {
     for (unsigned i = 0; i < 4; i++) {
         uint32_t k = any_key(world);
-        world_compare_value(world, world->txn, world->colls[c], k,
-                            world_value(world, world->work, c, k), "get");
+        if (!world_compare_value(world, world->txn, world->colls[c], k,
+                                 world_value(world, world->work, c, k), "get"))
+            return false;
         world->gets++;
     }
     return true;
@@ -305,6 +306,8 @@ cursor_is_at(struct world *world, kiln_cursor *cursor, kiln_status rc, uint32_t 
     if (!world_ok(world, (ftk_status)rc, what))
         return false;
     rc = kiln_cursor_item(cursor, &key, NULL);
+    if (rc != KILN_OK && rc != KILN_STATE)
+        return world_ok(world, (ftk_status)rc, what);
     REQUIRE_MSG(rc == KILN_OK && key.size == world->keys[k].size &&
                     memcmp(key.data, world->keys[k].bytes, key.size) == 0,
                 "%s: not at key %u", what, k);
@@ -660,15 +663,22 @@ reader_step(struct world *world)
         reader->state = world_state_copy(world, world->now);
         return;
     }
-    REQUIRE(world_colls(world, reader->txn, colls));
+    if (!world_colls(world, reader->txn, colls))
+        return;
     for (unsigned c = 0; c < WORLD_COLLS; c++) {
         REQUIRE_MSG((colls[c] != 0) == reader->state->exists[c], "old reader: collection %u", c);
         for (uint32_t k = 0; k < world->options.keys && colls[c] != 0; k++)
-            world_compare_value(world, reader->txn, colls[c], k,
-                                world_value(world, reader->state, c, k), "old reader");
+            if (!world_compare_value(world, reader->txn, colls[c], k,
+                                     world_value(world, reader->state, c, k), "old reader"))
+                return;
     }
     if (below(world, 3) == 0) {
-        OK(kiln_txn_renew(reader->txn));
+        if (!world_ok(world, (ftk_status)kiln_txn_renew(reader->txn), "renew")) {
+            kiln_txn_abort(reader->txn);
+            free(reader->state);
+            *reader = (struct world_reader){0};
+            return;
+        }
         memcpy(reader->state, world->now, world_state_bytes(world));
     } else if (below(world, 2) == 0) {
         kiln_txn_abort(reader->txn);
