@@ -446,6 +446,88 @@ out:
     return rc;
 }
 
+/* ---- warming up ---------------------------------------------------------------------------------- */
+
+/*
+ * A long log touches most leaves of a database it is large beside.  Then, if they fit the cache, they
+ * are read first, in page order and many at a time: the device does 3 GB/s that way and a tenth of it
+ * in the order of the log.
+ */
+enum { WARM_IDS = 32768, WARM_LOG_SHARE = 4 };
+
+struct warm {
+    kiln_txn *txn;
+    uint64_t *ids;
+    size_t count;
+};
+
+static ftk_status
+warm_flush(struct warm *warm)
+{
+    ftk_status rc = cache_fetch_many(warm->txn->cache, warm->ids, warm->count, 0);
+
+    warm->count = 0;
+    return rc;
+}
+
+static ftk_status
+warm_children(struct warm *warm, uint64_t page_id, uint32_t level)
+{
+    kiln_txn *txn = warm->txn;
+    struct node node = tree_node(txn, page_id);
+    ftk_status rc = cache_fetch(txn->cache, page_id, 0);
+
+    if (rc != FTK_OK)
+        return rc;
+    rc = tree_check_page(txn, page_id, level);
+    for (uint32_t i = 0; rc == FTK_OK && i < node_count(node.page); i++) {
+        uint64_t child = node_child(node.page, i);
+        if (level > 1) {
+            rc = warm_children(warm, child, level - 1);
+            continue;
+        }
+        if (warm->count == WARM_IDS)
+            rc = warm_flush(warm);
+        warm->ids[warm->count++] = child;
+    }
+    cache_unpin(txn->fast, page_id);
+    return rc;
+}
+
+static ftk_status
+warm_tree(void *context, kiln_coll coll, const struct tree *tree, const uint8_t *name,
+          size_t name_size)
+{
+    (void)coll;
+    (void)name;
+    (void)name_size;
+    return tree->height < 2 ? FTK_OK : warm_children(context, tree->root, tree->height - 1u);
+}
+
+static ftk_status
+warm_up(kiln_db *db, uint64_t log_bytes)
+{
+    struct warm warm = {0};
+    struct space_stats space;
+    ftk_status rc;
+
+    space_stats(db->space, &space);
+    if (space.pages_live * db->page_bytes > cache_limit() / 2 ||
+        log_bytes < space.pages_live * db->page_bytes / WARM_LOG_SHARE)
+        return FTK_OK;
+    FTK_TRY(FTK_NEW_ARRAY(&warm.ids, WARM_IDS));
+    FTK_TRY(txn_begin(db, KILN_READ, KILN_DURABILITY_DEFAULT, 0, &warm.txn));
+    FTK_TRY(coll_each(warm.txn, warm_tree, &warm));
+    rc = warm_flush(&warm);
+out:
+    if (warm.txn != NULL)
+        txn_abort(warm.txn);
+    ftk_free(warm.ids);
+    return rc;
+}
+
+/* ---- run ------------------------------------------------------------------------------------------ */
+
 static ftk_status
 progress(kiln_db *db, uint64_t done, uint64_t total)
 {
@@ -486,6 +568,7 @@ recovery_run(kiln_db *db)
     FTK_TRY(FTK_NEW(&replay));
     replay->db = db;
     FTK_TRY(ftk_alloc(GATHER_BYTES, (void **)&replay->bytes));
+    FTK_TRY(warm_up(db, end - start));
     FTK_TRY(rfl_reader_open(db->log, start, &reader));
     while ((rc = rfl_reader_next(reader, &record)) == FTK_OK) {
         if (record.stream == 0)
