@@ -31,7 +31,7 @@ struct rfl_options {
     const char *dir;            /* created when missing (one level) */
     uint8_t identity[16];       /* of the owner; a segment of another identity is FTK_FOREIGN */
     uint32_t segment_bytes;     /* of new segments; multiple of 4096 */
-    uint32_t buffer_bytes;      /* of each of the two buffers in flight; default 4 MiB */
+    uint32_t buffer_bytes;      /* of each of the two buffers in flight; default 2 MiB */
     uint32_t spare_segments;    /* segments kept ready; default 2 */
     uint32_t lazy_ms;           /* default 100 */
     bool read_only;             /* no append, no repair; works on a read-only file system */

@@ -19,7 +19,8 @@
 #include "rfl/rfl.h"
 #include "rfl/rfl_format.h"
 
-#define RFL_BUFFER_BYTES_DEFAULT (4u << 20)
+/* Two of them, and what the owner reads, should stay in a core's second-level cache. */
+#define RFL_BUFFER_BYTES_DEFAULT (2u << 20)
 #define RFL_BUFFER_BYTES_MIN ((1u << 20) + (64u << 10)) /* RFL_BODY_MAX, headers, a tail block */
 #define RFL_SPARE_SEGMENTS_DEFAULT 2u
 #define RFL_LAZY_MS_DEFAULT 100u

@@ -361,7 +361,7 @@ log_new(const struct rfl_options *options, struct rfl_log **log_out)
     if (log->buffer_bytes < RFL_BUFFER_BYTES_MIN)
         log->buffer_bytes = RFL_BUFFER_BYTES_MIN;
     log->buffer_bytes = RFL_ALIGN_DOWN(log->buffer_bytes, RFL_BLOCK);
-    log->stream_bytes = log->buffer_bytes / 4;
+    log->stream_bytes = log->buffer_bytes / 8;
     log->spare_segments =
         options->spare_segments != 0 ? options->spare_segments : RFL_SPARE_SEGMENTS_DEFAULT;
     log->lazy_ns =
