@@ -42,6 +42,14 @@ spill_if_large(kiln_txn *txn)
     if (bytes < cache_limit() / 4)
         return FTK_OK;
     txn->spill_pages = 0;
+    if (txn->db->read_only) { /* a replay in memory: nothing can be written out */
+        if (cache_dirty_bytes(txn->cache) < cache_limit() / 4 * 3)
+            return FTK_OK;
+        return FTK_FAIL(FTK_NOMEM,
+                        "%s: what its log changes does not fit into a cache of %llu bytes; make it "
+                        "larger, or open for writing",
+                        txn->db->path, (unsigned long long)cache_limit());
+    }
     if (cache_dirty_bytes(txn->cache) < cache_limit() / 4)
         return FTK_OK;
     rc = cache_write_dirty(txn->cache, UINT64_MAX, &stats);

@@ -128,19 +128,19 @@ run 0 get db lines last
 prints out.txt line
 
 # ---- large values, in and out
-head -c 20000003 /dev/urandom >big
-run 0 put db c big --file big
+head -c 20000003 /dev/urandom >value
+run 0 put db c big --file value
 run 0 get db c big --raw
-cmp -s big out.txt || fault "a large value came back changed"
+cmp -s value out.txt || fault "a large value came back changed"
 run 0 dump db c --hex
 mv out.txt in.txt
 run 0 load db copy --hex --create
 run 0 get db copy big --raw
-cmp -s big out.txt || fault "a large value was changed by dump and load"
-cp big in.txt
+cmp -s value out.txt || fault "a large value was changed by dump and load"
+cp value in.txt
 run 0 put db c pipe --file -
 run 0 get db c pipe --raw
-cmp -s big out.txt || fault "a large value from standard input was changed"
+cmp -s value out.txt || fault "a large value from standard input was changed"
 run 1 put db c gone --file none.txt
 : >in.txt
 
@@ -182,5 +182,21 @@ grep -q '^recovered_txns *[1-9]' out.txt || { fault "nothing was recovered:"; ca
 cat kdb/data.kdb kdb/rfl/* | cksum | cmp -s - before.txt || fault "a reading command wrote"
 run 0 put kdb c four 4
 run 0 check kdb
+
+# ---- a replay that does not fit into the cache says so, and fits into a larger one
+"$kiln" load big c --create --batch 2000 <pipe &
+pid=$!
+exec 9>pipe
+seq 60000 | awk '{ printf "%d\t%0100d\n", $1 * 7919 % 60000, $1 }' >&9
+for _ in $(seq 100); do
+    [ -e big/data.kdb ] && grep -qa "$(printf '%0100d' 60000)" big/rfl/*.rfl && break
+    sleep 0.1
+done
+kill -9 $pid
+wait $pid 2>/dev/null
+exec 9>&-
+run 1 check big --cache 4M
+says err.txt 'does not fit into a cache'
+run 0 check big
 
 [ "$faults" -eq 0 ]
