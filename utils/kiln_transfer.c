@@ -94,14 +94,15 @@ utils_dump(const struct utils_call *call)
 struct load {
     const struct utils_call *call;
     struct utils_session *session;
-    uint64_t lines, committed;
+    uint64_t line; /* the one in hand, from 1; 0: none yet */
+    uint64_t committed;
 };
 
 static int
 load_fail(const struct load *load, const char *words)
 {
     return utils_complain(load->call, "line %llu: %s; %llu lines are committed",
-                          (unsigned long long)load->lines + 1, words,
+                          (unsigned long long)load->line, words,
                           (unsigned long long)load->committed);
 }
 
@@ -145,7 +146,7 @@ load_commit(struct load *load)
 
     load->session->txn = NULL;
     if (status == KILN_OK) {
-        load->committed = load->lines;
+        load->committed = load->line;
         status = kiln_txn_begin(load->session->db, KILN_WRITE, &load->session->txn);
     }
     return status == KILN_OK ? UTILS_OK : load_status(load, status);
@@ -164,20 +165,20 @@ utils_load(const struct utils_call *call)
     if (result != UTILS_OK)
         return result;
     while (result == UTILS_OK && (size = getline(&line, &room, stdin)) > 0) {
+        load.line++;
         if (line[size - 1] == '\n')
             size--;
         result = load_line(&load, line, (size_t)size);
-        if (result != UTILS_OK)
-            break;
-        load.lines++;
-        if (load.lines % call->batch == 0)
+        if (result == UTILS_OK && load.line % call->batch == 0)
             result = load_commit(&load);
     }
     if (result == UTILS_OK && !feof(stdin))
         result = load_fail(&load, strerror(errno));
+    if (result == UTILS_OK)
+        result = load_commit(&load);
     free(line);
     result = utils_end(call, &session, result);
     if (result == UTILS_OK)
-        printf("%llu\n", (unsigned long long)load.lines);
+        printf("%llu\n", (unsigned long long)load.line);
     return result != UTILS_OK ? result : utils_flush(call);
 }
