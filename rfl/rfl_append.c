@@ -75,6 +75,7 @@ segment_switch(struct rfl_log *log, bool reserved)
     uint64_t room = segment->lsn_end - buffer->lsn_end;
 
     if (segment->next == NULL || rfl__segments_ready(log) < ready) {
+        log->hurry |= segment->next == NULL;
         /* With a keeper at work the reserve may be made behind our back. */
         if (!log->background || log->no_space)
             return rfl__segments_prepare(log, ready, !log->background);

@@ -140,6 +140,7 @@ struct rfl_log {
     uint64_t syncs_asked;        /* led for RFL_FULL commits in the active segment */
     uint64_t syncs_asked_before; /* in the one before */
     uint64_t lsn_syncs_asked;    /* where that one began, or this open */
+    bool hurry; /* a switch found no next segment: without syncs two are kept behind the active */
     bool failed;
     struct ftk_error error; /* why */
 

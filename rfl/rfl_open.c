@@ -205,25 +205,30 @@ log_begin_anew(struct rfl_log *log, uint64_t lsn_start, struct end *end)
     return rc;
 }
 
-/* Segments behind the tail: one that is prepared and blank stays, the others become spares. */
+/* Segments behind the tail: those that are prepared and blank stay, the others become spares. */
 static ftk_status
 behind_tail(struct rfl_log *log, struct rfl__segment *tail)
 {
-    struct rfl__segment *next = tail->next;
     struct rfl__scan scan;
-    bool blank = false;
+    bool blank = true;
     ftk_status rc;
 
-    if (next == NULL)
+    if (tail->next == NULL)
         return FTK_OK;
     rc = rfl__scan_init(&scan, log->disk, log->seed);
     if (rc != FTK_OK)
         return rc;
-    FTK_TRY(rfl__scan_enter(&scan, next, next->lsn_begin));
-    FTK_TRY(rfl__scan_blank(&scan, &blank));
-    FTK_TRY(rfl__segments_cut(log, blank ? next : tail));
-    if (blank)
-        rc = ftk_file_open(log->disk, next->path, 0, &next->file);
+    while (tail->next != NULL) {
+        struct rfl__segment *next = tail->next;
+
+        FTK_TRY(rfl__scan_enter(&scan, next, next->lsn_begin));
+        FTK_TRY(rfl__scan_blank(&scan, &blank));
+        if (!blank)
+            break;
+        FTK_TRY(ftk_file_open(log->disk, next->path, 0, &next->file));
+        tail = next;
+    }
+    rc = rfl__segments_cut(log, tail);
 out:
     rfl__scan_release(&scan);
     return rc;

@@ -323,8 +323,7 @@ spare_create(struct rfl_log *log, uint64_t file_number, uint64_t bytes,
 
     FTK_TRY(FTK_NEW(&spare));
     FTK_TRY(rfl__name_path(log->dir, file_number, RFL_NEW_SUFFIX, &spare->path));
-    FTK_TRY(
-        ftk_file_open(log->disk, spare->path, FTK_OPEN_CREATE | FTK_OPEN_EXCLUSIVE, &file));
+    FTK_TRY(ftk_file_open(log->disk, spare->path, FTK_OPEN_CREATE | FTK_OPEN_EXCLUSIVE, &file));
     rc = ftk_file_allocate(file, 0, bytes);
     if (rc != FTK_OK) {
         struct ftk_error why = *ftk_error_last();
@@ -495,10 +494,10 @@ bytes_wanted(const struct rfl_log *log)
     return bytes < log->segment_bytes ? bytes : log->segment_bytes;
 }
 
-/* One step with the slot `preparing` and the mutex, which is dropped meanwhile: the next segment, or
- * one raw spare more.  Metadata only. */
+/* With the slot `preparing` and the mutex, which is dropped meanwhile: one segment more behind the
+ * last, or one raw spare.  Metadata only. */
 static ftk_status
-prepare_step(struct rfl_log *log, bool next_missing)
+prepare_step(struct rfl_log *log, bool activate)
 {
     struct rfl__spare *spare = NULL;
     struct rfl__segment *segment = NULL;
@@ -508,14 +507,14 @@ prepare_step(struct rfl_log *log, bool next_missing)
     uint64_t bytes = bytes_wanted(log);
     ftk_status rc = FTK_OK;
 
-    if (next_missing)
+    if (activate)
         spare = spare_take(log, true);
-    if (next_missing && spare == NULL)
+    if (activate && spare == NULL)
         spare = spare_take(log, false);
     ftk_mutex_unlock(&log->mutex);
     if (spare == NULL)
         rc = spare_create(log, file_number, bytes, &spare);
-    if (rc == FTK_OK && next_missing)
+    if (rc == FTK_OK && activate)
         rc = segment_activate(log, spare, number, lsn_begin, &segment);
     ftk_mutex_lock(&log->mutex);
     if (segment != NULL) {
@@ -560,35 +559,40 @@ prewriting_pays(const struct rfl_log *log)
     return syncs > 0 && syncs * RFL_PREWRITE_SYNC_BYTES >= log->lsn_end - log->lsn_syncs_asked;
 }
 
+enum step { PREPARED, PREWRITE, ACTIVATE, RAW_SPARE };
+
 /* What rfl__segments_prepare has to do now. */
-static enum { PREPARED, PREWRITE, PREPARE }
+static enum step
 prepare_what(const struct rfl_log *log, uint32_t ready, bool may_prewrite)
 {
-    bool next_missing = active_segment(log)->next == NULL;
+    const struct rfl__segment *next = active_segment(log)->next;
+    bool pays = prewriting_pays(log);
 
-    if (may_prewrite && !log->prewriting && spares_prewritten(log) == 0 && prewriting_pays(log) &&
-        (next_missing || ready > 1))
+    if (pays && may_prewrite && !log->prewriting && spares_prewritten(log) == 0 &&
+        (next == NULL || ready > 1))
         return PREWRITE;
-    return next_missing || rfl__segments_ready(log) < ready ? PREPARE : PREPARED;
+    if (next == NULL || (log->hurry && !pays && ready > 1 && next->next == NULL))
+        return ACTIVATE;
+    return rfl__segments_ready(log) < ready ? RAW_SPARE : PREPARED;
 }
 
 /* One step, with the slot it needs.  A step of another thread counts as one. */
 static ftk_status
-prepare_one(struct rfl_log *log, bool prewriting)
+prepare_one(struct rfl_log *log, enum step step)
 {
     ftk_status rc;
 
-    if (!prewriting && log->preparing) {
+    if (step != PREWRITE && log->preparing) {
         ftk_cond_wait(&log->prepared, &log->mutex);
         return FTK_OK;
     }
-    if (prewriting) {
+    if (step == PREWRITE) {
         log->prewriting = true;
         rc = prewrite_step(log);
         log->prewriting = false;
     } else {
         log->preparing = true;
-        rc = prepare_step(log, active_segment(log)->next == NULL);
+        rc = prepare_step(log, step == ACTIVATE);
         log->preparing = false;
     }
     ftk_cond_broadcast(&log->prepared);
@@ -599,11 +603,11 @@ ftk_status
 rfl__segments_prepare(struct rfl_log *log, uint32_t ready, bool may_prewrite)
 {
     ftk_status rc = FTK_OK;
-    int what;
+    enum step step;
 
     while (rc == FTK_OK && !log->failed &&
-           (what = prepare_what(log, ready, may_prewrite)) != PREPARED) {
-        rc = prepare_one(log, what == PREWRITE);
+           (step = prepare_what(log, ready, may_prewrite)) != PREPARED) {
+        rc = prepare_one(log, step);
         if (rc == FTK_NOSPACE && log->prewriting) { /* the last space may be just there */
             ftk_cond_wait(&log->prepared, &log->mutex);
             rc = FTK_OK;
