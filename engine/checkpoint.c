@@ -32,7 +32,8 @@ begin(void *context, bool forced, uint64_t *limit_out, bool *due_out)
     rc = space_checkpoint_begin(db->space, db->checkpoint + 1, pin_newest, db);
     if (rc != FTK_OK)
         return rc;
-    if (!forced && db->checkpoint_of.id == db->durable_id && db->checkpoint_of.id != 0) {
+    if (!forced && db->checkpoint_of.id == db->durable_id && db->checkpoint_of.id != 0 &&
+        db->checkpoint_of.lsn == atomic_load(&db->durable_lsn)) {
         space_checkpoint_end(db->space, false);
         return FTK_OK;
     }

@@ -167,6 +167,7 @@ coll_create_numbered(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *n
     name_key[0] = 'n';
     memcpy(name_key + 1, name, name_size);
     ftk_put_le32(number, coll);
+    txn->grows = true;
     FTK_TRY(txn_log_reserve(txn, name_size + 32));
     FTK_TRY(catalog_put(txn, name_key, name_size + 1, number, sizeof(number)));
     FTK_TRY(catalog_put(txn, key, sizeof(key), entry, entry_encode(&tree, name, name_size, entry)));

@@ -33,6 +33,8 @@ struct replay {
     uint64_t lsn;         /* end of its commit record */
     uint64_t bytes_in_txn;
     uint64_t large_id;    /* transaction whose fragments are coming, 0: none */
+    uint64_t skip_id;     /* one that did not fit the disk: an error only if it was committed */
+    struct ftk_error skip_error;
     struct gathered gathered[COLLS_MAX];
     size_t gathered_count;
     uint8_t *bytes;
@@ -423,6 +425,12 @@ replay_record(struct replay *replay, const struct rfl_record *record)
         return malformed(record->lsn, "not a transaction's record");
     if (replay->db->birth_next <= id) /* also of one that never ends: its number is taken */
         replay->db->birth_next = id + 1;
+    if (replay->skip_id == id) {
+        if (record->kind == LOG_FRAGMENT)
+            return FTK_OK;
+        ftk_error_set(&replay->skip_error);
+        return replay->skip_error.status;
+    }
     if (replay->large_id != 0 && replay->large_id != id)
         replay_abort(replay);
     if (record->kind == LOG_FRAGMENT && replay->large_id == 0) {
@@ -430,7 +438,15 @@ replay_record(struct replay *replay, const struct rfl_record *record)
         replay->large_id = id;
     }
     FTK_TRY(replay_begin(replay));
-    FTK_TRY(apply_ops(replay, &reader));
+    rc = apply_ops(replay, &reader);
+    if (rc == FTK_NOSPACE && record->kind == LOG_FRAGMENT) { /* as when it was made, perhaps */
+        replay->skip_id = id;
+        replay->skip_error = *ftk_error_last();
+        replay_abort(replay);
+        return FTK_OK;
+    }
+    if (rc != FTK_OK)
+        goto out;
     replay->bytes_in_txn += record->body_size;
     if (record->kind == LOG_FRAGMENT)
         goto out;

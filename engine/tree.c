@@ -437,7 +437,8 @@ tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
     uint8_t old_ref[LARGE_REF_BYTES];
     bool old_large = false;
     struct tree_path path;
-    ftk_status rc = txn_prepare(txn, tree_pages_needed(tree), false);
+    bool reserve = tree == &txn->catalog && !txn->grows; /* deletes work on a full disk */
+    ftk_status rc = txn_prepare(txn, tree_pages_needed(tree), reserve);
 
     if (rc != FTK_OK)
         return rc;

@@ -232,6 +232,7 @@ begin_write(kiln_db *db, kiln_txn **txn_out)
     txn->savepoint_count = 0;
     txn->ops_size = 0;
     txn->streamed = false;
+    txn->grows = txn->reserve = false;
     txn->logs = false;
     txn_start(txn);
     *txn_out = txn;
@@ -278,6 +279,8 @@ txn_begin_replay(kiln_db *db, kiln_txn **txn_out)
     rc = begin_write(db, txn_out);
     if (rc != FTK_OK)
         db_writer_unlock(db);
+    else
+        (*txn_out)->reserve = true;
     return rc;
 }
 
@@ -330,22 +333,6 @@ give_back(kiln_txn *txn, const struct space_extents *extents, size_t from)
                       space_extent_count(extents->items[i]));
 }
 
-void
-txn_abort(kiln_txn *txn)
-{
-    kiln_db *db = txn->db;
-
-    end_common(txn);
-    if (txn->write) {
-        savepoints_drop(txn);
-        cache_unreserve(txn->cache);
-        give_back(txn, &txn->born, 0);
-        db_writer_unlock(db);
-        atomic_fetch_add(&db->aborts, 1);
-    }
-    txn_idle(txn);
-}
-
 struct publish {
     kiln_db *db;
     const struct db_snapshot *snapshot;
@@ -357,6 +344,37 @@ become_newest(void *context)
     struct publish *publish = context;
 
     publish->db->newest = *publish->snapshot;
+}
+
+/* The fragments in the log mean nothing: the next checkpoint has them behind it. */
+static void
+pass_fragments(kiln_txn *txn)
+{
+    kiln_db *db = txn->db;
+    struct db_snapshot snapshot = db->newest;
+    struct publish publish = {db, &snapshot};
+    struct space_extents none = {0}, dead = {0};
+
+    snapshot.lsn = rfl_lsn_end(db->log);
+    space_commit(db->space, &none, &none, &dead, snapshot.id, become_newest, &publish);
+}
+
+void
+txn_abort(kiln_txn *txn)
+{
+    kiln_db *db = txn->db;
+
+    end_common(txn);
+    if (txn->write) {
+        savepoints_drop(txn);
+        cache_unreserve(txn->cache);
+        give_back(txn, &txn->born, 0);
+        if (txn->streamed)
+            pass_fragments(txn);
+        db_writer_unlock(db);
+        atomic_fetch_add(&db->aborts, 1);
+    }
+    txn_idle(txn);
 }
 
 /* Pages change hands and the snapshot becomes the newest; the log has the transaction. */

@@ -85,6 +85,8 @@ struct kiln_txn {
     uint8_t *ops;          /* log operations not yet appended */
     size_t ops_size, ops_capacity;
     bool streamed; /* a fragment is in the log */
+    bool grows;    /* it puts something: the last pages and log bytes of a full disk are not for it */
+    bool reserve;  /* the last pages are for it all the same: a replay */
     struct records_txn *records;
 };
 

@@ -9,17 +9,33 @@ enum {
     OPS_CAPACITY_MIN = 4096,
 };
 
+/* On a full disk a checkpoint gives log segments back; what only deletes may use the last one. */
+static ftk_status
+append_somehow(kiln_txn *txn, enum log_kind kind, const struct rfl_part *parts, size_t count,
+               uint64_t *lsn_end_out)
+{
+    kiln_db *db = txn->db;
+    uint64_t lsn;
+    ftk_status rc = rfl_append(db->log, 0, (uint8_t)kind, parts, count, &lsn, lsn_end_out);
+
+    if (rc != FTK_NOSPACE)
+        return rc;
+    rc = checkpointer_run(db->checkpointer, true);
+    if (rc == FTK_OK)
+        rc = rfl_append(db->log, 0, (uint8_t)kind, parts, count, &lsn, lsn_end_out);
+    if (rc == FTK_NOSPACE && !txn->grows)
+        rc = rfl_append_reserved(db->log, 0, (uint8_t)kind, parts, count, &lsn, lsn_end_out);
+    return rc;
+}
+
 static ftk_status
 ops_append(kiln_txn *txn, enum log_kind kind, uint64_t *lsn_end_out)
 {
     uint8_t head[FTK_VARINT_MAX];
     size_t head_size = (size_t)(ftk_varint_put(head, txn->birth_first) - head);
     struct rfl_part parts[2] = {{head, head_size}, {txn->ops, txn->ops_size}};
-    uint64_t lsn;
-    ftk_status rc;
+    ftk_status rc = append_somehow(txn, kind, parts, txn->ops_size > 0 ? 2 : 1, lsn_end_out);
 
-    rc = rfl_append(txn->db->log, 0, (uint8_t)kind, parts, txn->ops_size > 0 ? 2 : 1, &lsn,
-                    lsn_end_out);
     if (rc == FTK_OK)
         txn->ops_size = 0;
     return rc;
@@ -64,6 +80,7 @@ txn_log_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, con
 {
     uint8_t *to = txn->ops + txn->ops_size;
 
+    txn->grows = true;
     if (!txn->logs)
         return;
     *to++ = OP_PUT;
@@ -134,6 +151,7 @@ txn_log_large(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, u
 {
     uint8_t *to = txn->ops + txn->ops_size;
 
+    txn->grows = true;
     if (!txn->logs)
         return;
     *to++ = OP_LARGE;

@@ -81,6 +81,7 @@ txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
     uint32_t want = pages < PREPARE_PAGES ? PREPARE_PAGES : pages;
     ftk_status rc;
 
+    reserve = reserve || txn->reserve;
     FTK_TRY(spill_if_large(txn));
     if (txn->spill_pages > 0 && !txn->db->read_only)
         FTK_TRY(checkpointer_throttle(txn->db->checkpointer));
@@ -189,11 +190,11 @@ txn_run_new(kiln_txn *txn, uint32_t count, uint64_t *page_out)
 
     FTK_TRY(spill_if_large(txn));
     FTK_TRY(extents_ensure(&txn->born, 1));
-    rc = space_alloc_run(txn->db->space, count, false, &page);
+    rc = space_alloc_run(txn->db->space, count, txn->reserve, &page);
     if (rc == FTK_NOSPACE && !txn->db->read_only) {
         FTK_TRY(checkpointer_run(txn->db->checkpointer, true));
         txn__reclaim(txn->db);
-        rc = space_alloc_run(txn->db->space, count, false, &page);
+        rc = space_alloc_run(txn->db->space, count, txn->reserve, &page);
     }
     if (rc != FTK_OK)
         goto out;

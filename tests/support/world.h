@@ -23,8 +23,10 @@
 #include "tests/support/test.h"
 
 /* kiln_status of the public functions in the checks of test.h. */
+#ifndef OK
 #define OK(call) REQUIRE_OK((ftk_status)(call))
 #define STATUS(call, status) CHECK_STATUS((ftk_status)(call), (ftk_status)(status))
+#endif
 
 enum { WORLD_COLLS = 3, WORLD_READERS = 3, WORLD_SAVEPOINTS = 4, WORLD_HISTORY = 48 };
 

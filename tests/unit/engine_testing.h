@@ -11,8 +11,10 @@
 #include "tests/support/test.h"
 
 /* kiln_status of the public functions in the checks of test.h. */
+#ifndef OK
 #define OK(call) REQUIRE_OK((ftk_status)(call))
 #define STATUS(call, status) CHECK_STATUS((ftk_status)(call), (ftk_status)(status))
+#endif
 
 static inline kiln_options
 engine_options(uint32_t flags)
