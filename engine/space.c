@@ -18,8 +18,7 @@ space_extents_add(struct space_extents *extents, struct space_extent extent)
 {
     if (extents->count == extents->capacity) {
         size_t capacity = extents->capacity == 0 ? 64 : extents->capacity * 2;
-        ftk_status rc =
-            ftk_realloc((void **)&extents->items, capacity * sizeof(*extents->items));
+        ftk_status rc = ftk_realloc((void **)&extents->items, capacity * sizeof(*extents->items));
         if (rc != FTK_OK)
             return rc;
         extents->capacity = capacity;
@@ -147,44 +146,103 @@ avail_clear(struct space *space, uint64_t page)
     space->pages_avail--;
 }
 
-/* The next free page at or after `from`, below `to`; UINT64_MAX: none. */
-static uint64_t
-avail_next(const struct space *space, uint64_t from, uint64_t to)
+/*
+ * How many of 64 neighbouring pages must be free for a word of the map to be used.  Pages freed at
+ * random leave holes of one or two pages; a checkpoint that fills those writes 4 KiB here and there,
+ * a tenth of what the device does in long runs.  So crowded words are passed over and the file grows
+ * instead, until so much of it is free that holes are what there is: a file under random updates
+ * settles at about 3/8 free.
+ */
+static uint32_t
+word_threshold(const struct space *space)
 {
+    uint64_t free_pages = space->pages_avail;
+
+    if (space->grow_failed || free_pages >= space->pages_end / 2)
+        return 1;
+    if (free_pages >= space->pages_end / 8 * 3)
+        return 12;
+    return free_pages >= space->pages_end / 4 ? 24 : 40;
+}
+
+/* The first word in [from, to) with `threshold` free pages; UINT64_MAX: none. */
+static uint64_t
+word_next(const struct space *space, uint64_t from, uint64_t to, uint32_t threshold)
+{
+    uint64_t group_words = (UINT64_C(1) << space->group_shift) / 64;
+
     while (from < to) {
-        uint64_t group = from >> space->group_shift;
-        uint64_t group_end = (group + 1) << space->group_shift;
-        if (space->groups[group].avail == 0) {
-            from = group_end;
-            continue;
-        }
-        for (uint64_t word = from / 64; word < group_end / 64; word++) {
-            uint64_t bits = space->avail[word];
-            if (word == from / 64)
-                bits &= ~UINT64_C(0) << (from % 64);
-            if (bits != 0) {
-                uint64_t page = word * 64 + (uint64_t)__builtin_ctzll(bits);
-                return page < to ? page : UINT64_MAX;
-            }
-        }
-        from = group_end;
+        uint64_t group = from / group_words;
+        uint64_t end = (group + 1) * group_words;
+        if (end > to)
+            end = to;
+        if (space->groups[group].avail >= threshold)
+            for (uint64_t word = from; word < end; word++)
+                if ((uint32_t)__builtin_popcountll(space->avail[word]) >= threshold)
+                    return word;
+        from = end;
     }
     return UINT64_MAX;
+}
+
+/* Move the cursor to a word worth using; false: none, the file should grow. */
+static bool
+cursor_advance(struct space *space)
+{
+    uint32_t threshold = word_threshold(space);
+    uint64_t words = (space->pages_end + 63) / 64, here = space->cursor / 64, word;
+
+    if (threshold > 1 && threshold >= space->scan_threshold &&
+        space->pages_avail < space->scan_avail)
+        return false; /* looked in vain, and little was freed since */
+    word = word_next(space, here + 1, words, threshold);
+    if (word == UINT64_MAX)
+        word = word_next(space, 0, here + 1 < words ? here + 1 : words, threshold);
+    if (word == UINT64_MAX) {
+        space->scan_threshold = threshold;
+        space->scan_avail = space->pages_avail + space->pages_avail / 16 + 256;
+        return false;
+    }
+    space->scan_avail = 0;
+    space->cursor = word * 64;
+    return true;
+}
+
+/* The next free page of the cursor's word, then of the next good word; UINT64_MAX: grow. */
+static uint64_t
+avail_take(struct space *space)
+{
+    uint64_t bits = space->avail[space->cursor / 64] & (~UINT64_C(0) << (space->cursor % 64));
+    uint64_t page;
+
+    if (bits == 0) {
+        if (space->pages_avail == 0 || !cursor_advance(space))
+            return UINT64_MAX;
+        bits = space->avail[space->cursor / 64];
+    }
+    page = (space->cursor & ~UINT64_C(63)) + (uint64_t)__builtin_ctzll(bits);
+    space->cursor = page % 64 == 63 ? page : page + 1; /* stays inside the word */
+    avail_clear(space, page);
+    return page;
 }
 
 ftk_status
 space_ensure(struct space *space, uint32_t count, bool reserve)
 {
-    uint64_t keep = reserve || !space->grow_failed ? 0 : RESERVE_PAGES;
+    uint64_t keep = reserve ? 0 : RESERVE_PAGES;
     uint64_t ready = space->hot_count;
     ftk_status rc;
 
-    if (space->pages_avail > keep)
+    /* Holes count only when the file cannot grow: else they may be passed over. */
+    if (space->grow_failed && space->pages_avail > keep)
         ready += space->pages_avail - keep;
     if (ready >= count)
         return FTK_OK;
     /* At the end of the file every group costs two ids. */
     rc = room_at_end(space, count - ready + 4, reserve);
+    if (rc == FTK_NOSPACE && space->grow_failed &&
+        space->hot_count + space->pages_avail >= count + keep)
+        rc = FTK_OK; /* now they do count */
     return rc;
 }
 
@@ -228,14 +286,11 @@ space_alloc(struct space *space, bool reserve, uint64_t *page_out)
         return FTK_OK;
     }
     if (space->pages_avail > (reserve || !space->grow_failed ? 0 : RESERVE_PAGES)) {
-        page = avail_next(space, space->cursor, space->pages_end);
-        if (page == UINT64_MAX)
-            page = avail_next(space, 0, space->cursor);
-        FTK_ASSERT(page != UINT64_MAX);
-        space->cursor = page + 1;
-        avail_clear(space, page);
-        *page_out = page;
-        return FTK_OK;
+        page = avail_take(space);
+        if (page != UINT64_MAX) {
+            *page_out = page;
+            return FTK_OK;
+        }
     }
     return alloc_at_end(space, 1, reserve, page_out);
 }
@@ -400,9 +455,8 @@ space_close(struct space *space)
 ftk_status
 space_trim(struct space *space)
 {
-    uint64_t last = space->group_count == 0
-                        ? 0
-                        : space__map_page(space, space->group_count - 1, 1) + 1;
+    uint64_t last =
+        space->group_count == 0 ? 0 : space__map_page(space, space->group_count - 1, 1) + 1;
     uint64_t pages;
 
     if (last < space->pages_end) /* groups are begun before the first of their pages is used */
