@@ -97,6 +97,7 @@ struct world {
     bool committing;      /* history has work under number now->commit + 1 */
     bool lenient;         /* errors of the database are expected: they end the transaction */
     ftk_status error;     /* the last of them */
+    bool os_is_full;      /* a canary: KILN_OS is taken for KILN_FULL */
     bool maybe;           /* ... and it left open whether the transaction was committed */
     uint64_t commits, aborts, checkpoints, reopens, gets;
 };

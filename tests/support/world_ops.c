@@ -298,13 +298,13 @@ cursor_is_at(struct world *world, kiln_cursor *cursor, kiln_status rc, uint32_t 
 {
     kiln_slice key;
 
+    if (rc != KILN_OK && rc != KILN_NOTFOUND)
+        return world_ok(world, (ftk_status)rc, what);
     if (k == UINT32_MAX) {
         REQUIRE_MSG(rc == KILN_NOTFOUND, "%s: %s instead of the end", what, kiln_status_name(rc));
         return true;
     }
-    REQUIRE_MSG(rc != KILN_NOTFOUND, "%s: the end instead of key %u", what, k);
-    if (!world_ok(world, (ftk_status)rc, what))
-        return false;
+    REQUIRE_MSG(rc == KILN_OK, "%s: the end instead of key %u", what, k);
     rc = kiln_cursor_item(cursor, &key, NULL);
     if (rc != KILN_OK && rc != KILN_STATE)
         return world_ok(world, (ftk_status)rc, what);
@@ -598,7 +598,7 @@ commit(struct world *world, kiln_durability durability)
     }
     memcpy(world->now, world->work, world_state_bytes(world));
     world->commits++;
-    if (durability == KILN_FULL)
+    if (durability == KILN_FULL || (durability == KILN_OS && world->os_is_full))
         world->floor_full = world->now->commit;
     if (durability != KILN_LAZY)
         world->floor_os = world->now->commit;
