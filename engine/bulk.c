@@ -96,7 +96,7 @@ leaf_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size,
         return true;
     if (count < 2 || !node_build(&source, 0, count + 1, fresh, txn->birth, NODE_PREFIX_BEST))
         return false;
-    memcpy(leaf.page, fresh.page, leaf.bytes);
+    node_take(leaf, fresh.page);
     return true;
 }
 

@@ -391,7 +391,7 @@ compact(struct node node, uint8_t *scratch)
 
     if (!node_build(&source, 0, node_count(node.page), fresh, birth, NODE_PREFIX_KEEP))
         return false;
-    memcpy(node.page, scratch, node.bytes);
+    node_take(node, scratch);
     return true;
 }
 
@@ -505,7 +505,7 @@ node_replace(struct node node, uint32_t pos, const struct node_value *value, uin
     if (!node_build(&source, 0, node_count(node.page), fresh, node_birth(node.page),
                     NODE_PREFIX_KEEP))
         return false;
-    memcpy(node.page, scratch, node.bytes);
+    node_take(node, scratch);
     return true;
 }
 

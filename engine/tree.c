@@ -204,7 +204,7 @@ tree_node_put(kiln_txn *txn, struct node node, uint32_t pos, const void *key, ui
     if (!node_build(&source, 0, node_source_count(&source), fresh, node_birth(node.page),
                     NODE_PREFIX_BEST))
         return false;
-    memcpy(node.page, fresh.page, node.bytes);
+    node_take(node, fresh.page);
     return true;
 }
 
@@ -262,7 +262,7 @@ split_page(kiln_txn *txn, const struct node_source *source, uint32_t preferred,
             node_separator(left_key, left_size, right_key, right_size, separator);
     }
     if (!(at == pos && at == count - 1 && !source->replace))
-        memcpy(source->node.page, txn->page_scratch, source->node.bytes);
+        node_take(source->node, txn->page_scratch);
     txn_page_born(txn, right_id);
     *at_out = at;
     return right_id;

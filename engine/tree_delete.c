@@ -98,7 +98,7 @@ merge_at(kiln_txn *txn, struct tree_path *path, uint32_t d, bool *merged_out, bo
                     fresh, node_birth(mine.page)) ||
         node_used_bytes(fresh) > mine.bytes / 8 * 7)
         return FTK_OK;
-    memcpy(mine.page, fresh.page, mine.bytes);
+    node_take(mine, fresh.page);
     txn_page_retire(txn, sibling, 1, node_birth(other.page));
     node_set_child(parent, to_right ? pos : pos - 1, path->page[d]);
     node_remove(parent, to_right ? pos + 1 : pos);
