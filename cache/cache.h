@@ -184,6 +184,11 @@ void cache_new(struct cache *cache, uint64_t page_id);
 /* Contents are (about to be) newer than the file.  For pages that are resident and may change only
  * by this thread.  Set it after the header's birth is in place. */
 void cache_dirty_slow(struct cache *cache, uint64_t page_id, uint32_t flags);
+static inline bool
+cache_is_dirty(const struct cache_fast *fast, uint64_t page_id)
+{
+    return (atomic_load_explicit(&fast->states[page_id], memory_order_relaxed) & CACHE_DIRTY) != 0;
+}
 static inline void
 cache_dirty(struct cache *cache, const struct cache_fast *fast, uint64_t page_id)
 {

@@ -227,7 +227,7 @@ begin_write(kiln_db *db, kiln_txn **txn_out)
     txn->snapshot = db->newest;
     txn->birth = txn->birth_first = txn->birth_floor = db->birth_next++;
     txn->prepared = 0;
-    txn->spill_pages = 0;
+    txn->spill_pages = txn->spill_due = 0;
     txn->born.count = txn->dead.count = txn->retired_own.count = txn->scratch.count = 0;
     txn->savepoint_count = 0;
     txn->ops_size = 0;

@@ -78,7 +78,8 @@ struct kiln_txn {
     struct space_extents born, dead;
     struct space_extents retired_own; /* made by an outer scope of this transaction */
     struct space_extents scratch;     /* made in this scope and no longer needed: used first */
-    uint64_t spill_pages;             /* made since the last spill */
+    uint64_t spill_pages;             /* made, or clean and changed again, since the last spill */
+    uint64_t spill_due;               /* so many of them call for a look */
     struct txn_savepoint *savepoints;
     size_t savepoint_count, savepoint_capacity;
     uint8_t *page_scratch; /* page_bytes */
@@ -128,7 +129,9 @@ ftk_status txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve);
 static inline ftk_status
 txn_prepare(kiln_txn *txn, uint32_t pages, bool reserve)
 {
-    return FTK_LIKELY(txn->prepared >= pages) ? FTK_OK : txn_prepare_slow(txn, pages, reserve);
+    if (FTK_LIKELY(txn->prepared >= pages && txn->spill_pages < txn->spill_due))
+        return FTK_OK;
+    return txn_prepare_slow(txn, pages, reserve);
 }
 /* A new page, resident and dirty, birth not yet set in its header (node_init or node_build do). */
 uint64_t txn_page_new(kiln_txn *txn);

@@ -31,26 +31,37 @@ extents_push(struct space_extents *extents, uint64_t page, uint32_t count, uint6
     extents->items[extents->count++] = space_extent(page, count, birth);
 }
 
+/* A replay in memory can write nothing out: what it dirties must leave room for what is prepared. */
+static ftk_status
+replay_fits(const kiln_txn *txn)
+{
+    uint64_t limit = cache_limit();
+
+    /* At the least limit, 4 MiB: 2 MiB dirty, 1 MiB prepared, the rest states of pages. */
+    if (cache_dirty_bytes(txn->cache) < limit / 8 * 7 - (3u << 19))
+        return FTK_OK;
+    return FTK_FAIL(FTK_NOMEM,
+                    "%s: what its log changes does not fit into a cache of %llu bytes; make it "
+                    "larger, or open for writing",
+                    txn->db->path, (unsigned long long)limit);
+}
+
 /* Write out this transaction's pages so that they can be evicted. */
 static ftk_status
 spill_if_large(kiln_txn *txn)
 {
-    uint64_t bytes = txn->spill_pages * txn->db->page_bytes;
+    bool read_only = txn->db->read_only;
+    uint64_t part = cache_limit() / (read_only ? 16 : 4);
     struct cache_write_stats stats;
     ftk_status rc;
 
-    if (bytes < cache_limit() / 4)
+    txn->spill_due = part / txn->db->page_bytes;
+    if (txn->spill_pages < txn->spill_due)
         return FTK_OK;
     txn->spill_pages = 0;
-    if (txn->db->read_only) { /* a replay in memory: nothing can be written out */
-        if (cache_dirty_bytes(txn->cache) < cache_limit() / 4 * 3)
-            return FTK_OK;
-        return FTK_FAIL(FTK_NOMEM,
-                        "%s: what its log changes does not fit into a cache of %llu bytes; make it "
-                        "larger, or open for writing",
-                        txn->db->path, (unsigned long long)cache_limit());
-    }
-    if (cache_dirty_bytes(txn->cache) < cache_limit() / 4)
+    if (read_only)
+        return replay_fits(txn);
+    if (cache_dirty_bytes(txn->cache) < part)
         return FTK_OK;
     rc = cache_write_dirty(txn->cache, UINT64_MAX, &stats);
     return rc == FTK_OK ? FTK_OK : db_fail(txn->db, rc);
@@ -153,7 +164,10 @@ txn_page_own(kiln_txn *txn, uint64_t page_id)
     uint32_t arrays, heap;
 
     if (txn_page_mine(txn, birth)) {
-        cache_dirty(txn->cache, txn->fast, page_id);
+        if (!cache_is_dirty(txn->fast, page_id)) { /* it was written out early */
+            txn->spill_pages++;
+            cache_dirty(txn->cache, txn->fast, page_id);
+        }
         return page_id;
     }
     page = txn_page_new(txn);

@@ -199,4 +199,12 @@ run 1 check big --cache 4M
 says err.txt 'does not fit into a cache'
 run 0 check big
 
+# ---- one transaction, several times larger than the cache, its pages changed again and again
+seq 60000 | awk '{ printf "%d\t%0100d\n", $1 * 7919 % 60000, $1 }' >in.txt
+run 0 load wide c --create --batch 1000000 --cache 4M
+: >in.txt
+run 0 check wide --cache 4M
+run 0 list wide
+prints out.txt "60000	c"
+
 [ "$faults" -eq 0 ]
