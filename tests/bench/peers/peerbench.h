@@ -35,6 +35,7 @@ struct pb_options {
     uint64_t seed;             /* --seed */
     double seconds;            /* --seconds: of the workloads that run for a time */
     double seconds_max;        /* --max-seconds: of any one run */
+    uint64_t touch_bytes;      /* --touch: memory touched and freed before each run */
     unsigned rounds;           /* --rounds */
     bool verbose;
     char dir[400]; /* --dir: our own folder below it */
@@ -153,6 +154,8 @@ void pb_hist_add(struct pb_hist *hist, uint64_t ns);
 void pb_hist_merge(struct pb_hist *into, const struct pb_hist *from);
 uint64_t pb_hist_at(const struct pb_hist *hist, double fraction);
 
+/* Read everything once, so that no engine starts with a cold cache. */
+int pb_warm(struct pb_ctx *ctx, struct peer_db *db);
 bool pb_parse_count(const char *text, uint64_t *count_out); /* 10m = 10,000,000 */
 bool pb_parse_bytes(const char *text, uint64_t *bytes_out); /* 4G = 4 GiB */
 void pb_format(char *text, size_t text_size, double value, const char *unit);

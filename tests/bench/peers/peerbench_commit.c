@@ -209,6 +209,8 @@ pb_mixed(struct pb_ctx *ctx)
     if (rc == PEER_OK)
         rc = pb_store_open(ctx, ctx->dir, &how, &db);
     if (rc == PEER_OK)
+        rc = pb_warm(ctx, db);
+    if (rc == PEER_OK)
         rc = pb_workers_run(ctx, db, workers, 2, seconds);
     if (rc == PEER_OK)
         rc = ctx->ops->checkpoint(db); /* so that all bytes are counted */
@@ -261,6 +263,8 @@ latency_phase(struct pb_ctx *ctx, bool checkpoints, const char *prefix)
 
     if (rc == PEER_OK)
         rc = pb_store_open(ctx, ctx->dir, &how, &db);
+    if (rc == PEER_OK)
+        rc = pb_warm(ctx, db);
     if (rc == PEER_OK)
         rc = pb_workers_run(ctx, db, workers, checkpoints ? 2 : 1, seconds);
     if (rc == PEER_OK)

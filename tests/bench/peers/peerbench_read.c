@@ -7,6 +7,20 @@
 #define MANY 64
 #define SCAN 100
 
+int
+pb_warm(struct pb_ctx *ctx, struct peer_db *db)
+{
+    struct peer_session *session = NULL;
+    struct pb_visitor visitor = {.order = PB_RANDOM};
+    int rc = ctx->ops->session_open(db, &session);
+
+    if (rc == PEER_OK)
+        rc = pb_scan_all(ctx, session, &visitor);
+    if (session != NULL)
+        ctx->ops->session_close(session);
+    return rc;
+}
+
 /* The engine's cache is filled by one scan of everything, then by gets for a while. */
 static int
 warm(struct pb_ctx *ctx, struct peer_session *session)
