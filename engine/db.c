@@ -345,7 +345,10 @@ open_storage(kiln_db *db, const struct header *header)
     struct checkpointer_options checkpointer = {.hooks = &db->hooks,
                                                 .log = &db->log_to,
                                                 .dirty_bytes_max = db->options.dirty_bytes_max,
-                                                .interval_ms = db->options.checkpoint_ms,
+                                                .interval_ms =
+                                                    db->options.checkpoint_ms == UINT32_MAX
+                                                        ? 0
+                                                        : db->options.checkpoint_ms,
                                                 .thread = !db->manual && !db->read_only};
     uint64_t free_bytes = 0, total_bytes = 0, size = 0, region;
     ftk_status rc;
