@@ -113,8 +113,8 @@ typedef struct kiln_options {
     uint64_t rfl_bytes_max;     /* a checkpoint starts when the log since the last one is this long;
                                    default 1 GiB */
     uint64_t dirty_bytes_max;   /* ... or this much of the cache is dirty; default half the limit */
-    uint32_t checkpoint_ms;     /* ... or this long after the first change; default 60000 (0xffffffff:
-                                   49 days, as good as never) */
+    uint32_t checkpoint_ms;     /* ... or this long after the first change; default 60000;
+                                   0xffffffff: never */
     uint32_t io_depth;          /* I/O buffers under way; default 64 */
     uint32_t txn_timeout_ms;    /* default wait for the writer lock; default 0xffffffff: forever */
     /* Messages; may be NULL.  Called from any thread, must not call kiln. */
