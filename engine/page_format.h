@@ -97,6 +97,8 @@ enum {
  *     14    8 birth     number of the transaction that wrote the run
  * The run: the value's bytes from the first page's first byte on, then (8-aligned, still inside the
  * last pages of the run) one XXH3-64 for each page that holds value bytes, seeded like a page's.
+ * A value of more than 16 MiB is cut into pieces of 16 MiB, each such a run; `page` is then one more
+ * run, whose bytes are the first pages of the pieces (6 each).
  */
 enum { LARGE_REF_PAGE = 0, LARGE_REF_SIZE = 6, LARGE_REF_BIRTH = 14, LARGE_REF_BYTES = 22 };
 
