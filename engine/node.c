@@ -432,37 +432,67 @@ make_room(struct node node, uint32_t body_bytes, uint8_t *scratch)
     }
 }
 
-bool
-node_insert(struct node node, uint32_t pos, const void *key, uint32_t key_size,
-            const struct node_value *value, uint8_t *scratch)
+/* Write an entry at pos, for which there is room. */
+static void
+put_entry(struct node node, uint32_t pos, const uint8_t *suffix, uint32_t suffix_size,
+          const struct node_value *value, uint32_t body_bytes)
 {
     uint8_t *page = node.page;
-    uint32_t prefix = node_prefix_bytes(page);
     uint32_t head_bytes = page[PAGE_HEAD_BYTES];
-    uint32_t body_bytes, count, heap, suffix_size;
-    const uint8_t *suffix;
-    uint8_t *heads, *offsets;
+    uint32_t count = node_count(page);
+    uint32_t heap = node_heap_bytes(page) + body_bytes;
+    uint8_t *heads = page + node_heads_at(page);
+    uint8_t *offsets = node_offsets(page);
 
-    /* Entry 0 of an inner page has no suffix (the prefix stands for it). */
-    if (page[PAGE_TYPE] == PAGE_INNER && pos == 0)
-        key_size = prefix;
-    suffix_size = key_size - prefix;
-    body_bytes = node__body_bytes(page, suffix_size, value);
-    if (!make_room(node, body_bytes, scratch))
-        return false;
-    suffix = (const uint8_t *)key + prefix;
-    count = node_count(page);
-    heap = node_heap_bytes(page) + body_bytes;
-    heads = page + node_heads_at(page);
-    offsets = node_offsets(page);
-    memmove(heads + (pos + 1) * head_bytes, heads + pos * head_bytes, (count - pos) * head_bytes);
-    memmove(offsets + (pos + 1) * 2, offsets + pos * 2, (count - pos) * 2);
+    if (pos < count) {
+        memmove(heads + (pos + 1) * head_bytes, heads + pos * head_bytes,
+                (count - pos) * head_bytes);
+        memmove(offsets + (pos + 1) * 2, offsets + pos * 2, (count - pos) * 2);
+    }
     node_head_set(page, pos, node_head_of(suffix, suffix_size, head_bytes));
     ftk_put_le16(offsets + pos * 2, (uint16_t)(node.bytes - heap));
     ftk_put_le16(page + PAGE_COUNT, (uint16_t)(count + 1));
     ftk_put_le16(page + PAGE_HEAP_BYTES, (uint16_t)heap);
     node__body_write(page, page + node.bytes - heap,
                      suffix_size > head_bytes ? suffix + head_bytes : suffix, suffix_size, value);
+}
+
+bool
+node_insert(struct node node, uint32_t pos, const void *key, uint32_t key_size,
+            const struct node_value *value, uint8_t *scratch)
+{
+    uint32_t prefix = node_prefix_bytes(node.page);
+    uint32_t body_bytes;
+
+    /* Entry 0 of an inner page has no suffix (the prefix stands for it). */
+    if (node.page[PAGE_TYPE] == PAGE_INNER && pos == 0)
+        key_size = prefix;
+    body_bytes = node__body_bytes(node.page, key_size - prefix, value);
+    if (!make_room(node, body_bytes, scratch))
+        return false;
+    put_entry(node, pos, (const uint8_t *)key + prefix, key_size - prefix, value, body_bytes);
+    return true;
+}
+
+bool
+node_append(struct node node, const void *key, uint32_t key_size, const struct node_value *value,
+            uint8_t *scratch)
+{
+    uint32_t count = node_count(node.page), prefix = node_prefix_bytes(node.page);
+    const uint8_t *suffix = (const uint8_t *)key + prefix;
+    uint32_t head, last, body_bytes;
+
+    if (count == 0 || compare_prefix(node, key, key_size) != 0)
+        return false;
+    head = node_head_of(suffix, key_size - prefix, node.page[PAGE_HEAD_BYTES]);
+    last = node_head(node.page, count - 1);
+    if (head < last ||
+        (head == last && compare_rest(node.page, count - 1, suffix, key_size - prefix) >= 0))
+        return false;
+    body_bytes = node__body_bytes(node.page, key_size - prefix, value);
+    if (!make_room(node, body_bytes, scratch))
+        return false;
+    put_entry(node, count, suffix, key_size - prefix, value, body_bytes);
     return true;
 }
 

@@ -144,6 +144,10 @@ bool node_prefix_matches(struct node node, const void *key, uint32_t key_size);
  */
 bool node_insert(struct node node, uint32_t pos, const void *key, uint32_t key_size,
                  const struct node_value *value, uint8_t *scratch);
+/* Put a key behind the last one.  False: it does not go there, does not match the prefix, or there is
+ * no room.  Leaf pages. */
+bool node_append(struct node node, const void *key, uint32_t key_size,
+                 const struct node_value *value, uint8_t *scratch);
 /* Replace the value at pos (leaf).  False: no room, node unchanged. */
 bool node_replace(struct node node, uint32_t pos, const struct node_value *value, uint8_t *scratch);
 void node_set_child(struct node node, uint32_t pos, uint64_t child);

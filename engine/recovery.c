@@ -226,8 +226,13 @@ op_coll(struct replay *replay, struct reader *reader, enum log_op op)
         const uint8_t *flags = read_bytes(reader, 1);
         uint64_t size = read_varint(reader);
         const uint8_t *name = size > KILN_COLLECTION_NAME_MAX ? NULL : read_bytes(reader, size);
-        if (reader->bad || name == NULL || (*flags & ~CATALOG_FLAGS_KNOWN) != 0)
+        kiln_coll other;
+        if (reader->bad || name == NULL || (*flags & ~CATALOG_FLAGS_KNOWN) != 0 || size == 0 ||
+            coll == 0 || coll == UINT32_MAX)
             return malformed(reader->lsn, "collection is malformed");
+        if (txn_tree(replay->txn, coll, &tree) != FTK_NOTFOUND ||
+            coll_open_internal(replay->txn, name, size, 0, &other) != FTK_NOTFOUND)
+            return malformed(reader->lsn, "collection is made a second time");
         return coll_create_numbered(replay->txn, coll, *flags, name, size);
     }
     if (reader->bad)

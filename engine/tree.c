@@ -379,33 +379,26 @@ tree_replace_at(kiln_txn *txn, struct tree *tree, struct tree_path *path, const 
 
 /* ---- put ------------------------------------------------------------------------------------- */
 
-/* The key goes behind the last one of the rightmost leaf, which is mine: no descent. */
-static bool
-append_fast(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
+/*
+ * No descent, and no epoch: the leaf is dirty and mine, so only this transaction writes it out
+ * (spill), and until then it is not evicted.
+ */
+bool
+tree_append(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
             const struct node_value *value)
 {
     struct node node = tree_node(txn, tree->append_leaf);
-    uint32_t count;
-    bool done = false;
+    uint32_t state = atomic_load_explicit(&txn->fast->states[tree->append_leaf],
+                                          memory_order_acquire);
 
-    cache_enter(txn->fast, txn->slot);
-    if (!cache_use(txn->fast, tree->append_leaf))
-        goto out;
-    count = node_count(node.page);
-    if (!txn_page_mine(txn, node_birth(node.page)) || count == 0 ||
-        !node_prefix_matches(node, key, (uint32_t)key_size) ||
-        node_compare(node, count - 1, key, (uint32_t)key_size) >= 0)
-        goto out;
-    cache_dirty(txn->cache, txn->fast, tree->append_leaf);
-    done = node_insert(node, count, key, (uint32_t)key_size, value, txn->page_scratch);
-    if (done) {
-        tree->keys++;
-        tree->changes++;
-        tree->dirty = true;
-    }
-out:
-    cache_leave(txn->slot);
-    return done;
+    if (tree->append_leaf == 0 || (state & CACHE_DIRTY) == 0 ||
+        !txn_page_mine(txn, node_birth(node.page)) ||
+        !node_append(node, key, (uint32_t)key_size, value, txn->page_scratch))
+        return false;
+    tree->keys++;
+    tree->changes++;
+    tree->dirty = true;
+    return true;
 }
 
 /* The path leads to the last leaf. */
@@ -443,7 +436,7 @@ tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
     if (rc != FTK_OK)
         return rc;
     if (tree->append_leaf != 0 && flags != KILN_PUT_UPDATE &&
-        append_fast(txn, tree, key, key_size, value))
+        tree_append(txn, tree, key, key_size, value))
         return FTK_OK;
     if (tree->root == 0) {
         if (flags == KILN_PUT_UPDATE)

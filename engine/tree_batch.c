@@ -285,7 +285,9 @@ put_single(struct batch *batch, size_t i, size_t *done)
     ftk_status rc = FTK_OK;
 
     if (!is_superseded(batch, i)) {
-        rc = tree_put(batch->txn, batch->tree, key->data, key->size, &value, batch->flags);
+        if (batch->flags == KILN_PUT_UPDATE ||
+            !tree_append(batch->txn, batch->tree, key->data, key->size, &value))
+            rc = tree_put(batch->txn, batch->tree, key->data, key->size, &value, batch->flags);
         if (rc == FTK_OK)
             txn_log_put(batch->txn, batch->tree->id, key->data, key->size, value.data,
                         value.size);

@@ -230,6 +230,9 @@ tree_node(const kiln_txn *txn, uint64_t page_id)
 ftk_status tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
                     const struct node_value *value, uint32_t flags);
 ftk_status tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size);
+/* Put behind the last key of the tree, where the last put went: false when it is not so simple. */
+bool tree_append(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
+                 const struct node_value *value);
 /* Retire every page. */
 ftk_status tree_clear(kiln_txn *txn, struct tree *tree);
 
