@@ -325,10 +325,11 @@ bad(uint64_t page_id, const char *what)
 static const uint8_t *
 varint_bounded(const uint8_t *at, const uint8_t *end, uint32_t *value_out)
 {
+    const uint8_t *from = at;
     uint64_t value;
 
     at = ftk_varint_get(at, end, &value);
-    if (at == NULL || value > PAGE_BYTES_MAX)
+    if (at == NULL || value > PAGE_BYTES_MAX || at - from > 3) /* no more than it needs */
         return NULL;
     *value_out = (uint32_t)value;
     return at;
@@ -399,11 +400,27 @@ validate_header(const uint8_t *page, uint32_t bytes, uint64_t id)
     return FTK_OK;
 }
 
+/* Take [from, to) of a bitmap; false: some of it was taken. */
+static bool
+range_take(uint64_t *taken, uint32_t from, uint32_t to)
+{
+    while (from < to) {
+        uint32_t end = (from | 63) + 1 < to ? (from | 63) + 1 : to;
+        uint64_t mask = (~UINT64_C(0) >> (64 - (end - from))) << (from % 64);
+        if (taken[from / 64] & mask)
+            return false;
+        taken[from / 64] |= mask;
+        from = end;
+    }
+    return true;
+}
+
 ftk_status
 node_validate(const uint8_t *page, uint32_t bytes, uint64_t id, bool thorough)
 {
+    uint64_t taken[PAGE_BYTES_MAX / 64]; /* bytes of the page that belong to a body */
     ftk_status rc = validate_header(page, bytes, id);
-    uint32_t count = node_count(page), bodies = 0;
+    uint32_t count = node_count(page), bodies = 0, head_bytes = page[PAGE_HEAD_BYTES];
     uint32_t prefix, heap;
     struct node node = {(uint8_t *)(uintptr_t)page, bytes};
     uint8_t key[NODE_KEY_MAX];
@@ -412,6 +429,7 @@ node_validate(const uint8_t *page, uint32_t bytes, uint64_t id, bool thorough)
         return rc;
     prefix = node_prefix_bytes(page);
     heap = bytes - node_heap_bytes(page);
+    memset(taken, 0, bytes / 8);
     for (uint32_t i = 0; i < count; i++) {
         const uint8_t *body = node_body(page, i);
         uint32_t suffix = 0;
@@ -423,6 +441,13 @@ node_validate(const uint8_t *page, uint32_t bytes, uint64_t id, bool thorough)
             return bad(id, "entry is malformed");
         if (prefix + suffix > NODE_KEY_MAX)
             return bad(id, "key too long");
+        if (suffix < head_bytes &&
+            (node_head(page, i) & ((UINT64_C(1) << 8 * (head_bytes - suffix)) - 1)) != 0)
+            return bad(id, "head of a short key is not padded with zeros");
+        if (i == 0 && suffix != 0 && page[PAGE_TYPE] == PAGE_INNER)
+            return bad(id, "first entry of an inner page has a key");
+        if (!range_take(taken, (uint32_t)(body - page), (uint32_t)(end - page)))
+            return bad(id, "entries overlap");
         bodies += (uint32_t)(end - body);
         if (thorough && i > (page[PAGE_TYPE] == PAGE_INNER)) {
             uint32_t size = node_key(node, i - 1, key);

@@ -257,6 +257,7 @@ op_large(struct replay *replay, struct reader *reader)
 {
     uint64_t key_size, size;
     const uint8_t *key;
+    struct tree *tree;
     ftk_status rc;
 
     replay->large_coll = (kiln_coll)read_varint(reader);
@@ -266,6 +267,9 @@ op_large(struct replay *replay, struct reader *reader)
     if (key == NULL || reader->bad || replay->large_open || size == 0)
         return malformed(reader->lsn, "large value is malformed");
     FTK_TRY(apply_gathered(replay));
+    FTK_TRY(txn_tree(replay->txn, replay->large_coll, &tree));
+    if (tree->flags & CATALOG_KEYS_ONLY)
+        return malformed(reader->lsn, "large value in a collection without values");
     memcpy(replay->large_key, key, key_size);
     replay->large_key_size = (uint32_t)key_size;
     FTK_TRY(value_writer_begin(replay->txn, size, &replay->writer));
@@ -574,6 +578,17 @@ replay_release(struct replay *replay)
     ftk_free(replay);
 }
 
+/* The log's operations and the database do not go together: one of them is damaged. */
+static ftk_status
+misfit(ftk_status rc, uint64_t lsn)
+{
+    if (rc != FTK_NOTFOUND && rc != FTK_EXISTS && rc != FTK_STATE && rc != FTK_INVALID &&
+        rc != FTK_TOOBIG)
+        return rc;
+    return FTK_FAIL(FTK_CORRUPT, "the log up to LSN %llu does not fit the database: %s",
+                    (unsigned long long)lsn, ftk_status_text(rc));
+}
+
 ftk_status
 recovery_run(kiln_db *db)
 {
@@ -593,7 +608,7 @@ recovery_run(kiln_db *db)
     FTK_TRY(rfl_reader_open(db->log, start, &reader));
     while ((rc = rfl_reader_next(reader, &record)) == FTK_OK) {
         if (record.stream == 0)
-            FTK_TRY(replay_record(replay, &record));
+            FTK_TRY(misfit(replay_record(replay, &record), record.lsn));
         if (record.lsn_end - shown >= PROGRESS_BYTES) {
             shown = record.lsn_end;
             FTK_TRY(progress(db, shown - start, end - start));
@@ -603,7 +618,7 @@ recovery_run(kiln_db *db)
         goto out;
     if (replay->large_id != 0)
         replay_abort(replay);
-    FTK_TRY(replay_commit(replay));
+    FTK_TRY(misfit(replay_commit(replay), end));
     FTK_TRY(progress(db, end - start, end - start));
     db->recovered_txns = replay->txns;
     db->recovered_ops = replay->ops;

@@ -423,6 +423,15 @@ space_open(const struct space_options *options, struct space **space_out)
         space->pages_end = space__first_page(space) + 2;
         FTK_TRY(space__groups_extend(space, space->pages_end));
     } else {
+        uint64_t last_group = (options->pages_end - 1) >> space->group_shift;
+        if (options->pages_end > space->pages_max ||
+            space__map_page(space, last_group, 1) >= space->pages_file) {
+            rc = FTK_FAIL(FTK_CORRUPT,
+                          "data.kdb is cut: %llu pages, and the header says %llu",
+                          (unsigned long long)space->pages_file,
+                          (unsigned long long)options->pages_end);
+            goto out;
+        }
         space->pages_end = options->pages_end;
         FTK_TRY(space__groups_extend(space, space->pages_end));
         FTK_TRY(space__maps_load(space, options->checkpoint, options->map_hash));
