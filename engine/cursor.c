@@ -5,7 +5,10 @@
 
 #include "ftk/mem.h"
 
-enum { AHEAD_PAGES = 64 }; /* read ahead by scans */
+enum {
+    AHEAD_PAGES = 64,      /* read ahead by scans */
+    PREFETCH_BYTES = 4096, /* of the next leaf, into the second-level cache */
+};
 
 static void
 release_run(kiln_cursor *cursor)
@@ -29,6 +32,7 @@ cursor_unposition(kiln_cursor *cursor)
 {
     unpin(cursor);
     cursor->positioned = false;
+    cursor->plain = false;
     cursor->deleted = false;
 }
 
@@ -65,6 +69,7 @@ settle(kiln_cursor *cursor)
         release_run(cursor);
     }
     cursor->changes = cursor->tree->changes;
+    cursor->leaf_count = node_count(leaf_node(cursor).page);
     cache_leave(cursor->txn->slot);
 }
 
@@ -74,6 +79,7 @@ arrived(kiln_cursor *cursor)
 {
     cursor->positioned = true;
     cursor->deleted = false;
+    cursor->plain = !cursor->txn->write && !cursor->has_low && !cursor->has_high;
     if (cursor->txn->write)
         cursor->key_size = node_key(leaf_node(cursor), *leaf_pos(cursor), cursor->key);
     return FTK_OK;
@@ -111,16 +117,14 @@ read_ahead(kiln_cursor *cursor, uint64_t parent_id, struct node parent, uint32_t
         cache_prefetch(cursor->txn->cache, ids, n, CACHE_SCAN);
 }
 
+/* All of a leaf: in one filled at random, neighbours in order lie anywhere in the heap. */
 static void
-prefetch_sibling(const kiln_cursor *cursor, struct node parent, uint32_t pos)
+prefetch_leaf(const kiln_cursor *cursor, uint64_t page_id)
 {
-    const uint8_t *page;
+    const uint8_t *page = cache_address(cursor->txn->fast, page_id);
 
-    if (pos + 1 >= node_count(parent.page))
-        return;
-    page = cache_address(cursor->txn->fast, node_child(parent.page, pos + 1));
-    for (uint32_t at = 0; at < 1024; at += 64)
-        __builtin_prefetch(page + at);
+    for (uint32_t at = 0; at < cursor->txn->db->page_bytes && at < PREFETCH_BYTES; at += 64)
+        __builtin_prefetch(page + at, 0, 2);
 }
 
 /*
@@ -155,7 +159,8 @@ step_leaf(kiln_cursor *cursor, bool forward)
         uint64_t child = node_child(node.page, path->pos[d]);
         if (level == 0 && forward) {
             read_ahead(cursor, path->page[d], node, path->pos[d]);
-            prefetch_sibling(cursor, node, path->pos[d]);
+            if (path->pos[d] + 1 < node_count(node.page))
+                prefetch_leaf(cursor, node_child(node.page, path->pos[d] + 1));
         }
         path->page[d + 1] = child;
         FTK_TRY(tree_use(txn, child, level == 0 ? fetch_flags(cursor) : 0, &again));
@@ -201,8 +206,7 @@ check_bounds(kiln_cursor *cursor, ftk_status rc)
     if (cursor->has_high &&
         node_compare(node, *leaf_pos(cursor), cursor->high, cursor->high_size) >= 0)
         return nothing(cursor);
-    if (cursor->has_low &&
-        node_compare(node, *leaf_pos(cursor), cursor->low, cursor->low_size) < 0)
+    if (cursor->has_low && node_compare(node, *leaf_pos(cursor), cursor->low, cursor->low_size) < 0)
         return nothing(cursor);
     return FTK_OK;
 }
@@ -234,8 +238,7 @@ seek_raw(kiln_cursor *cursor, const void *key, size_t key_size)
     if (cursor->tree->root == 0)
         return nothing(cursor);
     unpin(cursor);
-    rc = tree_descend(cursor->txn, cursor->tree, key, key_size, fetch_flags(cursor),
-                      &cursor->path);
+    rc = tree_descend(cursor->txn, cursor->tree, key, key_size, fetch_flags(cursor), &cursor->path);
     if (rc != FTK_OK) {
         cursor_unposition(cursor);
         return rc;
@@ -249,8 +252,7 @@ cursor_seek(kiln_cursor *cursor, const void *key, size_t key_size)
 {
     ftk_status rc;
 
-    if (cursor->has_low &&
-        ftk_bytes_compare(key, key_size, cursor->low, cursor->low_size) < 0) {
+    if (cursor->has_low && ftk_bytes_compare(key, key_size, cursor->low, cursor->low_size) < 0) {
         key = cursor->low;
         key_size = cursor->low_size;
     }
@@ -287,8 +289,7 @@ cursor_seek_before(kiln_cursor *cursor, const void *key, size_t key_size)
 {
     ftk_status rc;
 
-    if (cursor->has_high &&
-        ftk_bytes_compare(key, key_size, cursor->high, cursor->high_size) >= 0)
+    if (cursor->has_high && ftk_bytes_compare(key, key_size, cursor->high, cursor->high_size) >= 0)
         return cursor_last(cursor);
     rc = seek_raw(cursor, key, key_size);
     if (rc == FTK_OK)
@@ -349,6 +350,13 @@ cursor_next(kiln_cursor *cursor)
     bool at;
     ftk_status rc;
 
+    if (FTK_LIKELY(cursor->plain)) {
+        uint32_t *pos = leaf_pos(cursor);
+        if (FTK_LIKELY(*pos + 1 < cursor->leaf_count && cursor->held_first == 0)) {
+            ++*pos;
+            return FTK_OK;
+        }
+    }
     if (!cursor->positioned)
         return cursor_first(cursor);
     rc = refresh(cursor, &at);
@@ -391,11 +399,13 @@ cursor_item(kiln_cursor *cursor, kiln_slice *key_out, kiln_slice *value_out)
         *key_out = (kiln_slice){NULL, 0};
     if (value_out != NULL)
         *value_out = (kiln_slice){NULL, 0};
-    if (!cursor->positioned || cursor->deleted)
-        return FTK_FAIL(FTK_STATE, "the cursor is not on an item");
-    rc = refresh(cursor, &at);
-    if (rc != FTK_OK || !at)
-        return rc != FTK_OK ? rc : FTK_FAIL(FTK_STATE, "the cursor's item was deleted");
+    if (FTK_UNLIKELY(!cursor->plain)) {
+        if (!cursor->positioned || cursor->deleted)
+            return FTK_FAIL(FTK_STATE, "the cursor is not on an item");
+        rc = refresh(cursor, &at);
+        if (rc != FTK_OK || !at)
+            return rc != FTK_OK ? rc : FTK_FAIL(FTK_STATE, "the cursor's item was deleted");
+    }
     node_entry(leaf_node(cursor), *leaf_pos(cursor), &entry);
     if (key_out != NULL) {
         const uint8_t *page = leaf_node(cursor).page;

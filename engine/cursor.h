@@ -18,10 +18,12 @@ struct kiln_cursor {
     kiln_cursor *next; /* of the transaction's cursors */
     uint32_t flags;
     bool positioned;
+    bool plain;   /* positioned, in a read transaction, no bounds: the short ways are open */
     bool deleted; /* the item was deleted: key is its key, next gives the following one */
     uint64_t changes;
     struct tree_path path;
     uint64_t pinned;     /* leaf, 0: none */
+    uint32_t leaf_count; /* its items */
     uint64_t held_first; /* run of a large value, 0: none */
     uint64_t held_count;
     uint64_t ahead_page; /* parent whose children are being read ahead, and how far */

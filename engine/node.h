@@ -122,10 +122,16 @@ uint32_t node_key(struct node node, uint32_t pos, uint8_t *buffer);
 static inline uint32_t
 node_entry_key(const struct node_entry *entry, uint32_t prefix, uint8_t *buffer)
 {
+    uint32_t rest = entry->suffix_size - entry->head_size;
+    uint8_t *to = buffer + prefix + entry->head_size;
+
     memcpy(buffer + prefix, entry->head, sizeof(entry->head)); /* longer than it may be: see below */
-    if (entry->suffix_size > entry->head_size)
-        memcpy(buffer + prefix + entry->head_size, entry->rest,
-               entry->suffix_size - entry->head_size);
+    if (rest - 8u <= 8) { /* 8 to 16 bytes: no call */
+        memcpy(to, entry->rest, 8);
+        memcpy(to + rest - 8, entry->rest + rest - 8, 8);
+    } else if (rest > 0) {
+        memcpy(to, entry->rest, rest);
+    }
     return prefix + entry->suffix_size;
 }
 enum { NODE_KEY_BUFFER = NODE_KEY_MAX + 4 }; /* for node_entry_key, which writes whole heads */

@@ -237,11 +237,14 @@ source_cost(const struct node_source *source, uint32_t index)
 uint32_t
 node_split_point(const struct node_source *source)
 {
+    const uint8_t *page = source->node.page;
     uint32_t count = node_source_count(source);
-    uint32_t total = 0, left = 0;
+    uint32_t left = 0, total;
 
-    for (uint32_t i = 0; i < count; i++)
-        total += source_cost(source, i);
+    total = node_heap_bytes(page) - node_garbage_bytes(page) +
+            node_count(page) * (page[PAGE_HEAD_BYTES] + 2u);
+    if (source->extra_pos != UINT32_MAX)
+        total += source_cost(source, source->extra_pos);
     for (uint32_t i = 0; i + 1 < count; i++) {
         left += source_cost(source, i);
         if (left >= total / 2)

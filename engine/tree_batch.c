@@ -17,7 +17,7 @@
 enum {
     CHUNK = 16384,           /* keys sorted at a time: bounds memory */
     CHUNK_BYTES = 384 << 10, /* their bytes: what a log record can carry */
-    GROUP = 32,    /* keys whose leaves are looked up ahead */
+    GROUP = 32,              /* keys whose leaves are looked up ahead */
     WINDOW_MAX = 2048,
 };
 
@@ -29,8 +29,9 @@ struct batch {
     size_t count;
     uint32_t flags;
     struct tree_path path;
-    bool path_valid; /* in the epoch the slot is in */
-    uint64_t *ids;   /* scratch: WINDOW_MAX */
+    bool path_valid;  /* in the epoch the slot is in */
+    uint64_t *ids;    /* scratch: WINDOW_MAX */
+    uint64_t *leaves; /* scratch: WINDOW_MAX */
 };
 
 /* ---- walking from key to key ------------------------------------------------------------------- */
@@ -83,9 +84,9 @@ batch_seek(struct batch *batch, const kiln_slice *key)
 
     if (batch->path_valid) {
         d = path_level_for(txn, path, key);
-        if (d >= leaf || (path_walk(txn, path, d, leaf, key) &&
-                          cache_use(txn->fast, path->page[leaf]) &&
-                          node_level(cache_address(txn->fast, path->page[leaf])) == 0)) {
+        if (d >= leaf ||
+            (path_walk(txn, path, d, leaf, key) && cache_use(txn->fast, path->page[leaf]) &&
+             node_level(cache_address(txn->fast, path->page[leaf])) == 0)) {
             path->pos[leaf] = node_lower_bound(tree_node(txn, path->page[leaf]), key->data,
                                                (uint32_t)key->size, &path->exact);
             return FTK_OK;
@@ -103,10 +104,41 @@ prefetch_leaf(const kiln_txn *txn, uint64_t page_id)
 {
     const uint8_t *page = cache_address(txn->fast, page_id);
 
+    __builtin_prefetch((const char *)(uintptr_t)&txn->fast->states[page_id]);
     __builtin_prefetch(page);
     __builtin_prefetch(page + 64);
     __builtin_prefetch(page + 128);
     __builtin_prefetch(page + 192);
+}
+
+/* All lines in use of a leaf that is going to be copied: into the second-level cache. */
+static void
+prefetch_whole(const kiln_txn *txn, uint64_t page_id)
+{
+    struct node node = tree_node(txn, page_id);
+    uint32_t heap = ftk_get_le16(node.page + PAGE_HEAP_BYTES);
+
+    for (uint32_t at = 256; at < node_arrays_end(node.page); at += 64)
+        __builtin_prefetch(node.page + at, 0, 2);
+    for (uint32_t at = (node.bytes - heap) & ~63u; at < node.bytes; at += 64)
+        __builtin_prefetch(node.page + at, 0, 2);
+}
+
+/* The leaves of a group, each once, are on their way: which are absent?  The others are read whole
+ * when they are going to be copied. */
+static size_t
+look_at_leaves(struct batch *batch, const uint64_t *leaves, size_t count, size_t absent)
+{
+    const kiln_txn *txn = batch->txn;
+
+    for (size_t i = 0; i < count; i++) {
+        if (!cache_use(txn->fast, leaves[i]))
+            batch->ids[absent++] = leaves[i];
+        else if (count <= GROUP &&
+                 !txn_page_mine(txn, node_birth(cache_address(txn->fast, leaves[i]))))
+            prefetch_whole(txn, leaves[i]);
+    }
+    return absent;
 }
 
 /*
@@ -119,7 +151,7 @@ look_ahead(struct batch *batch, size_t from, size_t to)
     kiln_txn *txn = batch->txn;
     struct tree_path path = {.depth = batch->tree->height};
     uint32_t leaf = path.depth - 1;
-    size_t absent = 0;
+    size_t absent = 0, count = 0;
     uint32_t d = 0;
 
     path.page[0] = batch->tree->root;
@@ -144,10 +176,9 @@ look_ahead(struct batch *batch, size_t from, size_t to)
             continue;
         }
         prefetch_leaf(txn, path.page[leaf]);
-        if (!cache_use(txn->fast, path.page[leaf]))
-            batch->ids[absent++] = path.page[leaf];
+        batch->leaves[count++] = path.page[leaf];
     }
-    return absent;
+    return look_at_leaves(batch, batch->leaves, count, absent);
 }
 
 /* Read the missing pages of the next keys together; outside an epoch afterwards. */
@@ -289,8 +320,7 @@ put_single(struct batch *batch, size_t i, size_t *done)
             !tree_append(batch->txn, batch->tree, key->data, key->size, &value))
             rc = tree_put(batch->txn, batch->tree, key->data, key->size, &value, batch->flags);
         if (rc == FTK_OK)
-            txn_log_put(batch->txn, batch->tree->id, key->data, key->size, value.data,
-                        value.size);
+            txn_log_put(batch->txn, batch->tree->id, key->data, key->size, value.data, value.size);
     }
     if (rc == FTK_OK)
         (*done)++;
@@ -366,7 +396,8 @@ tree_put_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys, const ki
 
     *done_out = 0;
     FTK_TRY(FTK_NEW_ARRAY(&items, 2 * max + 1));
-    FTK_TRY(FTK_NEW_ARRAY(&batch.ids, WINDOW_MAX + 1));
+    FTK_TRY(FTK_NEW_ARRAY(&batch.ids, 2 * WINDOW_MAX + 2));
+    batch.leaves = batch.ids + WINDOW_MAX + 1;
     batch.order = items;
     for (size_t at = 0; at < count; at += batch.count) {
         FTK_TRY(chunk_take(&batch, keys + at, values + at, count - at, max));
@@ -421,7 +452,8 @@ tree_delete_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys, size_
 
     *deleted_out = 0;
     FTK_TRY(FTK_NEW_ARRAY(&items, 2 * max + 1));
-    FTK_TRY(FTK_NEW_ARRAY(&batch.ids, WINDOW_MAX + 1));
+    FTK_TRY(FTK_NEW_ARRAY(&batch.ids, 2 * WINDOW_MAX + 2));
+    batch.leaves = batch.ids + WINDOW_MAX + 1;
     batch.order = items;
     for (size_t at = 0; at < count; at += batch.count) {
         FTK_TRY(chunk_take(&batch, keys + at, NULL, count - at, max));
