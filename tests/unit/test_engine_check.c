@@ -1,0 +1,196 @@
+/*
+ * tests/unit/test_engine_check.c -- kiln_check notices what is wrong although every checksum is
+ * right: each case damages one thing and seals the page again.
+ */
+#include "engine/node.h"
+#include "ftk/checksum.h"
+#include "tests/unit/engine_testing.h"
+
+enum { PAGE = 4096 };
+
+static struct simdisk *disk;
+static uint64_t salt, data_bytes;
+static char found[4096];
+
+static void
+make(void)
+{
+    kiln_db *db;
+    kiln_txn *txn;
+
+    disk = simdisk_new(NULL);
+    db = engine_open(disk, KILN_CREATE);
+    txn = engine_begin(db, KILN_WRITE);
+    OK(engine_series(txn, engine_coll(txn, "c"), 0, 3000, 60));
+    OK(kiln_txn_commit(txn));
+    salt = db->salt;
+    OK(kiln_close(db));
+    REQUIRE(simdisk_size(disk, "/db/data.kdb", &data_bytes));
+}
+
+static void
+collect(void *context, const char *text)
+{
+    (void)context;
+    if (strlen(found) + strlen(text) + 2 < sizeof found)
+        strcat(strcat(found, text), "\n");
+}
+
+static void
+expect(const char *words)
+{
+    kiln_check_options options = KILN_CHECK_OPTIONS_INIT;
+    kiln_db *db = engine_open(disk, 0);
+
+    found[0] = 0;
+    options.finding = collect;
+    STATUS(kiln_check(db, &options), KILN_CORRUPT);
+    CHECK_HAS(found, words);
+    db_abandon(db);
+    simdisk_free(disk);
+}
+
+/* The n-th page of a type that is in use, from the end of the file; its offset. */
+static uint64_t
+page_find(uint8_t type, unsigned nth, uint8_t *page)
+{
+    for (uint64_t at = data_bytes - PAGE; at >= 65536 + 2 * PAGE; at -= PAGE) {
+        REQUIRE(simdisk_peek(disk, "/db/data.kdb", at, page, PAGE));
+        if (page[PAGE_TYPE] == type && node_count(page) > 5 && nth-- == 0)
+            return at;
+    }
+    REQUIRE(false);
+    return 0;
+}
+
+static void
+page_put(uint64_t at, uint8_t *page)
+{
+    ftk_put_le64(page, ftk_checksum(page + 8, PAGE - 8, (at / PAGE) ^ salt));
+    REQUIRE(simdisk_poke(disk, "/db/data.kdb", at, page, PAGE));
+}
+
+static void
+undamaged_database_has_no_findings(void)
+{
+    kiln_db *db;
+
+    make();
+    db = engine_open(disk, 0);
+    engine_end(disk, db);
+}
+
+static void
+missing_entry_is_a_wrong_count(void)
+{
+    uint8_t page[PAGE];
+    uint64_t at;
+
+    make();
+    at = page_find(PAGE_LEAF, 1, page);
+    node_remove((struct node){page, PAGE}, 2);
+    page_put(at, page);
+    expect("keys, the catalog says");
+}
+
+static void
+two_parents_of_a_page_are_noticed(void)
+{
+    uint8_t page[PAGE];
+    uint64_t at;
+
+    make();
+    at = page_find(PAGE_INNER, 0, page);
+    node_set_child((struct node){page, PAGE}, 2, node_child(page, 3));
+    page_put(at, page);
+    expect("is reached twice");
+}
+
+static void
+reference_behind_the_end_is_noticed(void)
+{
+    uint8_t page[PAGE];
+    uint64_t at;
+
+    make();
+    at = page_find(PAGE_INNER, 0, page);
+    node_set_child((struct node){page, PAGE}, 2, data_bytes / PAGE + 1000);
+    page_put(at, page);
+    expect("page");
+}
+
+static void
+key_on_the_wrong_side_of_a_separator_is_noticed(void)
+{
+    struct node_value value = {.data = (const uint8_t *)"v", .size = 1};
+    uint8_t page[PAGE], scratch[PAGE], key[8];
+    struct node node = {page, PAGE};
+    uint64_t at;
+
+    make();
+    at = page_find(PAGE_LEAF, 1, page);
+    node_key(node, node_count(page) - 1, key);
+    key[7]++; /* belongs into the next leaf */
+    node_remove(node, 0);
+    REQUIRE(node_insert(node, node_count(page), key, 8, &value, scratch));
+    page_put(at, page);
+    expect("separator");
+}
+
+static void
+map(uint64_t page_wanted, bool live, const char *words)
+{
+    uint8_t page[PAGE];
+
+    for (unsigned copy = 0; copy < 2; copy++) {
+        uint64_t at = 65536 + copy * PAGE;
+        REQUIRE(simdisk_peek(disk, "/db/data.kdb", at, page, PAGE));
+        if (ftk_get_le64(page + MAP_CHECKPOINT) == 0)
+            continue;
+        page[MAP_BITS + page_wanted / 8] &= (uint8_t)~(1u << page_wanted % 8);
+        page[MAP_BITS + page_wanted / 8] |= (uint8_t)(live << page_wanted % 8);
+        page_put(at, page);
+    }
+    expect(words);
+}
+
+static void
+page_in_use_but_free_in_the_map_is_noticed(void)
+{
+    uint8_t page[PAGE];
+
+    make();
+    map(page_find(PAGE_LEAF, 1, page) / PAGE, false, "is in use but the space map has it free");
+}
+
+static void
+page_that_nothing_reaches_is_noticed(void)
+{
+    kiln_db *db;
+    kiln_txn *txn;
+
+    make();
+    db = engine_open(disk, 0); /* two free pages in the middle */
+    txn = engine_begin(db, KILN_WRITE);
+    OK(kiln_coll_clear(txn, engine_coll(txn, "c")));
+    OK(engine_series(txn, engine_coll(txn, "c"), 0, 500, 60));
+    OK(kiln_txn_commit(txn));
+    OK(kiln_close(db));
+    for (uint64_t page = 65536 / PAGE + 2;; page++) {
+        uint8_t maps[2][PAGE];
+        unsigned newest;
+        REQUIRE(simdisk_peek(disk, "/db/data.kdb", 65536, maps, sizeof maps));
+        newest = ftk_get_le64(maps[1] + MAP_CHECKPOINT) > ftk_get_le64(maps[0] + MAP_CHECKPOINT);
+        if (maps[newest][MAP_BITS + page / 8] >> page % 8 & 1)
+            continue;
+        map(page, true, "is in the space map but nothing reaches it");
+        return;
+    }
+}
+
+TEST_MAIN("engine_check", TEST(undamaged_database_has_no_findings),
+          TEST(missing_entry_is_a_wrong_count), TEST(two_parents_of_a_page_are_noticed),
+          TEST(reference_behind_the_end_is_noticed),
+          TEST(key_on_the_wrong_side_of_a_separator_is_noticed),
+          TEST(page_in_use_but_free_in_the_map_is_noticed),
+          TEST(page_that_nothing_reaches_is_noticed))

@@ -1,0 +1,181 @@
+/* tests/unit/test_engine_cursor.c -- cursors: ends, bounds, prefixes, changes under them. */
+#include "tests/unit/engine_testing.h"
+
+static struct simdisk *disk;
+static kiln_db *db;
+static kiln_txn *txn;
+static kiln_coll coll;
+static kiln_cursor *cursor;
+
+/* Keys of the letters, each with and without a tail. */
+static void
+begin(const char *letters)
+{
+    disk = simdisk_new(NULL);
+    db = engine_open(disk, KILN_CREATE);
+    txn = engine_begin(db, KILN_WRITE);
+    coll = engine_coll(txn, "c");
+    for (; *letters != 0; letters++) {
+        char key[3] = {*letters, 't', 0};
+        OK(kiln_put(txn, coll, key, 1, "1", 1, 0));
+        OK(kiln_put(txn, coll, key, 2, "2", 1, 0));
+    }
+    OK(kiln_cursor_open(txn, coll, 0, &cursor));
+}
+
+static void
+end(void)
+{
+    kiln_cursor_close(cursor);
+    OK(kiln_txn_commit(txn));
+    engine_end(disk, db);
+}
+
+/* The cursor is at this key; NULL: the move found nothing. */
+#define AT(call, key) test_check(is_at((call), (key)), #call " is at " #key, __FILE__, __LINE__, false)
+static bool
+is_at(kiln_status rc, const char *key)
+{
+    kiln_slice got;
+
+    if (key == NULL)
+        return rc == KILN_NOTFOUND && kiln_cursor_item(cursor, &got, NULL) == KILN_STATE;
+    return rc == KILN_OK && kiln_cursor_item(cursor, &got, NULL) == KILN_OK &&
+           got.size == strlen(key) && memcmp(got.data, key, got.size) == 0;
+}
+
+static void
+moves_past_an_end_unposition_and_come_back_from_the_other(void)
+{
+    begin("ac");
+    AT(kiln_cursor_next(cursor), "a");
+    AT(kiln_cursor_prev(cursor), NULL);
+    AT(kiln_cursor_prev(cursor), "ct");
+    AT(kiln_cursor_next(cursor), NULL);
+    AT(kiln_cursor_next(cursor), "a");
+    AT(kiln_cursor_last(cursor), "ct");
+    AT(kiln_cursor_first(cursor), "a");
+    end();
+}
+
+static void
+seeks_find_the_nearest_key_on_their_side(void)
+{
+    begin("ace");
+    AT(kiln_cursor_seek(cursor, "b", 1), "c");
+    AT(kiln_cursor_seek(cursor, "c", 1), "c");
+    AT(kiln_cursor_seek(cursor, "ca", 2), "ct");
+    AT(kiln_cursor_seek(cursor, "f", 1), NULL);
+    AT(kiln_cursor_seek(cursor, "", 0), "a");
+    AT(kiln_cursor_seek_before(cursor, "b", 1), "at");
+    AT(kiln_cursor_seek_before(cursor, "c", 1), "c");
+    AT(kiln_cursor_seek_before(cursor, "A", 1), NULL);
+    AT(kiln_cursor_seek_before(cursor, "z", 1), "et");
+    STATUS(kiln_cursor_seek(cursor, NULL, 1), KILN_INVALID);
+    end();
+}
+
+static void
+bounds_hold_for_every_move(void)
+{
+    begin("abcdef");
+    OK(kiln_cursor_bounds(cursor, (kiln_slice){"b", 1}, (kiln_slice){"dt", 2}));
+    AT(kiln_cursor_first(cursor), "b");
+    AT(kiln_cursor_prev(cursor), NULL);
+    AT(kiln_cursor_last(cursor), "d");
+    AT(kiln_cursor_next(cursor), NULL);
+    AT(kiln_cursor_seek(cursor, "a", 1), "b");
+    AT(kiln_cursor_seek(cursor, "e", 1), NULL);
+    AT(kiln_cursor_seek_before(cursor, "f", 1), "d");
+    AT(kiln_cursor_seek_before(cursor, "a", 1), NULL);
+    OK(kiln_cursor_bounds(cursor, (kiln_slice){"x", 1}, (kiln_slice){NULL, 0}));
+    AT(kiln_cursor_first(cursor), NULL);
+    AT(kiln_cursor_last(cursor), NULL);
+    OK(kiln_cursor_bounds(cursor, (kiln_slice){"e", 1}, (kiln_slice){"b", 1})); /* nothing */
+    AT(kiln_cursor_first(cursor), NULL);
+    AT(kiln_cursor_last(cursor), NULL);
+    end();
+}
+
+static void
+prefix_walks_its_keys_alone_up_to_ff(void)
+{
+    begin("a");
+    OK(kiln_put(txn, coll, "\xff", 1, "", 0, 0));
+    OK(kiln_put(txn, coll, "\xff\xff", 2, "", 0, 0));
+    OK(kiln_put(txn, coll, "b\xff", 2, "", 0, 0));
+    OK(kiln_put(txn, coll, "b\xff\x01", 3, "", 0, 0));
+    OK(kiln_put(txn, coll, "c", 1, "", 0, 0));
+    OK(kiln_cursor_prefix(cursor, "b\xff", 2));
+    AT(kiln_cursor_first(cursor), "b\xff");
+    AT(kiln_cursor_next(cursor), "b\xff\x01");
+    AT(kiln_cursor_next(cursor), NULL);
+    AT(kiln_cursor_last(cursor), "b\xff\x01");
+    OK(kiln_cursor_prefix(cursor, "\xff", 1));
+    AT(kiln_cursor_first(cursor), "\xff");
+    AT(kiln_cursor_last(cursor), "\xff\xff");
+    OK(kiln_cursor_prefix(cursor, "", 0));
+    AT(kiln_cursor_first(cursor), "a");
+    AT(kiln_cursor_last(cursor), "\xff\xff");
+    end();
+}
+
+static void
+cursor_finds_its_place_after_changes(void)
+{
+    begin("ace");
+    AT(kiln_cursor_seek(cursor, "c", 1), "c");
+    OK(kiln_delete(txn, coll, "c", 1));
+    AT(kiln_cursor_next(cursor), "ct");
+    OK(engine_series(txn, coll, 0, 3000, 100)); /* splits under it */
+    AT(kiln_cursor_next(cursor), "e");
+    OK(kiln_cursor_delete(cursor));
+    STATUS(kiln_cursor_delete(cursor), KILN_STATE);
+    AT(kiln_cursor_next(cursor), "et");
+    OK(kiln_cursor_delete(cursor));
+    AT(kiln_cursor_prev(cursor), "ct");
+    OK(kiln_coll_clear(txn, coll));
+    AT(kiln_cursor_next(cursor), NULL);
+    end();
+}
+
+static void
+deleting_all_by_cursor_leaves_an_empty_collection(void)
+{
+    uint64_t count = 1;
+
+    begin("");
+    OK(engine_series(txn, coll, 0, 5000, 150));
+    while (kiln_cursor_next(cursor) == KILN_OK)
+        OK(kiln_cursor_delete(cursor));
+    OK(kiln_coll_count(txn, coll, &count));
+    CHECK_EQ(count, 0);
+    end();
+}
+
+static void
+item_and_large_value_stay_while_others_are_read(void)
+{
+    static uint8_t large[50000];
+    kiln_slice key, value, other;
+
+    memset(large, 'L', sizeof large);
+    begin("ab");
+    OK(kiln_put(txn, coll, "large", 5, large, sizeof large, 0));
+    AT(kiln_cursor_seek(cursor, "large", 5), "large");
+    OK(kiln_cursor_item(cursor, &key, &value));
+    for (unsigned i = 0; i < 3; i++) { /* the transaction's own hold is another one */
+        OK(kiln_get(txn, coll, "a", 1, &other));
+        OK(kiln_get(txn, coll, "large", 5, &other));
+    }
+    CHECK_EQ(value.size, sizeof large);
+    CHECK_MEM(value.data, large, sizeof large);
+    AT(kiln_cursor_prev(cursor), "bt");
+    end();
+}
+
+TEST_MAIN("engine_cursor", TEST(moves_past_an_end_unposition_and_come_back_from_the_other),
+          TEST(seeks_find_the_nearest_key_on_their_side), TEST(bounds_hold_for_every_move),
+          TEST(prefix_walks_its_keys_alone_up_to_ff), TEST(cursor_finds_its_place_after_changes),
+          TEST(deleting_all_by_cursor_leaves_an_empty_collection),
+          TEST(item_and_large_value_stay_while_others_are_read))
