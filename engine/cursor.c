@@ -123,6 +123,7 @@ prefetch_leaf(const kiln_cursor *cursor, uint64_t page_id)
 {
     const uint8_t *page = cache_address(cursor->txn->fast, page_id);
 
+    __builtin_prefetch((const char *)(uintptr_t)&cursor->txn->fast->states[page_id], 1);
     for (uint32_t at = 0; at < cursor->txn->db->page_bytes && at < PREFETCH_BYTES; at += 64)
         __builtin_prefetch(page + at, 0, 2);
 }
