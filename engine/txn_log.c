@@ -78,11 +78,12 @@ void
 txn_log_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, const void *value,
             size_t value_size)
 {
-    uint8_t *to = txn->ops + txn->ops_size;
+    uint8_t *to;
 
     txn->grows = true;
     if (!txn->logs)
         return;
+    to = txn->ops + txn->ops_size;
     *to++ = OP_PUT;
     to = ftk_varint_put(to, coll);
     to = ftk_varint_put(to, key_size);
@@ -97,10 +98,11 @@ txn_log_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, con
 void
 txn_log_delete(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size)
 {
-    uint8_t *to = txn->ops + txn->ops_size;
+    uint8_t *to;
 
     if (!txn->logs)
         return;
+    to = txn->ops + txn->ops_size;
     *to++ = OP_DELETE;
     to = ftk_varint_put(to, coll);
     to = ftk_varint_put(to, key_size);
@@ -112,10 +114,11 @@ void
 txn_log_coll_create(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *name,
                     size_t name_size)
 {
-    uint8_t *to = txn->ops + txn->ops_size;
+    uint8_t *to;
 
     if (!txn->logs)
         return;
+    to = txn->ops + txn->ops_size;
     *to++ = OP_COLL_CREATE;
     to = ftk_varint_put(to, coll);
     *to++ = flags;
@@ -127,10 +130,11 @@ txn_log_coll_create(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *na
 void
 txn_log_coll(kiln_txn *txn, enum log_op op, kiln_coll coll)
 {
-    uint8_t *to = txn->ops + txn->ops_size;
+    uint8_t *to;
 
     if (!txn->logs)
         return;
+    to = txn->ops + txn->ops_size;
     *to++ = (uint8_t)op;
     op_end(txn, ftk_varint_put(to, coll));
 }
@@ -138,10 +142,11 @@ txn_log_coll(kiln_txn *txn, enum log_op op, kiln_coll coll)
 void
 txn_log_op(kiln_txn *txn, enum log_op op)
 {
-    uint8_t *to = txn->ops + txn->ops_size;
+    uint8_t *to;
 
     if (!txn->logs)
         return;
+    to = txn->ops + txn->ops_size;
     *to++ = (uint8_t)op;
     op_end(txn, to);
 }
@@ -149,11 +154,12 @@ txn_log_op(kiln_txn *txn, enum log_op op)
 void
 txn_log_large(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, uint64_t value_size)
 {
-    uint8_t *to = txn->ops + txn->ops_size;
+    uint8_t *to;
 
     txn->grows = true;
     if (!txn->logs)
         return;
+    to = txn->ops + txn->ops_size;
     *to++ = OP_LARGE;
     to = ftk_varint_put(to, coll);
     to = ftk_varint_put(to, key_size);
@@ -165,10 +171,11 @@ txn_log_large(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, u
 void
 txn_log_chunk(kiln_txn *txn, const void *data, size_t size)
 {
-    uint8_t *to = txn->ops + txn->ops_size;
+    uint8_t *to;
 
     if (!txn->logs)
         return;
+    to = txn->ops + txn->ops_size;
     *to++ = OP_CHUNK;
     to = ftk_varint_put(to, size);
     memcpy(to, data, size);
