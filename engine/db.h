@@ -151,7 +151,7 @@ ftk_status recovery_run(kiln_db *db);
 /* engine/checkpoint.c */
 void checkpoint_hooks_init(kiln_db *db);
 
-/* The two enumerations have the same numbers (engine/status.c asserts it). */
+/* The two enumerations have the same numbers (engine/status_api.c asserts it). */
 static inline kiln_status
 kiln_status_of(ftk_status status)
 {

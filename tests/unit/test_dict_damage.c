@@ -4,7 +4,7 @@
 #include "engine/records_format.h"
 #include "engine/txn.h"
 #include "ftk/bytes.h"
-#include "tests/support/records.h"
+#include "tests/support/record_testing.h"
 
 enum { ROWS_MAX = 32, ROW_BYTES_MAX = 128 };
 

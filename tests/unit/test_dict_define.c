@@ -1,7 +1,7 @@
 /* tests/unit/test_dict_define.c -- fields, containers and indexes in the dictionary. */
 #include <stdio.h>
 
-#include "tests/support/records.h"
+#include "tests/support/record_testing.h"
 
 static void
 fields_keep_number_and_type(void)

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "tests/support/records.h"
+#include "tests/support/record_testing.h"
 
 static void
 entries_are_in_order_and_carry_values(void)

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "engine/txn.h"
-#include "tests/support/records.h"
+#include "tests/support/record_testing.h"
 
 static void
 ids_are_never_given_out_twice(void)

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "ftk/thread.h"
-#include "tests/support/records.h"
+#include "tests/support/record_testing.h"
 
 enum { READERS = 3, ROUNDS = 60, PER_ROUND = 20 };
 

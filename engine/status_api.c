@@ -1,4 +1,4 @@
-/* engine/status.c -- the public face of status codes and errors. */
+/* engine/status_api.c -- the public face of status codes and errors. */
 #include "ftk/status.h"
 
 #include <assert.h>
