@@ -1,4 +1,4 @@
-/* tests/support/records.h -- what tests of records, dictionary and indexes share. */
+/* tests/support/record_testing.h -- what tests of records, dictionary and indexes share. */
 #ifndef TESTS_SUPPORT_RECORDS_H
 #define TESTS_SUPPORT_RECORDS_H
 
