@@ -431,6 +431,7 @@ cursor_item(kiln_cursor *cursor, kiln_slice *key_out, kiln_slice *value_out)
         cursor->held_first = txn->held_page; /* moves from the transaction to the cursor */
         cursor->held_count = txn->held_count;
         txn->held_page = 0;
+        txn->held_run = false;
     } else {
         *value_out = (kiln_slice){cache_address(cursor->txn->fast, cursor->held_first),
                                   (size_t)value_ref_size(entry.value)};

@@ -437,7 +437,7 @@ commit_wait(kiln_db *db, const struct db_snapshot *snapshot, kiln_durability dur
         rc = rfl_commit(db->log, snapshot->lsn, rfl_durability_of(durability));
         if (rc != FTK_OK)
             return db_fail(db, rc);
-        if (snapshot->lsn - atomic_load(&db->durable_lsn) > db->options.rfl_bytes_max)
+        if (snapshot->lsn > atomic_load(&db->durable_lsn) + db->options.rfl_bytes_max)
             checkpointer_kick(db->checkpointer);
     }
     db_publish(db, snapshot);
