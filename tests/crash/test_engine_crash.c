@@ -158,7 +158,8 @@ survive(struct crasher *crasher, bool killed, const char *how)
     struct world *world = crasher->world;
     ftk_status rc;
 
-    if (ftk_random_below(&crasher->random, 16) == 0) { /* crash in the recovery */
+    if (crasher->generation <= GENERATIONS &&
+        ftk_random_below(&crasher->random, 16) == 0) { /* crash in the recovery */
         crasher->recovering = true;
         simdisk_hook(world->disk, crash_hook, crasher);
     }
