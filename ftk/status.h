@@ -8,7 +8,7 @@
 
 /*
  * The one table of status codes: name, number, text.  Numbers are frozen: they are part of the
- * public interface (engine/status.c asserts that kiln.h shows the same).
+ * public interface (engine/status_api.c asserts that kiln.h shows the same).
  */
 #define FTK_STATUS_MAP(X)                                                                          \
     X(OK, 0, "success")                                                                            \
