@@ -13,9 +13,10 @@
 #include "ftk/mem.h"
 
 enum {
-    BATCH_OPS = 4096,          /* puts gathered for one tree_put_many */
-    GATHER_BYTES = 4 << 20,    /* their bytes */
-    TXN_BYTES = 16 << 20,      /* log bytes applied in one replay transaction */
+    BATCH_OPS = 32768,         /* puts gathered for one tree_put_many: many for one leaf */
+    GATHER_BYTES = 8 << 20,    /* their bytes */
+    TXN_BYTES = 256 << 20,     /* log bytes applied in one replay transaction: a leaf is copied
+                                  once, then changed in place */
     COLLS_MAX = 16,            /* collections gathered for at once */
     PROGRESS_BYTES = 16 << 20,
 };

@@ -15,7 +15,7 @@
 #include "ftk/mem.h"
 
 enum {
-    CHUNK = 16384,           /* keys sorted at a time: bounds memory */
+    CHUNK = 32768,           /* keys sorted at a time: bounds memory */
     CHUNK_BYTES = 384 << 10, /* their bytes: what a log record can carry */
     GROUP = 32,              /* keys whose leaves are looked up ahead */
     WINDOW_MAX = 2048,
@@ -365,6 +365,32 @@ put_chunk(struct batch *batch, size_t *done)
     return rc;
 }
 
+/*
+ * Page ids, and room to sort `max` keys.  Kept by the transaction object: memory of this size that
+ * comes and goes with every small batch goes back to the operating system in between, and each time
+ * all processors are interrupted.
+ */
+static ftk_status
+batch_memory(struct batch *batch, size_t max, struct batch_item **items_out)
+{
+    kiln_txn *txn = batch->txn;
+    size_t ids = 2 * (WINDOW_MAX + 1) * sizeof(*batch->ids);
+    size_t size = ids + 2 * max * sizeof(**items_out);
+    ftk_status rc;
+
+    if (size > txn->batch_bytes) {
+        rc = ftk_realloc(&txn->batch_memory, size);
+        if (rc != FTK_OK)
+            return rc;
+        txn->batch_bytes = size;
+    }
+    batch->ids = txn->batch_memory;
+    batch->leaves = batch->ids + WINDOW_MAX + 1;
+    *items_out = (struct batch_item *)(void *)((char *)txn->batch_memory + ids);
+    batch->order = *items_out;
+    return FTK_OK;
+}
+
 /* Take the next keys into the batch: as many as are sorted together, and room in the log for them. */
 static ftk_status
 chunk_take(struct batch *batch, const kiln_slice *keys, const kiln_slice *values, size_t left,
@@ -374,7 +400,7 @@ chunk_take(struct batch *batch, const kiln_slice *keys, const kiln_slice *values
 
     while (n < left && n < max) {
         size_t more = txn_log_bytes(keys[n].size, values != NULL ? values[n].size : 0);
-        if (n > 0 && bytes + more > CHUNK_BYTES)
+        if (n > 0 && bytes + more > CHUNK_BYTES && batch->txn->logs)
             break;
         bytes += more;
         n++;
@@ -390,23 +416,18 @@ tree_put_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys, const ki
               size_t count, uint32_t flags, size_t *done_out)
 {
     struct batch batch = {.txn = txn, .tree = tree, .flags = flags};
-    struct batch_item *items = NULL;
     size_t max = count < CHUNK ? count : CHUNK;
+    struct batch_item *items;
     ftk_status rc;
 
     *done_out = 0;
-    FTK_TRY(FTK_NEW_ARRAY(&items, 2 * max + 1));
-    FTK_TRY(FTK_NEW_ARRAY(&batch.ids, 2 * WINDOW_MAX + 2));
-    batch.leaves = batch.ids + WINDOW_MAX + 1;
-    batch.order = items;
+    FTK_TRY(batch_memory(&batch, max, &items));
     for (size_t at = 0; at < count; at += batch.count) {
         FTK_TRY(chunk_take(&batch, keys + at, values + at, count - at, max));
         batch_sort(batch.keys, batch.count, items, items + max);
         FTK_TRY(put_chunk(&batch, done_out));
     }
 out:
-    ftk_free(batch.ids);
-    ftk_free(items);
     return rc;
 }
 
@@ -446,15 +467,12 @@ tree_delete_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys, size_
                  uint64_t *deleted_out)
 {
     struct batch batch = {.txn = txn, .tree = tree};
-    struct batch_item *items = NULL;
     size_t max = count < CHUNK ? count : CHUNK;
+    struct batch_item *items;
     ftk_status rc;
 
     *deleted_out = 0;
-    FTK_TRY(FTK_NEW_ARRAY(&items, 2 * max + 1));
-    FTK_TRY(FTK_NEW_ARRAY(&batch.ids, 2 * WINDOW_MAX + 2));
-    batch.leaves = batch.ids + WINDOW_MAX + 1;
-    batch.order = items;
+    FTK_TRY(batch_memory(&batch, max, &items));
     for (size_t at = 0; at < count; at += batch.count) {
         FTK_TRY(chunk_take(&batch, keys + at, NULL, count - at, max));
         batch_sort(batch.keys, batch.count, items, items + max);
@@ -464,7 +482,5 @@ tree_delete_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys, size_
         }
     }
 out:
-    ftk_free(batch.ids);
-    ftk_free(items);
     return rc;
 }

@@ -35,6 +35,7 @@ txn_free(kiln_txn *txn)
     space_extents_release(&txn->scratch);
     ftk_free(txn->savepoints);
     ftk_free(txn->page_scratch);
+    ftk_free(txn->batch_memory);
     ftk_free(txn->ops);
     if (txn->slot != NULL)
         cache_slot_give(txn->slot);

@@ -85,6 +85,8 @@ struct kiln_txn {
     uint8_t *page_scratch; /* page_bytes */
     uint8_t *ops;          /* log operations not yet appended */
     size_t ops_size, ops_capacity;
+    void *batch_memory; /* of tree_batch.c */
+    size_t batch_bytes;
     bool streamed; /* a fragment is in the log */
     bool grows;    /* it puts something: the last pages and log bytes of a full disk are not for it */
     bool reserve;  /* the last pages are for it all the same: a replay */
