@@ -111,8 +111,7 @@ cache__ring_add(struct cache__ring *ring, uint64_t page_id)
 static inline void
 count_one(_Atomic uint64_t *counter)
 {
-    atomic_store_explicit(counter,
-                          atomic_load_explicit(counter, memory_order_relaxed) + 1,
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
                           memory_order_release);
 }
 

@@ -79,8 +79,7 @@ parent_add(struct kiln_bulk *bulk, uint32_t level, uint64_t first, const uint8_t
 
 /* Put at the end of the open leaf; a full one is tried again under its best prefix. */
 static bool
-leaf_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size,
-         const struct node_value *value)
+leaf_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size, const struct node_value *value)
 {
     kiln_txn *txn = bulk->txn;
     struct node leaf = tree_node(txn, bulk->page[0]);
@@ -110,8 +109,7 @@ bulk_check_order(const struct kiln_bulk *bulk, const void *key, size_t key_size)
 }
 
 ftk_status
-bulk_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size,
-         const struct node_value *value)
+bulk_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size, const struct node_value *value)
 {
     kiln_txn *txn = bulk->txn;
     uint8_t separator[NODE_KEY_MAX];

@@ -119,8 +119,7 @@ check_order(struct check *check, struct node node, uint64_t page_id, const struc
     if (bounds->low != NULL && node_compare(node, first, bounds->low, bounds->low_size) < 0)
         finding(check, "page %llu: first key lies below its parent's separator",
                 (unsigned long long)page_id);
-    if (bounds->high != NULL &&
-        node_compare(node, count - 1, bounds->high, bounds->high_size) >= 0)
+    if (bounds->high != NULL && node_compare(node, count - 1, bounds->high, bounds->high_size) >= 0)
         finding(check, "page %llu: last key lies above its parent's next separator",
                 (unsigned long long)page_id);
 }
@@ -129,8 +128,7 @@ static ftk_status check_page(struct check *check, uint64_t page_id, uint32_t lev
                              const struct bounds *bounds);
 
 static ftk_status
-check_children(struct check *check, struct node node, uint32_t level,
-               const struct bounds *bounds)
+check_children(struct check *check, struct node node, uint32_t level, const struct bounds *bounds)
 {
     uint8_t keys[2][NODE_KEY_MAX];
     struct bounds inner = *bounds;
@@ -238,8 +236,9 @@ check_space(struct check *check)
             bool live = space_is_live(check->db->space, page);
             if (reached == live || space_is_fixed(check->db->space, page) || ++shown > 10)
                 continue;
-            finding(check, reached ? "page %llu is in use but the space map has it free"
-                                   : "page %llu is in the space map but nothing reaches it",
+            finding(check,
+                    reached ? "page %llu is in use but the space map has it free"
+                            : "page %llu is in the space map but nothing reaches it",
                     (unsigned long long)page);
         }
     }

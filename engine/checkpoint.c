@@ -74,8 +74,8 @@ write_header(void *context)
                             .pages_end = db->checkpoint_pages_end,
                             .map_hash = db->checkpoint_map_hash,
                             .wall_ns = ftk_clock_wall_ns(),
-                            .flags = db->options.flags & KILN_EXTERNAL_LOG ? HEADER_EXTERNAL_LOG
-                                                                           : 0};
+                            .flags =
+                                db->options.flags & KILN_EXTERNAL_LOG ? HEADER_EXTERNAL_LOG : 0};
 
     for (unsigned i = 0; i < sizeof(header.identity); i++)
         header.identity[i] = db->identity[i];
@@ -98,8 +98,7 @@ end(void *context, ftk_status status)
     if (db->log != NULL) {
         ftk_status rc = rfl_release(db->log, db->checkpoint_of.lsn);
         if (rc != FTK_OK) /* segments stay; the next checkpoint tries again */
-            ftk_log(&db->log_to, FTK_LOG_WARNING, "log not released: %s",
-                    ftk_error_last()->text);
+            ftk_log(&db->log_to, FTK_LOG_WARNING, "log not released: %s", ftk_error_last()->text);
     }
 }
 

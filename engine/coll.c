@@ -73,8 +73,7 @@ trees_add(kiln_txn *txn, const struct tree *tree, struct tree **tree_out)
         rc = ftk_realloc((void **)&trees, capacity * sizeof(*trees));
         if (rc != FTK_OK)
             return rc;
-        memset(trees + txn->tree_capacity, 0,
-               (capacity - txn->tree_capacity) * sizeof(*trees));
+        memset(trees + txn->tree_capacity, 0, (capacity - txn->tree_capacity) * sizeof(*trees));
         txn->trees = trees;
         txn->tree_capacity = capacity;
     }

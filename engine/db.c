@@ -57,8 +57,7 @@ db_publish(kiln_db *db, const struct db_snapshot *snapshot)
         atomic_store(&p->words[0], snapshot->id);
         atomic_store(&p->words[1], snapshot->catalog_root);
         atomic_store(&p->words[2], snapshot->catalog_keys);
-        atomic_store(&p->words[3],
-                     (uint64_t)snapshot->catalog_height << 32 | snapshot->coll_next);
+        atomic_store(&p->words[3], (uint64_t)snapshot->catalog_height << 32 | snapshot->coll_next);
         atomic_store(&p->words[4], snapshot->lsn);
         atomic_store(&p->words[5], snapshot->applied);
         atomic_fetch_add(&p->sequence, 1);
@@ -152,8 +151,7 @@ db_writer_lock(kiln_db *db, uint32_t timeout_ms)
     while (!wait.granted) {
         if (timeout_ms == UINT32_MAX) {
             ftk_cond_wait(&wait.cond, &db->queue_mutex);
-        } else if (!ftk_cond_wait_until(&wait.cond, &db->queue_mutex, deadline) &&
-                   !wait.granted) {
+        } else if (!ftk_cond_wait_until(&wait.cond, &db->queue_mutex, deadline) && !wait.granted) {
             queue_remove(db, &wait);
             rc = FTK_FAIL(FTK_TIMEOUT, "no write transaction within %u ms", timeout_ms);
             break;
@@ -342,14 +340,12 @@ open_storage(kiln_db *db, const struct header *header)
                                   .checkpoint = header->checkpoint,
                                   .map_hash = header->map_hash,
                                   .read_only = db->read_only};
-    struct checkpointer_options checkpointer = {.hooks = &db->hooks,
-                                                .log = &db->log_to,
-                                                .dirty_bytes_max = db->options.dirty_bytes_max,
-                                                .interval_ms =
-                                                    db->options.checkpoint_ms == UINT32_MAX
-                                                        ? 0
-                                                        : db->options.checkpoint_ms,
-                                                .thread = !db->manual && !db->read_only};
+    struct checkpointer_options checkpointer = {
+        .hooks = &db->hooks,
+        .log = &db->log_to,
+        .dirty_bytes_max = db->options.dirty_bytes_max,
+        .interval_ms = db->options.checkpoint_ms == UINT32_MAX ? 0 : db->options.checkpoint_ms,
+        .thread = !db->manual && !db->read_only};
     uint64_t free_bytes = 0, total_bytes = 0, size = 0, region;
     ftk_status rc;
 

@@ -84,17 +84,18 @@ struct kiln_db {
     struct ftk_mutex publish_mutex;
 
     /* checkpointing: the checkpointer's thread only */
-    uint64_t checkpoint;               /* number of the last header */
-    uint64_t durable_id;               /* its snapshot */
-    struct db_snapshot checkpoint_of;  /* snapshot of the one under way */
+    uint64_t checkpoint;              /* number of the last header */
+    uint64_t durable_id;              /* its snapshot */
+    struct db_snapshot checkpoint_of; /* snapshot of the one under way */
     uint64_t checkpoint_pages_end, checkpoint_map_hash;
-    _Atomic uint64_t durable_lsn;      /* of the last header */
+    _Atomic uint64_t durable_lsn; /* of the last header */
 
     _Atomic int failed; /* ftk_status of the failure that made the database refuse writes */
     struct ftk_mutex error_mutex;
     struct ftk_error error;
 
-    _Atomic(kiln_txn *) idle[DB_IDLE_TXNS]; /* transaction objects to be used again, with their slot */
+    _Atomic(kiln_txn *)
+        idle[DB_IDLE_TXNS]; /* transaction objects to be used again, with their slot */
 
     void *records; /* of the records layer: see engine/records.h */
 
@@ -105,8 +106,8 @@ struct kiln_db {
 
 /* How tests open a database: on a disk of theirs, without threads. */
 struct db_environment {
-    struct ftk_disk *disk;    /* NULL: the operating system's */
-    bool manual;              /* no threads; checkpoints run in the writer */
+    struct ftk_disk *disk; /* NULL: the operating system's */
+    bool manual;           /* no threads; checkpoints run in the writer */
     enum ftk_aio_kind aio_kind;
 };
 ftk_status db_open(const char *path, const kiln_options *options,

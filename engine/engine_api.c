@@ -297,8 +297,7 @@ out:
 }
 
 kiln_status
-kiln_value_size(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size,
-                uint64_t *size_out)
+kiln_value_size(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, uint64_t *size_out)
 {
     struct node_entry entry;
     ftk_status rc = find_value(txn, coll, key, key_size, &entry);
@@ -478,8 +477,8 @@ kiln_value_write(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size
     FTK_TRY(write_begin(txn, coll, &tree));
     FTK_TRY(check_key(key, key_size));
     if (size > KILN_VALUE_MAX)
-        return kiln_status_of(FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes",
-                                       (unsigned long long)size));
+        return kiln_status_of(
+            FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes", (unsigned long long)size));
     if (value_is_large(txn->db, key_size, size)) { /* what is given up half way is rolled back */
         FTK_TRY(txn_savepoint(txn));
         rc = put_large(txn, tree, key, key_size, size, &source, KILN_PUT_REPLACE);
@@ -524,8 +523,8 @@ put_each(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, const kiln_slice
          size_t count, uint32_t flags, size_t *done)
 {
     for (size_t i = 0; i < count; i++) {
-        kiln_status rc = kiln_put(txn, coll, keys[i].data, keys[i].size, values[i].data,
-                                  values[i].size, flags);
+        kiln_status rc =
+            kiln_put(txn, coll, keys[i].data, keys[i].size, values[i].data, values[i].size, flags);
         if (rc != KILN_OK)
             return (ftk_status)rc;
         (*done)++;

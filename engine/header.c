@@ -159,8 +159,8 @@ repair_slot(struct ftk_file *file, const struct ftk_log *log, struct found *foun
             unsigned good)
 {
     for (unsigned copy = 0; copy < HEADER_COPIES; copy++) {
-        if (copy == good || (found->ok[slot][copy] &&
-                             found->number[slot][copy] == found->number[slot][good]))
+        if (copy == good ||
+            (found->ok[slot][copy] && found->number[slot][copy] == found->number[slot][good]))
             continue;
         ftk_log(log, FTK_LOG_WARNING, "%s: header slot %u copy %u repaired from its twin",
                 file->path, slot, copy);
@@ -179,8 +179,7 @@ header_read(struct ftk_file *file, const struct ftk_log *log, bool repair, struc
     uint64_t size;
     ftk_status rc;
 
-    FTK_TRY(ftk_alloc_aligned(HEADER_BLOCK_BYTES, 4u * HEADER_BLOCK_BYTES,
-                              (void **)&found.blocks));
+    FTK_TRY(ftk_alloc_aligned(HEADER_BLOCK_BYTES, 4u * HEADER_BLOCK_BYTES, (void **)&found.blocks));
     FTK_TRY(ftk_file_size(file, &size));
     if (size < HEADER_REGION_BYTES) {
         rc = FTK_FAIL(FTK_FOREIGN, "%s has only %llu bytes: not a kiln database, or cut",

@@ -331,8 +331,8 @@ node_child_pos(struct node node, const void *key, uint32_t key_size)
 
     if (order != 0)
         return order > 0 ? 0 : node_count(node.page) - 1;
-    pos = suffix_lower_bound(node.page, 1, (const uint8_t *)key + prefix, key_size - prefix,
-                             &exact);
+    pos =
+        suffix_lower_bound(node.page, 1, (const uint8_t *)key + prefix, key_size - prefix, &exact);
     return exact ? pos : pos - 1;
 }
 

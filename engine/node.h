@@ -27,14 +27,14 @@ struct node {
 /* An entry decoded: the key is prefix + head + rest. */
 struct node_entry {
     uint32_t suffix_size;
-    uint32_t head_size;    /* bytes of the suffix that are in the slot: min(suffix_size, head_bytes) */
+    uint32_t head_size; /* bytes of the suffix that are in the slot: min(suffix_size, head_bytes) */
     uint8_t head[4];
-    const uint8_t *rest;   /* suffix_size - head_size bytes */
-    const uint8_t *value;  /* leaf: value or large_ref; inner: NULL */
-    uint32_t value_size;   /* bytes at value */
+    const uint8_t *rest;  /* suffix_size - head_size bytes */
+    const uint8_t *value; /* leaf: value or large_ref; inner: NULL */
+    uint32_t value_size;  /* bytes at value */
     bool large;
-    uint64_t child;        /* inner */
-    uint32_t body_bytes;   /* in the heap */
+    uint64_t child;      /* inner */
+    uint32_t body_bytes; /* in the heap */
 };
 
 /* What is put into a node. */
@@ -125,8 +125,9 @@ node_entry_key(const struct node_entry *entry, uint32_t prefix, uint8_t *buffer)
     uint32_t rest = entry->suffix_size - entry->head_size;
     uint8_t *to = buffer + prefix + entry->head_size;
 
-    memcpy(buffer + prefix, entry->head, sizeof(entry->head)); /* longer than it may be: see below */
-    if (rest - 8u <= 8) { /* 8 to 16 bytes: no call */
+    memcpy(buffer + prefix, entry->head,
+           sizeof(entry->head)); /* longer than it may be: see below */
+    if (rest - 8u <= 8) {        /* 8 to 16 bytes: no call */
         memcpy(to, entry->rest, 8);
         memcpy(to + rest - 8, entry->rest + rest - 8, 8);
     } else if (rest > 0) {

@@ -227,8 +227,7 @@ source_cost(const struct node_source *source, uint32_t index)
 
     if (pos == UINT32_MAX) {
         uint32_t size = source->extra_key_size;
-        return node_cost(source->node.page, size > prefix ? size - prefix : 0,
-                         source->extra_value);
+        return node_cost(source->node.page, size > prefix ? size - prefix : 0, source->extra_value);
     }
     node_entry(source->node, pos, &entry);
     return entry.body_bytes + source->node.page[PAGE_HEAD_BYTES] + 2u;

@@ -13,11 +13,11 @@
 #include "ftk/mem.h"
 
 enum {
-    BATCH_OPS = 32768,         /* puts gathered for one tree_put_many: many for one leaf */
-    GATHER_BYTES = 8 << 20,    /* their bytes */
-    TXN_BYTES = 256 << 20,     /* log bytes applied in one replay transaction: a leaf is copied
+    BATCH_OPS = 32768,      /* puts gathered for one tree_put_many: many for one leaf */
+    GATHER_BYTES = 8 << 20, /* their bytes */
+    TXN_BYTES = 256 << 20,  /* log bytes applied in one replay transaction: a leaf is copied
                                   once, then changed in place */
-    COLLS_MAX = 16,            /* collections gathered for at once */
+    COLLS_MAX = 16,         /* collections gathered for at once */
     PROGRESS_BYTES = 16 << 20,
 };
 
@@ -29,12 +29,12 @@ struct gathered {
 
 struct replay {
     kiln_db *db;
-    kiln_txn *txn; /* open, NULL: none */
-    uint64_t txn_id;      /* last one applied in it */
-    uint64_t lsn;         /* end of its commit record */
+    kiln_txn *txn;   /* open, NULL: none */
+    uint64_t txn_id; /* last one applied in it */
+    uint64_t lsn;    /* end of its commit record */
     uint64_t bytes_in_txn;
-    uint64_t large_id;    /* transaction whose fragments are coming, 0: none */
-    uint64_t skip_id;     /* one that did not fit the disk: an error only if it was committed */
+    uint64_t large_id; /* transaction whose fragments are coming, 0: none */
+    uint64_t skip_id;  /* one that did not fit the disk: an error only if it was committed */
     struct ftk_error skip_error;
     struct gathered gathered[COLLS_MAX];
     size_t gathered_count;
@@ -249,8 +249,7 @@ out:
 static ftk_status
 large_next_piece(struct replay *replay)
 {
-    return value_writer_next(replay->txn, &replay->writer, &replay->large_to,
-                             &replay->large_left);
+    return value_writer_next(replay->txn, &replay->writer, &replay->large_to, &replay->large_left);
 }
 
 static ftk_status
@@ -353,30 +352,17 @@ apply_ops(struct replay *replay, struct reader *reader)
         enum log_op op = (enum log_op) * reader->at++;
         replay->ops++;
         switch (op) {
-        case OP_PUT:
-            rc = op_put(replay, reader);
-            break;
-        case OP_DELETE:
-            rc = op_delete(replay, reader);
-            break;
+        case OP_PUT: rc = op_put(replay, reader); break;
+        case OP_DELETE: rc = op_delete(replay, reader); break;
         case OP_COLL_CREATE:
         case OP_COLL_DROP:
-        case OP_COLL_CLEAR:
-            rc = op_coll(replay, reader, op);
-            break;
+        case OP_COLL_CLEAR: rc = op_coll(replay, reader, op); break;
         case OP_SAVEPOINT:
         case OP_RELEASE:
-        case OP_ROLLBACK:
-            rc = op_savepoint(replay, op);
-            break;
-        case OP_LARGE:
-            rc = op_large(replay, reader);
-            break;
-        case OP_CHUNK:
-            rc = op_chunk(replay, reader);
-            break;
-        default:
-            rc = malformed(reader->lsn, "unknown operation");
+        case OP_ROLLBACK: rc = op_savepoint(replay, op); break;
+        case OP_LARGE: rc = op_large(replay, reader); break;
+        case OP_CHUNK: rc = op_chunk(replay, reader); break;
+        default: rc = malformed(reader->lsn, "unknown operation");
         }
     }
     return rc;

@@ -426,8 +426,7 @@ space_open(const struct space_options *options, struct space **space_out)
         uint64_t last_group = (options->pages_end - 1) >> space->group_shift;
         if (options->pages_end > space->pages_max ||
             space__map_page(space, last_group, 1) >= space->pages_file) {
-            rc = FTK_FAIL(FTK_CORRUPT,
-                          "data.kdb is cut: %llu pages, and the header says %llu",
+            rc = FTK_FAIL(FTK_CORRUPT, "data.kdb is cut: %llu pages, and the header says %llu",
                           (unsigned long long)space->pages_file,
                           (unsigned long long)options->pages_end);
             goto out;

@@ -62,8 +62,8 @@ struct space_options {
     struct ftk_file *file;
     struct cache *cache;
     uint32_t page_bytes;
-    uint64_t salt;      /* of checksums */
-    uint64_t pages_end; /* from the header; 0: a new file */
+    uint64_t salt;       /* of checksums */
+    uint64_t pages_end;  /* from the header; 0: a new file */
     uint64_t checkpoint; /* number of the header's checkpoint */
     uint64_t map_hash;   /* from the header */
     bool read_only;

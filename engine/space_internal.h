@@ -54,11 +54,11 @@ struct space {
     uint64_t *avail;
     uint64_t pages_end, pages_file;
     uint64_t pages_avail;
-    uint64_t cursor;   /* next fit: page id in the word being used */
+    uint64_t cursor;         /* next fit: page id in the word being used */
     uint32_t scan_threshold; /* the last look for a word with so many free pages was in vain ... */
     uint64_t scan_avail;     /* ... and another makes no sense before so many pages are free */
-    uint64_t hot_birth; /* pages born after this snapshot are not on disk: reuse them first */
-    uint64_t *hot;      /* free pages likely to be in the cache */
+    uint64_t hot_birth;      /* pages born after this snapshot are not on disk: reuse them first */
+    uint64_t *hot;           /* free pages likely to be in the cache */
     size_t hot_count, hot_capacity;
     bool grow_failed;
     struct space_batches limbo, held;

@@ -85,8 +85,9 @@ group_load(struct space *space, uint64_t group, uint64_t checkpoint, uint8_t *pa
         }
     }
     if (best == NULL)
-        return FTK_FAIL(FTK_CORRUPT, "space map of group %llu: both copies (pages %llu, %llu) are "
-                                     "damaged",
+        return FTK_FAIL(FTK_CORRUPT,
+                        "space map of group %llu: both copies (pages %llu, %llu) are "
+                        "damaged",
                         (unsigned long long)group, (unsigned long long)first,
                         (unsigned long long)first + 1);
     g->dirty = stale;
@@ -198,8 +199,7 @@ space_checkpoint_begin(struct space *space, uint64_t checkpoint, uint64_t (*pin)
     for (size_t i = 0; i < space->group_count; i++)
         dirty += space->groups[i].dirty;
     frozen_release(space);
-    FTK_TRY(ftk_alloc_aligned(4096, (dirty + 1) * space->page_bytes,
-                              (void **)&space->frozen_maps));
+    FTK_TRY(ftk_alloc_aligned(4096, (dirty + 1) * space->page_bytes, (void **)&space->frozen_maps));
     FTK_TRY(FTK_NEW_ARRAY(&space->frozen_groups, dirty + 1));
     space->checkpoint = checkpoint;
     space->frozen_hash = space->map_hash;

@@ -127,8 +127,7 @@ pin_newest(const struct pins *pins, uint64_t birth, uint64_t death)
         found = pins->readers[low - 1];
     if (pins->durable >= birth && pins->durable < death && pins->durable > found)
         found = pins->durable;
-    if (pins->checkpointing >= birth && pins->checkpointing < death &&
-        pins->checkpointing > found)
+    if (pins->checkpointing >= birth && pins->checkpointing < death && pins->checkpointing > found)
         found = pins->checkpointing;
     return found;
 }

@@ -36,8 +36,8 @@ kiln_error_last(void)
     static _Thread_local kiln_error shown;
     const struct ftk_error *last = ftk_error_last();
 
-    shown = (kiln_error){(kiln_status)last->status, last->os_errno, last->file, last->line,
-                         last->text};
+    shown =
+        (kiln_error){(kiln_status)last->status, last->os_errno, last->file, last->line, last->text};
     return &shown;
 }
 

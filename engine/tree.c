@@ -87,9 +87,8 @@ restart:
             goto fail;
         path->page[d] = id;
         if (level > 0) {
-            path->pos[d] = edge == EDGE_NONE
-                               ? node_child_pos(node, key, (uint32_t)key_size)
-                               : (edge == EDGE_FIRST ? 0 : node_count(node.page) - 1);
+            path->pos[d] = edge == EDGE_NONE ? node_child_pos(node, key, (uint32_t)key_size)
+                                             : (edge == EDGE_FIRST ? 0 : node_count(node.page) - 1);
             id = node_child(node.page, path->pos[d]);
             if (FTK_LIKELY(id < txn->fast->pages_max))
                 prefetch_node(txn->fast, id);
@@ -232,8 +231,8 @@ split_at(kiln_txn *txn, const struct node_source *source, uint32_t at, struct no
 /* Split the page of mine at path level d, the entry put in; the separator and the right page go into
  * the parent next. */
 static uint64_t
-split_page(kiln_txn *txn, const struct node_source *source, uint32_t preferred,
-           uint8_t *separator, uint32_t *separator_size_out, uint32_t *at_out)
+split_page(kiln_txn *txn, const struct node_source *source, uint32_t preferred, uint8_t *separator,
+           uint32_t *separator_size_out, uint32_t *at_out)
 {
     uint64_t right_id = txn_page_new(txn);
     struct node right = tree_node(txn, right_id);
@@ -258,8 +257,7 @@ split_page(kiln_txn *txn, const struct node_source *source, uint32_t preferred,
         *separator_size_out = right_size;
     } else {
         left_size = node_source_key(source, at - 1, left_key);
-        *separator_size_out =
-            node_separator(left_key, left_size, right_key, right_size, separator);
+        *separator_size_out = node_separator(left_key, left_size, right_key, right_size, separator);
     }
     if (!(at == pos && at == count - 1 && !source->replace))
         node_take(source->node, txn->page_scratch);
@@ -388,8 +386,8 @@ tree_append(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
             const struct node_value *value)
 {
     struct node node = tree_node(txn, tree->append_leaf);
-    uint32_t state = atomic_load_explicit(&txn->fast->states[tree->append_leaf],
-                                          memory_order_acquire);
+    uint32_t state =
+        atomic_load_explicit(&txn->fast->states[tree->append_leaf], memory_order_acquire);
 
     if (tree->append_leaf == 0 || (state & CACHE_DIRTY) == 0 ||
         !txn_page_mine(txn, node_birth(node.page)) ||

@@ -113,8 +113,8 @@ group_walk(struct get_group *group)
                 if (child < txn->fast->pages_max)
                     prefetch_page(txn->fast, child);
             } else {
-                group->pos[i] = node_lower_bound(node, key->data, (uint32_t)key->size,
-                                                 &group->exact[i]);
+                group->pos[i] =
+                    node_lower_bound(node, key->data, (uint32_t)key->size, &group->exact[i]);
                 if (group->exact[i])
                     __builtin_prefetch(node_body(node.page, group->pos[i]) + 64);
             }

@@ -255,8 +255,7 @@ txn_begin(kiln_db *db, uint32_t kind, kiln_durability durability, uint32_t timeo
     rc = db_check_failed(db);
     if (rc != FTK_OK)
         return rc;
-    rc = db_writer_lock(db,
-                        timeout_ms == UINT32_MAX ? db->options.txn_timeout_ms : timeout_ms);
+    rc = db_writer_lock(db, timeout_ms == UINT32_MAX ? db->options.txn_timeout_ms : timeout_ms);
     if (rc != FTK_OK)
         return rc;
     rc = begin_write(db, txn_out);
@@ -423,9 +422,7 @@ out:
 static enum rfl_durability
 rfl_durability_of(kiln_durability durability)
 {
-    return durability == KILN_OS     ? RFL_OS
-           : durability == KILN_LAZY ? RFL_LAZY
-                                     : RFL_FULL;
+    return durability == KILN_OS ? RFL_OS : durability == KILN_LAZY ? RFL_LAZY : RFL_FULL;
 }
 
 /* Wait until the promise holds, let readers see it, and be slowed if pages pile up. */
@@ -519,8 +516,7 @@ savepoint_push(kiln_txn *txn, struct txn_savepoint **savepoint_out)
 
     if (txn->savepoint_count == txn->savepoint_capacity) {
         size_t capacity = txn->savepoint_capacity == 0 ? 4 : txn->savepoint_capacity * 2;
-        ftk_status rc = ftk_realloc((void **)&txn->savepoints,
-                                    capacity * sizeof(*txn->savepoints));
+        ftk_status rc = ftk_realloc((void **)&txn->savepoints, capacity * sizeof(*txn->savepoints));
         if (rc != FTK_OK)
             return rc;
         txn->savepoint_capacity = capacity;

@@ -23,8 +23,8 @@ struct tree {
     bool dropped;
     uint64_t root; /* 0: empty */
     uint64_t keys;
-    uint64_t changes;     /* counts modifications: cursors look */
-    uint64_t hint_leaf;   /* leaf and position of the last insert: finds ascending runs */
+    uint64_t changes;   /* counts modifications: cursors look */
+    uint64_t hint_leaf; /* leaf and position of the last insert: finds ascending runs */
     uint32_t hint_pos;
     uint64_t append_leaf; /* rightmost leaf, mine, last insert was at its end; 0: none */
 };
@@ -51,8 +51,8 @@ struct txn_savepoint {
 struct kiln_txn {
     kiln_db *db;
     bool write;
-    bool logs;       /* operations go to the log */
-    bool ended;      /* an error made it useless: only abort */
+    bool logs;  /* operations go to the log */
+    bool ended; /* an error made it useless: only abort */
     kiln_durability durability;
     struct cache_slot *slot;
     const struct cache_fast *fast;
@@ -88,8 +88,8 @@ struct kiln_txn {
     void *batch_memory; /* of tree_batch.c */
     size_t batch_bytes;
     bool streamed; /* a fragment is in the log */
-    bool grows;    /* it puts something: the last pages and log bytes of a full disk are not for it */
-    bool reserve;  /* the last pages are for it all the same: a replay */
+    bool grows; /* it puts something: the last pages and log bytes of a full disk are not for it */
+    bool reserve; /* the last pages are for it all the same: a replay */
     struct records_txn *records;
 };
 
@@ -155,8 +155,8 @@ txn_page_mine(const kiln_txn *txn, uint64_t birth)
 
 /* Room for `bytes` more; appends a fragment to the log when much has gathered.  Outside an epoch. */
 ftk_status txn_log_reserve(kiln_txn *txn, size_t bytes);
-void txn_log_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size,
-                 const void *value, size_t value_size);
+void txn_log_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, const void *value,
+                 size_t value_size);
 void txn_log_delete(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size);
 void txn_log_coll_create(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *name,
                          size_t name_size);
@@ -281,8 +281,8 @@ void batch_sort(const kiln_slice *keys, size_t count, struct batch_item *items,
                 struct batch_item *scratch);
 
 /* ---- engine/tree_batch.c: these do log; values are small ---- */
-ftk_status tree_delete_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys,
-                            size_t count, uint64_t *deleted_out);
+ftk_status tree_delete_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys, size_t count,
+                            uint64_t *deleted_out);
 ftk_status tree_put_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys,
                          const kiln_slice *values, size_t count, uint32_t flags, size_t *done_out);
 
@@ -334,7 +334,8 @@ ftk_status value_check_run(kiln_txn *txn, uint64_t page, uint64_t bytes);
 /* Outside an epoch.  An error leaves the transaction fit only for abort. */
 ftk_status value_retire(kiln_txn *txn, const uint8_t *ref);
 /* Read a piece. */
-ftk_status value_read(kiln_txn *txn, const uint8_t *ref, uint64_t offset, void *buffer, size_t size);
+ftk_status value_read(kiln_txn *txn, const uint8_t *ref, uint64_t offset, void *buffer,
+                      size_t size);
 /* Pin the whole value (FTK_TOOBIG when it does not lie in one run or is too large for the cache);
  * the transaction holds it. */
 ftk_status value_hold(kiln_txn *txn, const uint8_t *ref, kiln_slice *value_out);

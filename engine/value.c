@@ -201,8 +201,8 @@ chunk_page(kiln_txn *txn, const uint8_t *ref, uint64_t offset, uint64_t *page_ou
     rc = run_hold(txn, page, count * CHILD_BYTES);
     if (rc != FTK_OK)
         return rc;
-    *page_out = page_get_le48(cache_address(txn->fast, page) +
-                              offset / VALUE_CHUNK_BYTES * CHILD_BYTES);
+    *page_out =
+        page_get_le48(cache_address(txn->fast, page) + offset / VALUE_CHUNK_BYTES * CHILD_BYTES);
     run_release(txn, page, count * CHILD_BYTES);
     return FTK_OK;
 }

@@ -15,12 +15,18 @@ check(kiln_status status)
 }
 
 struct Abort {
-    void operator()(kiln_txn *txn) const { kiln_txn_abort(txn); }
+    void operator()(kiln_txn *txn) const
+    {
+        kiln_txn_abort(txn);
+    }
 };
 using Transaction = std::unique_ptr<kiln_txn, Abort>;
 
 struct Close {
-    void operator()(kiln_db *db) const { kiln_close(db); }
+    void operator()(kiln_db *db) const
+    {
+        kiln_close(db);
+    }
 };
 using Database = std::unique_ptr<kiln_db, Close>;
 

@@ -15,7 +15,7 @@
 struct rfl_log;    /* opaque: rfl_open to rfl_close */
 struct rfl_reader; /* opaque: rfl_reader_open to rfl_reader_close */
 
-#define RFL_BODY_MAX (1u << 20)      /* largest body of one record; owners split larger ones */
+#define RFL_BODY_MAX (1u << 20) /* largest body of one record; owners split larger ones */
 #define RFL_SEGMENT_BYTES_DEFAULT (64u << 20)
 #define RFL_SEGMENT_BYTES_MIN (2u << 20) /* holds a record of RFL_BODY_MAX with headers */
 
@@ -27,17 +27,17 @@ enum rfl_durability {
 
 struct rfl_options {
     struct ftk_disk *disk;
-    const struct ftk_log *log;  /* messages; may be NULL */
-    const char *dir;            /* created when missing (one level) */
-    uint8_t identity[16];       /* of the owner; a segment of another identity is FTK_FOREIGN */
-    uint32_t segment_bytes;     /* of new segments; multiple of 4096 */
-    uint32_t buffer_bytes;      /* of each of the two buffers in flight; default 2 MiB */
-    uint32_t spare_segments;    /* segments kept ready; default 2 */
-    uint32_t lazy_ms;           /* default 100 */
-    bool read_only;             /* no append, no repair; works on a read-only file system */
-    bool background;            /* a thread prepares segments ahead and serves RFL_LAZY; false: the
+    const struct ftk_log *log; /* messages; may be NULL */
+    const char *dir;           /* created when missing (one level) */
+    uint8_t identity[16];      /* of the owner; a segment of another identity is FTK_FOREIGN */
+    uint32_t segment_bytes;    /* of new segments; multiple of 4096 */
+    uint32_t buffer_bytes;     /* of each of the two buffers in flight; default 2 MiB */
+    uint32_t spare_segments;   /* segments kept ready; default 2 */
+    uint32_t lazy_ms;          /* default 100 */
+    bool read_only;            /* no append, no repair; works on a read-only file system */
+    bool background;           /* a thread prepares segments ahead and serves RFL_LAZY; false: the
                                    caller's threads do it (simulation) */
-    bool allow_short;           /* a log that is missing, or ends before lsn_start, is begun anew at
+    bool allow_short;          /* a log that is missing, or ends before lsn_start, is begun anew at
                                    lsn_start: the owner has everything below elsewhere */
     /* Called with a full segment's path before it is recycled or removed; the log keeps the segment
      * until FTK_OK is returned.  May be NULL.  Runs without locks. */

@@ -24,10 +24,10 @@ enum { GENERATIONS = 4, STATES_DEFAULT = 24000 };
 struct crasher {
     struct world *world;
     struct ftk_random random;
-    uint64_t *left;      /* crashes still to try, shared by all generations */
-    uint64_t one_in;     /* steps */
+    uint64_t *left;  /* crashes still to try, shared by all generations */
+    uint64_t one_in; /* steps */
     unsigned generation;
-    bool recovering;     /* the world's database is being opened */
+    bool recovering; /* the world's database is being opened */
 };
 
 static uint64_t states_tried;
@@ -166,8 +166,7 @@ survive(struct crasher *crasher, bool killed, const char *how)
     rc = world_try_open(world, KILN_CREATE);
     simdisk_hook(world->disk, NULL, NULL);
     crasher->recovering = false;
-    REQUIRE_MSG(rc == FTK_OK, "%s: open: %s: %s", how, ftk_status_text(rc),
-                ftk_error_last()->text);
+    REQUIRE_MSG(rc == FTK_OK, "%s: open: %s: %s", how, ftk_status_text(rc), ftk_error_last()->text);
     adopt(world, killed, how);
     world_check(world, how);
     if (crasher->generation < GENERATIONS && ftk_random_below(&crasher->random, 24) == 0) {
@@ -203,7 +202,9 @@ crash_hook(void *context, struct simdisk *disk, uint64_t step)
     }
     snprintf(how, sizeof how, "generation %u, step %llu%s, commits %llu..%llu, %s",
              from->generation, (unsigned long long)step,
-             from->recovering ? " of recovery" : from->world->committing ? " of a commit" : "",
+             from->recovering          ? " of recovery"
+             : from->world->committing ? " of a commit"
+                                       : "",
              (unsigned long long)world.floor_full,
              (unsigned long long)(world.now->commit + world.committing),
              kill ? "killed" : simdisk_policy_name(simdisk_policy_of(seed)));
@@ -228,7 +229,7 @@ life(struct crasher *crasher, const struct world_options *options, unsigned step
     canary_hatch(crasher);
     simdisk_hook(world.disk, crash_hook, crasher);
     world_open(&world, KILN_CREATE);
-    for (unsigned i = 0; i < steps && *crasher->left > 0; i++)
+    for (unsigned i = 0; i<steps && * crasher->left> 0; i++)
         world_step(&world);
     simdisk_hook(world.disk, NULL, NULL);
     world_verify(&world, world.now, "at the end");
@@ -259,24 +260,33 @@ crashes(const struct world_options *options, unsigned percent, uint64_t one_in, 
 static void
 every_step_of_a_small_database(void)
 {
-    crashes(&(struct world_options){.keys = 60, .shape = WORLD_KEYS_SHORT, .value_max = 60,
-                                    .ops_max = 5},
-            35, 1, 60);
+    crashes(
+        &(struct world_options){
+            .keys = 60, .shape = WORLD_KEYS_SHORT, .value_max = 60, .ops_max = 5},
+        35, 1, 60);
 }
 
 static void
 some_steps_of_a_database_with_checkpoints_and_large_values(void)
 {
-    crashes(&(struct world_options){.keys = 150, .shape = WORLD_KEYS_WORDS, .value_max = 400,
-                                    .large_max = 30000, .large_one_in = 15, .ops_max = 8},
+    crashes(&(struct world_options){.keys = 150,
+                                    .shape = WORLD_KEYS_WORDS,
+                                    .value_max = 400,
+                                    .large_max = 30000,
+                                    .large_one_in = 15,
+                                    .ops_max = 8},
             40, 3, 200);
 }
 
 static void
 transactions_of_many_log_records(void)
 {
-    crashes(&(struct world_options){.keys = 100, .shape = WORLD_KEYS_LONG, .value_max = 1000,
-                                    .large_max = 500000, .large_one_in = 6, .ops_max = 12,
+    crashes(&(struct world_options){.keys = 100,
+                                    .shape = WORLD_KEYS_LONG,
+                                    .value_max = 1000,
+                                    .large_max = 500000,
+                                    .large_one_in = 6,
+                                    .ops_max = 12,
                                     .dirty_bytes_max = 4 << 20},
             5, 3, 80);
 }
@@ -284,8 +294,12 @@ transactions_of_many_log_records(void)
 static void
 large_pages(void)
 {
-    crashes(&(struct world_options){.page_bytes = 65536, .keys = 200, .shape = WORLD_KEYS_BINARY,
-                                    .value_max = 300, .large_max = 100000, .large_one_in = 40,
+    crashes(&(struct world_options){.page_bytes = 65536,
+                                    .keys = 200,
+                                    .shape = WORLD_KEYS_BINARY,
+                                    .value_max = 300,
+                                    .large_max = 100000,
+                                    .large_one_in = 40,
                                     .ops_max = 10},
             10, 2, 150);
 }
@@ -293,8 +307,12 @@ large_pages(void)
 static void
 long_lives(void)
 {
-    crashes(&(struct world_options){.keys = 100, .shape = WORLD_KEYS_SHORT, .value_max = 200,
-                                    .large_max = 9000, .large_one_in = 20, .ops_max = 6},
+    crashes(&(struct world_options){.keys = 100,
+                                    .shape = WORLD_KEYS_SHORT,
+                                    .value_max = 200,
+                                    .large_max = 9000,
+                                    .large_one_in = 20,
+                                    .ops_max = 6},
             10, 20, 3000);
 }
 

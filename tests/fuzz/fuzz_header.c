@@ -78,8 +78,7 @@ mend(struct simdisk *disk, unsigned block)
     if (block < 4)
         ftk_put_le64(bytes + HEADER_CHECKSUM, ftk_checksum(bytes, HEADER_CHECKSUM, 0));
     else
-        ftk_put_le64(bytes, ftk_checksum(bytes + 8, PAGE - 8,
-                                         (block_offset[block] / PAGE) ^ salt));
+        ftk_put_le64(bytes, ftk_checksum(bytes + 8, PAGE - 8, (block_offset[block] / PAGE) ^ salt));
     must(simdisk_poke(disk, "/db/data.kdb", block_offset[block], bytes, PAGE));
 }
 

@@ -43,40 +43,54 @@ run(const struct world_options *options, unsigned steps)
 static void
 short_keys_and_small_values(void)
 {
-    run(&(struct world_options){.keys = 3000, .shape = WORLD_KEYS_SHORT, .value_max = 100,
-                                .ops_max = 20},
+    run(
+        &(struct world_options){
+            .keys = 3000, .shape = WORLD_KEYS_SHORT, .value_max = 100, .ops_max = 20},
         (unsigned)test_rounds(1500));
 }
 
 static void
 texts_with_shared_prefixes(void)
 {
-    run(&(struct world_options){.keys = 2000, .shape = WORLD_KEYS_WORDS, .value_max = 300,
-                                .large_max = 40000, .large_one_in = 200, .ops_max = 15},
+    run(&(struct world_options){.keys = 2000,
+                                .shape = WORLD_KEYS_WORDS,
+                                .value_max = 300,
+                                .large_max = 40000,
+                                .large_one_in = 200,
+                                .ops_max = 15},
         (unsigned)test_rounds(1200));
 }
 
 static void
 long_keys_in_small_pages(void)
 {
-    run(&(struct world_options){.keys = 600, .shape = WORLD_KEYS_LONG, .value_max = 1000,
-                                .large_max = 9000, .large_one_in = 50, .ops_max = 15},
+    run(&(struct world_options){.keys = 600,
+                                .shape = WORLD_KEYS_LONG,
+                                .value_max = 1000,
+                                .large_max = 9000,
+                                .large_one_in = 50,
+                                .ops_max = 15},
         (unsigned)test_rounds(1200));
 }
 
 static void
 keys_of_zeros_and_ones(void)
 {
-    run(&(struct world_options){.keys = 3000, .shape = WORLD_KEYS_BINARY, .value_max = 60,
-                                .ops_max = 25},
+    run(
+        &(struct world_options){
+            .keys = 3000, .shape = WORLD_KEYS_BINARY, .value_max = 60, .ops_max = 25},
         (unsigned)test_rounds(1200));
 }
 
 static void
 large_pages(void)
 {
-    run(&(struct world_options){.page_bytes = 65536, .keys = 3000, .shape = WORLD_KEYS_WORDS,
-                                .value_max = 4000, .large_max = 200000, .large_one_in = 100,
+    run(&(struct world_options){.page_bytes = 65536,
+                                .keys = 3000,
+                                .shape = WORLD_KEYS_WORDS,
+                                .value_max = 4000,
+                                .large_max = 200000,
+                                .large_one_in = 100,
                                 .ops_max = 15},
         (unsigned)test_rounds(300));
 }
@@ -84,8 +98,12 @@ large_pages(void)
 static void
 eight_kib_pages_and_long_keys(void)
 {
-    run(&(struct world_options){.page_bytes = 8192, .keys = 1000, .shape = WORLD_KEYS_LONG,
-                                .value_max = 2000, .large_max = 100000, .large_one_in = 30,
+    run(&(struct world_options){.page_bytes = 8192,
+                                .keys = 1000,
+                                .shape = WORLD_KEYS_LONG,
+                                .value_max = 2000,
+                                .large_max = 100000,
+                                .large_one_in = 30,
                                 .ops_max = 15},
         (unsigned)test_rounds(600));
 }
@@ -97,8 +115,12 @@ smallest_cache(void)
     uint64_t limit = cache_limit();
 
     OK(kiln_cache_limit(4 << 20));
-    run(&(struct world_options){.keys = 8000, .shape = WORLD_KEYS_WORDS, .value_max = 1000,
-                                .large_max = 400000, .large_one_in = 60, .ops_max = 60,
+    run(&(struct world_options){.keys = 8000,
+                                .shape = WORLD_KEYS_WORDS,
+                                .value_max = 1000,
+                                .large_max = 400000,
+                                .large_one_in = 60,
+                                .ops_max = 60,
                                 .dirty_bytes_max = 1 << 20},
         (unsigned)test_rounds(300));
     OK(kiln_cache_limit(limit));

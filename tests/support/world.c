@@ -204,8 +204,7 @@ world_copy(struct world *to, const struct world *from, struct simdisk *disk, uin
     to->saved_count = 0;
     memset(to->history, 0, sizeof to->history);
     for (uint64_t n = from->floor_full; n <= from->now->commit + from->committing; n++)
-        to->history[n % WORLD_HISTORY] =
-            world_state_copy(from, from->history[n % WORLD_HISTORY]);
+        to->history[n % WORLD_HISTORY] = world_state_copy(from, from->history[n % WORLD_HISTORY]);
     to->now = world_state_copy(from, from->now);
     to->work = world_state_copy(from, from->now);
     world_buffers(to);

@@ -92,13 +92,13 @@ struct world {
 
     /* for crashes: states by number, number % WORLD_HISTORY */
     struct world_state *history[WORLD_HISTORY];
-    uint64_t floor_full;  /* at least this commit survives a power cut */
-    uint64_t floor_os;    /* ... the end of the process */
-    bool committing;      /* history has work under number now->commit + 1 */
-    bool lenient;         /* errors of the database are expected: they end the transaction */
-    ftk_status error;     /* the last of them */
-    bool os_is_full;      /* a canary: KILN_OS is taken for KILN_FULL */
-    bool maybe;           /* ... and it left open whether the transaction was committed */
+    uint64_t floor_full; /* at least this commit survives a power cut */
+    uint64_t floor_os;   /* ... the end of the process */
+    bool committing;     /* history has work under number now->commit + 1 */
+    bool lenient;        /* errors of the database are expected: they end the transaction */
+    ftk_status error;    /* the last of them */
+    bool os_is_full;     /* a canary: KILN_OS is taken for KILN_FULL */
+    bool maybe;          /* ... and it left open whether the transaction was committed */
     uint64_t commits, aborts, checkpoints, reopens, gets;
 };
 
@@ -129,8 +129,8 @@ void world_checkpoint(struct world *world);
 
 /* Expected bytes of a value. */
 void world_fill(uint8_t *to, uint32_t size, uint32_t seed);
-struct world_value *world_value(const struct world *world, struct world_state *state,
-                                unsigned coll, uint32_t key);
+struct world_value *world_value(const struct world *world, struct world_state *state, unsigned coll,
+                                uint32_t key);
 /* True when status is FTK_OK; otherwise a deviation, or with `lenient` noted. */
 bool world_ok(struct world *world, ftk_status status, const char *what);
 /* The named collections' numbers as txn sees them; 0: absent. */

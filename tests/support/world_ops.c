@@ -93,8 +93,8 @@ op_delete(struct world *world, unsigned c)
 {
     uint32_t k = any_key(world);
     struct world_value *at = world_value(world, world->work, c, k);
-    kiln_status rc = kiln_delete(world->txn, world->colls[c], world->keys[k].bytes,
-                                 world->keys[k].size);
+    kiln_status rc =
+        kiln_delete(world->txn, world->colls[c], world->keys[k].bytes, world->keys[k].size);
 
     if (at->size_plus_1 == 0 && rc == KILN_NOTFOUND)
         return true;
@@ -121,8 +121,8 @@ batch_make(struct world *world, struct batch *batch, bool values)
 
     batch->count = 1 + below(world, BATCH_MAX);
     for (uint32_t i = 0; i < batch->count; i++) {
-        uint32_t k = near ? (first + below(world, 2 * BATCH_MAX)) % world->options.keys
-                          : any_key(world);
+        uint32_t k =
+            near ? (first + below(world, 2 * BATCH_MAX)) % world->options.keys : any_key(world);
         batch->key[i] = k;
         batch->keys[i] = (kiln_slice){world->keys[k].bytes, world->keys[k].size};
         batch->bytes[i] = NULL;
@@ -293,8 +293,7 @@ present(struct world *world, unsigned c, uint32_t k, bool forward)
 }
 
 static bool
-cursor_is_at(struct world *world, kiln_cursor *cursor, kiln_status rc, uint32_t k,
-             const char *what)
+cursor_is_at(struct world *world, kiln_cursor *cursor, kiln_status rc, uint32_t k, const char *what)
 {
     kiln_slice key;
 
@@ -337,9 +336,9 @@ cursor_move(struct world *world, unsigned c, kiln_cursor *cursor, uint32_t *at, 
         rc = kiln_cursor_next(cursor);
         break;
     case 4:
-        next = *at == 0 ? UINT32_MAX
-                        : present(world, c,
-                                  (*at == UINT32_MAX ? world->options.keys : *at) - 1, false);
+        next = *at == 0
+                   ? UINT32_MAX
+                   : present(world, c, (*at == UINT32_MAX ? world->options.keys : *at) - 1, false);
         rc = kiln_cursor_prev(cursor);
         break;
     default:
@@ -373,8 +372,8 @@ op_cursor(struct world *world, unsigned c)
         ok = cursor_move(world, c, cursor, &at, &gone);
         if (ok && below(world, 4) == 0) { /* a change under it */
             ok = below(world, 2) ? op_put(world, c) : op_delete(world, c);
-            gone = gone || (at != UINT32_MAX &&
-                            world_value(world, world->work, c, at)->size_plus_1 == 0);
+            gone = gone ||
+                   (at != UINT32_MAX && world_value(world, world->work, c, at)->size_plus_1 == 0);
             if (gone && at != UINT32_MAX &&
                 world_value(world, world->work, c, at)->size_plus_1 != 0)
                 break; /* deleted by the cursor and put again: at it or behind it, both are right */
@@ -554,11 +553,10 @@ number_put(struct world *world)
 
     world->work->commit = world->now->commit + 1;
     ftk_put_le64(number, world->work->commit);
-    return world_ok(world,
-                    (ftk_status)kiln_coll_open(world->txn, "meta", KILN_COLL_CREATE, &meta),
+    return world_ok(world, (ftk_status)kiln_coll_open(world->txn, "meta", KILN_COLL_CREATE, &meta),
                     "meta") &&
-           world_ok(world,
-                    (ftk_status)kiln_put(world->txn, meta, "commit", 6, number, 8, 0), "number");
+           world_ok(world, (ftk_status)kiln_put(world->txn, meta, "commit", 6, number, 8, 0),
+                    "number");
 }
 
 static kiln_durability

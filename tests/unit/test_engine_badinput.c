@@ -88,7 +88,8 @@ read_large(kiln_txn *txn)
         return rc;
     REQUIRE(value.size == LARGE);
     for (size_t i = 0; i < value.size; i++)
-        REQUIRE_MSG(((const uint8_t *)value.data)[i] == 'x', "other data: large value, byte %zu", i);
+        REQUIRE_MSG(((const uint8_t *)value.data)[i] == 'x', "other data: large value, byte %zu",
+                    i);
     return KILN_OK;
 }
 
@@ -147,8 +148,7 @@ judge(struct simdisk *disk, unsigned logged, const char *how)
     }
     if (rc != KILN_OK) {
         outcome = NOTICED;
-        REQUIRE_MSG(says_so(rc), "%s: %s: %s", how, kiln_status_name(rc),
-                    kiln_error_last()->text);
+        REQUIRE_MSG(says_so(rc), "%s: %s: %s", how, kiln_status_name(rc), kiln_error_last()->text);
     }
     if (db != NULL)
         db_abandon(db);
@@ -222,8 +222,9 @@ flips_of_the_log_are_noticed_or_cut_one_commit(void)
     make(LOGGED);
     REQUIRE(simdisk_size(whole, "/db/rfl/0000000000000001.rfl", &size));
     for (unsigned i = 0; i < 2500; i++) {
-        uint64_t at = i < 300 ? i : i < 2000 ? 4096 + ftk_random_below(&random, 24000)
-                                             : ftk_random_below(&random, size);
+        uint64_t at = i < 300    ? i
+                      : i < 2000 ? 4096 + ftk_random_below(&random, 24000)
+                                 : ftk_random_below(&random, size);
         if (at < size)
             noticed += flip("/db/rfl/0000000000000001.rfl", at, LOGGED) == NOTICED;
     }
@@ -336,8 +337,7 @@ missing_log_is_noticed(void)
 
     make(LOGGED);
     disk = simdisk_clone(whole, 1);
-    REQUIRE_OK(
-        simdisk_disk(disk)->ops->remove(simdisk_disk(disk), "/db/rfl/0000000000000001.rfl"));
+    REQUIRE_OK(simdisk_disk(disk)->ops->remove(simdisk_disk(disk), "/db/rfl/0000000000000001.rfl"));
     CHECK_EQ(judge(disk, LOGGED, "log removed"), NOTICED);
     simdisk_free(whole);
 }
@@ -368,6 +368,5 @@ TEST_MAIN("engine_badinput", TEST(flips_of_one_header_block_are_repaired_from_th
           TEST(flips_of_pages_are_noticed_where_bytes_count),
           TEST(flips_of_the_log_are_noticed_or_cut_one_commit), TEST(cut_files_are_noticed),
           TEST(pages_in_each_others_place_are_noticed),
-          TEST(foreign_files_are_refused_and_left_alone),
-          TEST(log_of_another_database_is_refused), TEST(missing_log_is_noticed),
-          TEST(later_format_version_is_refused))
+          TEST(foreign_files_are_refused_and_left_alone), TEST(log_of_another_database_is_refused),
+          TEST(missing_log_is_noticed), TEST(later_format_version_is_refused))

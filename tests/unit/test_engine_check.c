@@ -147,7 +147,7 @@ map(uint64_t page_wanted, bool live, const char *words)
         REQUIRE(simdisk_peek(disk, "/db/data.kdb", at, page, PAGE));
         if (ftk_get_le64(page + MAP_CHECKPOINT) == 0)
             continue;
-        page[MAP_BITS + page_wanted / 8] &= (uint8_t)~(1u << page_wanted % 8);
+        page[MAP_BITS + page_wanted / 8] &= (uint8_t) ~(1u << page_wanted % 8);
         page[MAP_BITS + page_wanted / 8] |= (uint8_t)(live << page_wanted % 8);
         page_put(at, page);
     }

@@ -32,7 +32,8 @@ end(void)
 }
 
 /* The cursor is at this key; NULL: the move found nothing. */
-#define AT(call, key) test_check(is_at((call), (key)), #call " is at " #key, __FILE__, __LINE__, false)
+#define AT(call, key)                                                                              \
+    test_check(is_at((call), (key)), #call " is at " #key, __FILE__, __LINE__, false)
 static bool
 is_at(kiln_status rc, const char *key)
 {

@@ -14,8 +14,12 @@
 static struct world_options
 options_of(enum world_keys shape)
 {
-    return (struct world_options){.keys = 80, .shape = shape, .value_max = 300,
-                                  .large_max = 20000, .large_one_in = 10, .ops_max = 10};
+    return (struct world_options){.keys = 80,
+                                  .shape = shape,
+                                  .value_max = 300,
+                                  .large_max = 20000,
+                                  .large_one_in = 10,
+                                  .ops_max = 10};
 }
 
 struct faulty {

@@ -91,8 +91,9 @@ fill_empty_and_fill_again(uint64_t capacity)
     again = load_until_full(full, &why);
     CHECK_EQ(why, KILN_NOSPACE);
     /* Of what was freed the reserve of 512 pages is taken first. */
-    CHECK_MSG(again >= full + full / 4 || full < 8000, "%llu keys, half deleted, then only %llu more",
-              (unsigned long long)full, (unsigned long long)(again - full));
+    CHECK_MSG(again >= full + full / 4 || full < 8000,
+              "%llu keys, half deleted, then only %llu more", (unsigned long long)full,
+              (unsigned long long)(again - full));
     expect_keys(full / 2, again);
     db = engine_reopen(disk, db); /* a checkpoint fits, too */
     expect_keys(full / 2, again);
@@ -143,10 +144,13 @@ random_work_meets_the_end_of_the_disk(void)
     unsigned full = 0;
 
     for (unsigned i = 0; i < test_rounds(40); i++) {
-        struct world_options options = {.seed = ftk_random_next(&random), .keys = 4000,
+        struct world_options options = {.seed = ftk_random_next(&random),
+                                        .keys = 4000,
                                         .shape = (enum world_keys)(i % WORLD_KEYS_SHAPES),
-                                        .value_max = 900, .large_max = 300000,
-                                        .large_one_in = 20, .ops_max = 40};
+                                        .value_max = 900,
+                                        .large_max = 300000,
+                                        .large_one_in = 20,
+                                        .ops_max = 40};
         struct world world;
         world_init(&world, &options);
         world.disk = simdisk_new(&(struct simdisk_options){

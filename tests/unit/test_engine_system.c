@@ -379,8 +379,8 @@ killed_loader_keeps_its_word(void)
         for (unsigned i = 0; i < test_rounds(8); i++) {
             uint64_t told = load_and_kill(&loader, 5000 + ftk_random_below(&random, 60000));
             uint64_t found = verify_killed(loader.path);
-            CHECK_MSG(found >= told, "%llu transactions told, %llu found",
-                      (unsigned long long)told, (unsigned long long)found);
+            CHECK_MSG(found >= told, "%llu transactions told, %llu found", (unsigned long long)told,
+                      (unsigned long long)found);
             loader.from = found;
         }
         printf("    %llu transactions\n", (unsigned long long)loader.from);
@@ -391,5 +391,5 @@ TEST_MAIN("engine_system", TEST(second_process_is_told_that_the_database_is_in_u
           TEST(fork_beside_an_open_database_harms_nothing),
           TEST(file_system_without_direct_io_will_do),
           TEST(database_on_read_only_media_can_be_read), TEST(wrong_paths_get_clear_errors),
-          TEST(options_out_of_range_are_refused),
-          TEST(little_address_space_is_enough_or_an_error), TEST(killed_loader_keeps_its_word))
+          TEST(options_out_of_range_are_refused), TEST(little_address_space_is_enough_or_an_error),
+          TEST(killed_loader_keeps_its_word))

@@ -374,15 +374,14 @@ writers_come_in_the_order_they_asked_and_time_out(void)
     OK(kiln_open(test_path("db"), &options, &db));
     txn = engine_begin(db, KILN_WRITE);
     for (unsigned i = 0; i < THREADS; i++) { /* every third gives up meanwhile */
-        waiters[i] = (struct waiter){.db = db, .number = i, .order = &order,
-                                     .timeout_ms = i % 3 == 1 ? 20 : 60000};
+        waiters[i] = (struct waiter){
+            .db = db, .number = i, .order = &order, .timeout_ms = i % 3 == 1 ? 20 : 60000};
         REQUIRE_OK(ftk_thread_start(&threads[i], "test", wait_for_turn, &waiters[i]));
         ftk_clock_sleep_ns(30000000);
     }
-    STATUS(kiln_txn_begin_with(db,
-                               &(kiln_txn_options){.size = sizeof(kiln_txn_options),
-                                                   .kind = KILN_WRITE},
-                               &(kiln_txn *){NULL}),
+    STATUS(kiln_txn_begin_with(
+               db, &(kiln_txn_options){.size = sizeof(kiln_txn_options), .kind = KILN_WRITE},
+               &(kiln_txn *){NULL}),
            KILN_TIMEOUT);
     kiln_txn_abort(txn);
     for (unsigned i = 0; i < THREADS; i++)

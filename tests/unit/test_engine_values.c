@@ -120,8 +120,8 @@ refused_key_of_a_bulk_load_leaves_no_pages_behind(void)
 static void
 values_around_every_limit_come_back(void)
 {
-    static const uint32_t around[] = {0,    29,   30,    157,   158,    1024,     4096,
-                                      8192, 65536, 524288, 16 << 20, 32 << 20};
+    static const uint32_t around[] = {0,    29,   30,    157,    158,      1024,
+                                      4096, 8192, 65536, 524288, 16 << 20, 32 << 20};
     char key[32];
 
     begin();

@@ -31,10 +31,10 @@ struct world {
     uint64_t lsn_start;
     uint64_t lsn_released;
     unsigned generation;
-    unsigned shape; /* how sizes are chosen */
+    unsigned shape;        /* how sizes are chosen */
     unsigned full_in_1000; /* of all steps, commits RFL_FULL */
     uint64_t segments_raw; /* seen */
-    bool fresh;     /* nothing was appended since open */
+    bool fresh;            /* nothing was appended since open */
     struct ftk_random *random;
     unsigned *crashes_left;
     unsigned crash_one_in;

@@ -16,12 +16,12 @@ struct micro_db; /* a database of `records` records of 16 + 100 bytes in a tempo
 struct micro_db *micro_db_open(uint64_t records, int random_order);
 void micro_db_close(struct micro_db *db);
 
-void micro_get(struct micro_db *db, uint64_t count);            /* random gets, one transaction */
+void micro_get(struct micro_db *db, uint64_t count); /* random gets, one transaction */
 void micro_get_many(struct micro_db *db, uint64_t count, size_t batch);
 uint64_t micro_scan(struct micro_db *db, uint64_t scans, uint64_t length); /* records seen */
-void micro_put(struct micro_db *db, uint64_t count, uint64_t per_txn);      /* random updates */
-void micro_append(struct micro_db *db, uint64_t count, uint64_t per_txn);   /* behind the last key */
-void micro_read_txn(struct micro_db *db, uint64_t count);       /* begin, one get, end */
+void micro_put(struct micro_db *db, uint64_t count, uint64_t per_txn);     /* random updates */
+void micro_append(struct micro_db *db, uint64_t count, uint64_t per_txn);  /* behind the last key */
+void micro_read_txn(struct micro_db *db, uint64_t count);                  /* begin, one get, end */
 
 /* One page of memory. */
 struct micro_node;

@@ -209,8 +209,8 @@ memory_touch(uint64_t bytes)
 
     if (bytes == 0)
         return;
-    memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                  -1, 0);
     if (memory == MAP_FAILED)
         return;
     for (uint64_t at = 0; at < bytes; at += 4096)
