@@ -18,6 +18,8 @@
 #ifndef KILN_H
 #define KILN_H
 
+/* clang-format off: laid out by hand */
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -89,28 +91,23 @@ typedef enum kiln_durability {
     KILN_LAZY = 3                /* flushed in the background within lazy_ms */
 } kiln_durability;
 
-typedef enum kiln_log_level {
-    KILN_LOG_ERROR,
-    KILN_LOG_WARNING,
-    KILN_LOG_INFO,
-    KILN_LOG_DEBUG
-} kiln_log_level;
+typedef enum kiln_log_level { KILN_LOG_ERROR, KILN_LOG_WARNING, KILN_LOG_INFO, KILN_LOG_DEBUG } kiln_log_level;
 
-enum {                         /* kiln_options.flags */
-       KILN_CREATE = 1,        /* create the database when it is missing */
-       KILN_EXCLUSIVE = 2,     /* with KILN_CREATE: KILN_EXISTS when it is there */
-       KILN_OPEN_READONLY = 4, /* nothing is written, not even a lock file; also on read-only media.
+enum { /* kiln_options.flags */
+    KILN_CREATE = 1,        /* create the database when it is missing */
+    KILN_EXCLUSIVE = 2,     /* with KILN_CREATE: KILN_EXISTS when it is there */
+    KILN_OPEN_READONLY = 4, /* nothing is written, not even a lock file; also on read-only media.
                                The database must have been closed cleanly, or its log is replayed
                                in memory */
-       KILN_NO_DIRECT_IO = 8,  /* go through the page cache */
-       KILN_EXTERNAL_LOG = 16  /* no log of its own: see kiln_txn_set_applied */
+    KILN_NO_DIRECT_IO = 8,  /* go through the page cache */
+    KILN_EXTERNAL_LOG = 16  /* no log of its own: see kiln_txn_set_applied */
 };
 
 typedef struct kiln_options {
-    size_t size; /* sizeof(kiln_options): set by the initialiser */
+    size_t size;                /* sizeof(kiln_options): set by the initialiser */
     uint32_t flags;
-    uint32_t page_bytes;  /* 4096..65536, a power of two; at creation only; 0: default */
-    uint64_t cache_bytes; /* sets the process-wide cache limit when not 0 (kiln_cache_limit) */
+    uint32_t page_bytes;        /* 4096..65536, a power of two; at creation only; 0: default */
+    uint64_t cache_bytes;       /* sets the process-wide cache limit when not 0 (kiln_cache_limit) */
     kiln_durability durability; /* of commits that do not say otherwise */
     uint32_t lazy_ms;           /* bound of KILN_LAZY; default 100 */
     const char *rfl_dir;        /* where the roll-forward log lives; NULL: <path>/rfl */
@@ -134,10 +131,7 @@ typedef struct kiln_options {
     void *archive_context;
 } kiln_options;
 
-#define KILN_OPTIONS_INIT                                                                          \
-    {                                                                                              \
-        .size = sizeof(kiln_options)                                                               \
-    }
+#define KILN_OPTIONS_INIT {.size = sizeof(kiln_options)}
 KILN_API void kiln_options_init(kiln_options *options); /* the same, for C++ and bindings */
 
 /*
@@ -173,10 +167,7 @@ typedef struct kiln_txn_options {
     uint32_t timeout_ms;        /* KILN_WRITE: wait for the writer lock; 0xffffffff: the database's;
                                    0: do not wait */
 } kiln_txn_options;
-#define KILN_TXN_OPTIONS_INIT                                                                      \
-    {                                                                                              \
-        .size = sizeof(kiln_txn_options), .timeout_ms = 0xffffffffu                                \
-    }
+#define KILN_TXN_OPTIONS_INIT {.size = sizeof(kiln_txn_options), .timeout_ms = 0xffffffffu}
 
 /*
  * Begin a transaction.  Writers: one at a time, first come first served.  Readers: any number, they
@@ -239,9 +230,9 @@ typedef struct kiln_slice {
 } kiln_slice;
 
 enum { /* flags of puts */
-       KILN_PUT_REPLACE = 0,
-       KILN_PUT_INSERT = 1, /* KILN_EXISTS when the key is there */
-       KILN_PUT_UPDATE = 2  /* KILN_NOTFOUND when it is not */
+    KILN_PUT_REPLACE = 0,
+    KILN_PUT_INSERT = 1, /* KILN_EXISTS when the key is there */
+    KILN_PUT_UPDATE = 2  /* KILN_NOTFOUND when it is not */
 };
 
 /*
@@ -304,8 +295,8 @@ typedef struct kiln_bulk kiln_bulk;
 KILN_API kiln_status kiln_bulk_begin(kiln_txn *txn, kiln_coll coll, kiln_bulk **bulk_out);
 KILN_API kiln_status kiln_bulk_add(kiln_bulk *bulk, const void *key, size_t key_size,
                                    const void *value, size_t value_size);
-KILN_API kiln_status kiln_bulk_end(kiln_bulk *bulk); /* frees bulk whatever the status */
-KILN_API void kiln_bulk_abort(kiln_bulk *bulk);      /* the collection is empty again */
+KILN_API kiln_status kiln_bulk_end(kiln_bulk *bulk);   /* frees bulk whatever the status */
+KILN_API void kiln_bulk_abort(kiln_bulk *bulk);        /* the collection is empty again */
 
 /* ---- cursors ----------------------------------------------------------------------------------- */
 
@@ -328,15 +319,13 @@ KILN_API kiln_status kiln_cursor_seek(kiln_cursor *cursor, const void *key, size
 KILN_API kiln_status kiln_cursor_seek_before(kiln_cursor *cursor, const void *key, size_t key_size);
 /* Bounds of all later moves: [low, high); NULL data: open end. */
 KILN_API kiln_status kiln_cursor_bounds(kiln_cursor *cursor, kiln_slice low, kiln_slice high);
-KILN_API kiln_status kiln_cursor_prefix(kiln_cursor *cursor, const void *prefix,
-                                        size_t prefix_size);
+KILN_API kiln_status kiln_cursor_prefix(kiln_cursor *cursor, const void *prefix, size_t prefix_size);
 
 /* Key and value of the present item; borrowed until the cursor's next call or a write to the
  * collection.  Either out may be NULL. */
 KILN_API kiln_status kiln_cursor_item(kiln_cursor *cursor, kiln_slice *key_out,
                                       kiln_slice *value_out);
-KILN_API kiln_status
-kiln_cursor_delete(kiln_cursor *cursor); /* next then gives the following one */
+KILN_API kiln_status kiln_cursor_delete(kiln_cursor *cursor); /* next then gives the following one */
 
 /* ---- records: containers, dictionary, indexes -------------------------------------------------- */
 
@@ -359,8 +348,8 @@ typedef enum kiln_type {
     KILN_GROUP = 7
 } kiln_type;
 
-#define KILN_NAME_MAX 255        /* bytes of a field, container or index name */
-#define KILN_RECORD_DEPTH_MAX 32 /* nesting of groups */
+#define KILN_NAME_MAX 255          /* bytes of a field, container or index name */
+#define KILN_RECORD_DEPTH_MAX 32   /* nesting of groups */
 #define KILN_INDEX_PARTS_MAX 16
 
 /* A record in memory; reusable. */
@@ -393,8 +382,8 @@ typedef struct kiln_item {
 } kiln_item;
 typedef struct kiln_walk {
     const kiln_record *record;
-    size_t position;                    /* private */
-    uint32_t depth;                     /* private */
+    size_t position; /* private */
+    uint32_t depth;  /* private */
     size_t ends[KILN_RECORD_DEPTH_MAX]; /* private */
 } kiln_walk;
 KILN_API void kiln_walk_begin(kiln_walk *walk, const kiln_record *record);
@@ -418,17 +407,16 @@ KILN_API kiln_status kiln_container_find(kiln_txn *txn, const char *name,
 KILN_API kiln_status kiln_container_drop(kiln_txn *txn, kiln_container container);
 
 enum { /* flags of an index part */
-       KILN_DESCENDING = 1,
-       KILN_REQUIRED = 2 /* a record without this field is KILN_CONSTRAINT */
+    KILN_DESCENDING = 1,
+    KILN_REQUIRED = 2 /* a record without this field is KILN_CONSTRAINT */
 };
 enum { /* flags of an index */
-       KILN_UNIQUE =
-           1 /* KILN_EXISTS when two records have the same values in all parts; as in SQL, an
+    KILN_UNIQUE = 1 /* KILN_EXISTS when two records have the same values in all parts; as in SQL, an
                        entry with a missing value conflicts with none */
 };
 typedef struct kiln_index_part {
-    kiln_field field;       /* a top-level field, or a path below */
-    const kiln_field *path; /* groups from the top level down to the field's parent; may be NULL */
+    kiln_field field;        /* a top-level field, or a path below */
+    const kiln_field *path;  /* groups from the top level down to the field's parent; may be NULL */
     uint32_t path_count;
     uint32_t flags;
 } kiln_index_part;
@@ -440,10 +428,7 @@ typedef struct kiln_index_options {
     uint32_t part_count;
     uint32_t flags;
 } kiln_index_options;
-#define KILN_INDEX_OPTIONS_INIT                                                                    \
-    {                                                                                              \
-        .size = sizeof(kiln_index_options)                                                         \
-    }
+#define KILN_INDEX_OPTIONS_INIT {.size = sizeof(kiln_index_options)}
 /* Define an index and, when the container has records, build it inside this transaction.  A record
  * gets an entry for each combination of its values; a record with no value for any part gets none
  * (a missing value of some parts counts as below all values).  Texts sort by their bytes; of a text
@@ -519,10 +504,7 @@ typedef struct kiln_check_options {
     int (*progress)(void *context, uint64_t pages_done, uint64_t pages_total); /* not 0: cancel */
     void *progress_context;
 } kiln_check_options;
-#define KILN_CHECK_OPTIONS_INIT                                                                    \
-    {                                                                                              \
-        .size = sizeof(kiln_check_options)                                                         \
-    }
+#define KILN_CHECK_OPTIONS_INIT {.size = sizeof(kiln_check_options)}
 KILN_API kiln_status kiln_check(kiln_db *db, const kiln_check_options *options);
 
 typedef struct kiln_stat {
@@ -536,9 +518,9 @@ typedef struct kiln_stat {
     /* checkpoints */
     uint64_t checkpoints, checkpoint_bytes, checkpoint_ns; /* bytes and time in the writing phase */
     uint64_t checkpoint_last_bytes, checkpoint_last_ns, checkpoint_last_total_ns;
-    uint32_t checkpoint_state;      /* kiln_checkpoint_state */
+    uint32_t checkpoint_state;    /* kiln_checkpoint_state */
     uint64_t checkpoint_left_bytes; /* of the one running */
-    uint64_t throttle_ns;           /* time writers were slowed */
+    uint64_t throttle_ns;         /* time writers were slowed */
     /* I/O through the buffer manager */
     uint64_t io_reads, io_read_bytes, io_writes, io_write_bytes, io_busy_ns;
     uint64_t io_out_of_order, io_waits, io_wait_ns, io_wait_max_ns;
