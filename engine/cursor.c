@@ -92,7 +92,7 @@ nothing(kiln_cursor *cursor)
     return FTK_NOTFOUND;
 }
 
-/* ---- stepping over leaf ends --------------------------------------------------------------------- */
+/* ---- stepping over leaf ends ----------------------------------------------------------------- */
 
 /* Children of the parent that come next are read ahead. */
 static void
@@ -194,7 +194,7 @@ normalize(kiln_cursor *cursor, bool forward)
     return arrived(cursor);
 }
 
-/* ---- bounds -------------------------------------------------------------------------------------- */
+/* ---- bounds ---------------------------------------------------------------------------------- */
 
 static ftk_status
 check_bounds(kiln_cursor *cursor, ftk_status rc)
@@ -229,7 +229,7 @@ cursor_bounds(kiln_cursor *cursor, kiln_slice low, kiln_slice high)
     return FTK_OK;
 }
 
-/* ---- moves --------------------------------------------------------------------------------------- */
+/* ---- moves ----------------------------------------------------------------------------------- */
 
 static ftk_status
 seek_raw(kiln_cursor *cursor, const void *key, size_t key_size)
@@ -439,7 +439,7 @@ cursor_item(kiln_cursor *cursor, kiln_slice *key_out, kiln_slice *value_out)
     return FTK_OK;
 }
 
-/* ---- open, close ---------------------------------------------------------------------------------- */
+/* ---- open, close ----------------------------------------------------------------------------- */
 
 ftk_status
 cursor_open_tree(kiln_txn *txn, struct tree *tree, uint32_t flags, kiln_cursor **cursor_out)

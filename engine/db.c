@@ -18,7 +18,7 @@ enum {
 static const uint64_t RFL_BYTES_MAX_DEFAULT = UINT64_C(1) << 30;
 static const uint64_t REGION_BYTES_MIN = UINT64_C(64) << 30;
 
-/* ---- failure ----------------------------------------------------------------------------------- */
+/* ---- failure --------------------------------------------------------------------------------- */
 
 ftk_status
 db_fail(kiln_db *db, ftk_status status)
@@ -44,7 +44,7 @@ db_check_failed(kiln_db *db)
                     db->error.file, db->error.line);
 }
 
-/* ---- published snapshot -------------------------------------------------------------------------- */
+/* ---- published snapshot ---------------------------------------------------------------------- */
 
 void
 db_publish(kiln_db *db, const struct db_snapshot *snapshot)
@@ -106,7 +106,7 @@ db_pin(kiln_db *db, struct cache_slot *slot, struct db_snapshot *snapshot)
     }
 }
 
-/* ---- writer queue -------------------------------------------------------------------------------- */
+/* ---- writer queue ---------------------------------------------------------------------------- */
 
 static void
 queue_remove(kiln_db *db, struct writer_wait *wait)
@@ -179,7 +179,7 @@ db_writer_unlock(kiln_db *db)
     ftk_mutex_unlock(&db->queue_mutex);
 }
 
-/* ---- cache callbacks ------------------------------------------------------------------------------ */
+/* ---- cache callbacks ------------------------------------------------------------------------- */
 
 static uint64_t
 page_sum(const kiln_db *db, uint64_t page_id, const void *page)
@@ -220,7 +220,7 @@ seal_page(void *context, uint64_t page_id, void *memory, uint64_t limit)
     return true;
 }
 
-/* ---- open ----------------------------------------------------------------------------------------- */
+/* ---- open ------------------------------------------------------------------------------------ */
 
 static void
 options_resolve(kiln_db *db, const kiln_options *options)

@@ -53,7 +53,7 @@ number_left(uint32_t next, const char *what)
     return FTK_OK;
 }
 
-/* ---- fields -------------------------------------------------------------------------------------- */
+/* ---- fields ---------------------------------------------------------------------------------- */
 
 static ftk_status
 field_define(struct records_txn *state, const char *name, kiln_type type, kiln_field *field_out)
@@ -151,7 +151,7 @@ out:
     return kiln_status_of(rc);
 }
 
-/* ---- containers ---------------------------------------------------------------------------------- */
+/* ---- containers ------------------------------------------------------------------------------ */
 
 static ftk_status
 container_define(struct records_txn *state, const char *name, kiln_container *container_out)
@@ -224,7 +224,7 @@ out:
     return kiln_status_of(rc);
 }
 
-/* ---- rows of indexes, drops ---------------------------------------------------------------------- */
+/* ---- rows of indexes, drops ------------------------------------------------------------------ */
 
 ftk_status
 dict_index_define(struct records_txn *state, struct dict_index *model)

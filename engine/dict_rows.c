@@ -28,7 +28,7 @@ row_fail(const struct row_reader *reader, const char *kind, const char *what)
     return FTK_FAIL(FTK_CORRUPT, "dictionary, %s %u: %s", kind, reader->number, what);
 }
 
-/* ---- header -------------------------------------------------------------------------------------- */
+/* ---- header ---------------------------------------------------------------------------------- */
 
 static ftk_status
 header_row_check(const struct dict_header_row *row, size_t row_bytes)
@@ -92,7 +92,7 @@ dict_header_write(kiln_txn *txn, kiln_coll coll, struct dict *dict)
     return rc;
 }
 
-/* ---- rows ---------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 /* name_bytes bytes of name, at reader->at. */
 static ftk_status
@@ -299,7 +299,7 @@ dict_name_is_good(const char *name, size_t name_bytes)
     return true;
 }
 
-/* ---- load ---------------------------------------------------------------------------------------- */
+/* ---- load ------------------------------------------------------------------------------------ */
 
 static ftk_status
 row_read(struct row_reader *reader, const uint8_t *key, size_t key_bytes)

@@ -5,7 +5,7 @@
 #include "engine/txn.h"
 #include "ftk/mem.h"
 
-/* ---- database ------------------------------------------------------------------------------------ */
+/* ---- database -------------------------------------------------------------------------------- */
 
 void
 kiln_options_init(kiln_options *options)
@@ -42,7 +42,7 @@ kiln_cache_limit(uint64_t bytes)
     return kiln_status_of(cache_limit_set(bytes));
 }
 
-/* ---- transactions -------------------------------------------------------------------------------- */
+/* ---- transactions ---------------------------------------------------------------------------- */
 
 kiln_status
 kiln_txn_begin(kiln_db *db, uint32_t kind, kiln_txn **txn_out)
@@ -127,7 +127,7 @@ kiln_txn_applied(kiln_txn *txn, uint64_t *index_out)
     return KILN_OK;
 }
 
-/* ---- collections --------------------------------------------------------------------------------- */
+/* ---- collections ----------------------------------------------------------------------------- */
 
 enum { RESERVED_NAME_BYTE = 1 }; /* collections of the records layer begin with it */
 
@@ -234,7 +234,7 @@ kiln_coll_name(kiln_txn *txn, uint64_t n, char *buffer, size_t buffer_size, kiln
     return kiln_status_of(rc);
 }
 
-/* ---- get ----------------------------------------------------------------------------------------- */
+/* ---- get ------------------------------------------------------------------------------------- */
 
 kiln_status
 kiln_get(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, kiln_slice *value_out)
@@ -363,7 +363,7 @@ out:
     return kiln_status_of(rc);
 }
 
-/* ---- put, delete --------------------------------------------------------------------------------- */
+/* ---- put, delete ----------------------------------------------------------------------------- */
 
 /* Where the bytes of a large value come from. */
 struct value_source {
@@ -585,7 +585,7 @@ out:
     return kiln_status_of(rc);
 }
 
-/* ---- bulk ---------------------------------------------------------------------------------------- */
+/* ---- bulk ------------------------------------------------------------------------------------ */
 
 kiln_status
 kiln_bulk_begin(kiln_txn *txn, kiln_coll coll, kiln_bulk **bulk_out)
@@ -663,7 +663,7 @@ kiln_bulk_abort(kiln_bulk *bulk)
         bulk_abort(bulk);
 }
 
-/* ---- cursors ------------------------------------------------------------------------------------- */
+/* ---- cursors --------------------------------------------------------------------------------- */
 
 kiln_status
 kiln_cursor_open(kiln_txn *txn, kiln_coll coll, uint32_t flags, kiln_cursor **cursor_out)

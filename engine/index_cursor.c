@@ -27,7 +27,7 @@ struct kiln_index_cursor {
     struct index_scan scan;
 };
 
-/* ---- open ---------------------------------------------------------------------------------------- */
+/* ---- open ------------------------------------------------------------------------------------ */
 
 static bool
 has_text(kiln_type type)
@@ -159,7 +159,7 @@ kiln_index_cursor_close(kiln_index_cursor *cursor)
     ftk_free(cursor);
 }
 
-/* ---- next ---------------------------------------------------------------------------------------- */
+/* ---- next ------------------------------------------------------------------------------------ */
 
 /* To the next key.  When the cursor below has lost its place (rollback), to the one after the last
  * given. */

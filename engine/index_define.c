@@ -3,7 +3,7 @@
 
 #include "engine/records_internal.h"
 
-/* ---- define -------------------------------------------------------------------------------------- */
+/* ---- define ---------------------------------------------------------------------------------- */
 
 static ftk_status
 part_check(const struct dict *dict, const kiln_index_part *part, uint32_t number,
@@ -138,7 +138,7 @@ out:
     return kiln_status_of(rc);
 }
 
-/* ---- find, drop, count --------------------------------------------------------------------------- */
+/* ---- find, drop, count ----------------------------------------------------------------------- */
 
 kiln_status
 kiln_index_find(kiln_txn *txn, const char *name, kiln_index *index_out)

@@ -12,7 +12,7 @@
 #include "ftk/bytes.h"
 #include "ftk/mem.h"
 
-/* ---- what a key says ----------------------------------------------------------------------------- */
+/* ---- what a key says ------------------------------------------------------------------------- */
 
 ftk_status
 index_suffix_get(const struct dict_index *index, const uint8_t *suffix, const uint8_t *end,
@@ -30,7 +30,7 @@ index_suffix_get(const struct dict_index *index, const uint8_t *suffix, const ui
     return FTK_OK;
 }
 
-/* ---- unique -------------------------------------------------------------------------------------- */
+/* ---- unique ---------------------------------------------------------------------------------- */
 
 /* The whole values of a record in an index. */
 static ftk_status
@@ -158,7 +158,7 @@ out:
     return rc;
 }
 
-/* ---- flush --------------------------------------------------------------------------------------- */
+/* ---- flush ----------------------------------------------------------------------------------- */
 
 /* The keys of the deletes (flags INDEX_CHANGE_DELETE) or of the puts (0). */
 static size_t

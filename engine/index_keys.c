@@ -5,7 +5,7 @@
 
 #include "ftk/mem.h"
 
-/* ---- scan ---------------------------------------------------------------------------------------- */
+/* ---- scan ------------------------------------------------------------------------------------ */
 
 void
 index_scan_release(struct index_scan *scan)
@@ -130,7 +130,7 @@ index_scan(struct index_scan *scan, const struct record_types *types, const stru
     return required_check(scan, plan);
 }
 
-/* ---- combinations -------------------------------------------------------------------------------- */
+/* ---- combinations ---------------------------------------------------------------------------- */
 
 bool
 index_combination_first(const struct index_scan *scan, const struct index_plan_use *use,
@@ -228,7 +228,7 @@ whole_bytes(const struct kiln_record *record, const struct dict_index *index,
     return bytes;
 }
 
-/* ---- push ---------------------------------------------------------------------------------------- */
+/* ---- push ------------------------------------------------------------------------------------ */
 
 void
 index_batch_release(struct index_batch *batch)

@@ -36,7 +36,7 @@ void index_scan_release(struct index_scan *scan);
 ftk_status index_scan(struct index_scan *scan, const struct record_types *types,
                       const struct index_plan *plan, const struct kiln_record *record);
 
-/* ---- combinations -------------------------------------------------------------------------------- */
+/* ---- combinations ---------------------------------------------------------------------------- */
 
 #define INDEX_NO_ITEM UINT32_MAX
 /* Entries of one record in one index, at most. */
@@ -71,7 +71,7 @@ uint8_t *index_suffix_put(uint8_t *to, const struct dict_index *index, uint32_t 
 ftk_status index_suffix_get(const struct dict_index *index, const uint8_t *suffix,
                             const uint8_t *end, kiln_container *container_out, uint64_t *id_out);
 
-/* ---- batches ------------------------------------------------------------------------------------- */
+/* ---- batches --------------------------------------------------------------------------------- */
 
 struct index_change {
     uint32_t offset; /* of the key in keys */

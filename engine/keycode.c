@@ -94,7 +94,7 @@ keycode_number_get(const uint8_t *from, const uint8_t *end, uint64_t *number_out
     return from + 1 + class->more;
 }
 
-/* ---- integers, doubles, booleans --------------------------------------------------------------- */
+/* ---- integers, doubles, booleans ------------------------------------------------------------- */
 
 /* Bytes that hold value, at least 1. */
 static inline unsigned
@@ -197,7 +197,7 @@ keycode_bool_put(uint8_t *to, bool value)
     return to + 1;
 }
 
-/* ---- texts ------------------------------------------------------------------------------------- */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 /* Is one of the 8 bytes below 3? */
 static inline bool
@@ -282,7 +282,7 @@ keycode_text_get(const uint8_t *from, const uint8_t *end, uint8_t flip, uint8_t 
     return NULL;
 }
 
-/* ---- any part ---------------------------------------------------------------------------------- */
+/* ---- any part -------------------------------------------------------------------------------- */
 
 uint8_t *
 keycode_missing_put(uint8_t *to, kiln_type type)

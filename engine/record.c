@@ -60,7 +60,7 @@ kiln_record_clear(kiln_record *record)
     }
 }
 
-/* ---- room ---------------------------------------------------------------------------------------- */
+/* ---- room ------------------------------------------------------------------------------------ */
 
 ftk_status
 record_body_room(struct kiln_record *record, size_t body_bytes)
@@ -101,7 +101,7 @@ item_room(struct kiln_record *record)
     return rc;
 }
 
-/* ---- append -------------------------------------------------------------------------------------- */
+/* ---- append ---------------------------------------------------------------------------------- */
 
 static uint8_t *
 head_put(uint8_t *to, kiln_field field, unsigned length_code)
@@ -284,7 +284,7 @@ kiln_record_group_end(kiln_record *record)
     return KILN_OK;
 }
 
-/* ---- values, walk -------------------------------------------------------------------------------- */
+/* ---- values, walk ---------------------------------------------------------------------------- */
 
 int64_t
 record_item_int(const struct kiln_record *record, const struct record_item *item)
@@ -375,7 +375,7 @@ kiln_record_find(const kiln_record *record, kiln_field field, uint32_t nth, kiln
     return KILN_NOTFOUND;
 }
 
-/* ---- decode -------------------------------------------------------------------------------------- */
+/* ---- decode ---------------------------------------------------------------------------------- */
 
 /* A varint in its shortest form, at most 32 bits. */
 static const uint8_t *

@@ -11,7 +11,7 @@
 #include "ftk/bytes.h"
 #include "ftk/mem.h"
 
-/* ---- the highest id ------------------------------------------------------------------------------ */
+/* ---- the highest id -------------------------------------------------------------------------- */
 
 static const uint8_t key_kept[8]; /* id 0: the highest id ever given out, when its record is gone */
 
@@ -75,7 +75,7 @@ out:
     return rc;
 }
 
-/* ---- gather -------------------------------------------------------------------------------------- */
+/* ---- gather ---------------------------------------------------------------------------------- */
 
 static ftk_status
 gather_grow(struct record_gather *gather, size_t body_bytes)
@@ -133,7 +133,7 @@ gather_has(const struct record_gather *gather, uint64_t id)
     return gather->count > 0 && id >= ftk_get_be64(&gather->keys[0]);
 }
 
-/* ---- index changes of one record ----------------------------------------------------------------- */
+/* ---- index changes of one record ------------------------------------------------------------- */
 
 static void
 batches_mark(struct records_txn *state, const struct index_plan *plan)
@@ -241,7 +241,7 @@ out:
     return rc;
 }
 
-/* ---- read ---------------------------------------------------------------------------------------- */
+/* ---- read ------------------------------------------------------------------------------------ */
 
 static void
 key_put(uint8_t key[8], uint64_t id)
@@ -336,7 +336,7 @@ records_cursor_read(struct records_txn *state, const struct dict_container *cont
     return rc;
 }
 
-/* ---- add ----------------------------------------------------------------------------------------- */
+/* ---- add ------------------------------------------------------------------------------------- */
 
 static ftk_status
 record_check(const struct kiln_record *record)
@@ -437,7 +437,7 @@ out:
     return kiln_status_of(rc);
 }
 
-/* ---- update, delete ------------------------------------------------------------------------------ */
+/* ---- update, delete -------------------------------------------------------------------------- */
 
 /* The record that is there into record_old, and its values into scan_old. */
 static ftk_status
@@ -556,7 +556,7 @@ out:
     return kiln_status_of(rc);
 }
 
-/* ---- get, count ---------------------------------------------------------------------------------- */
+/* ---- get, count ------------------------------------------------------------------------------ */
 
 kiln_status
 kiln_record_get(kiln_txn *txn, kiln_container container, uint64_t id, kiln_record *record)

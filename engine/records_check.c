@@ -43,7 +43,7 @@ report(struct check *check, const char *format, ...)
     check->finding(check->context, text);
 }
 
-/* ---- records: each key is in its index ----------------------------------------------------------- */
+/* ---- records: each key is in its index ------------------------------------------------------- */
 
 static int
 key_each(void *context, size_t number, kiln_slice value)
@@ -162,7 +162,7 @@ out:
     return rc;
 }
 
-/* ---- indexes: each entry has its record ---------------------------------------------------------- */
+/* ---- indexes: each entry has its record ------------------------------------------------------ */
 
 /* Is the key one of the record's? */
 static ftk_status
@@ -274,7 +274,7 @@ out:
     return rc;
 }
 
-/* ---- all ----------------------------------------------------------------------------------------- */
+/* ---- all ------------------------------------------------------------------------------------- */
 
 static ftk_status
 all_check(struct check *check)

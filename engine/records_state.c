@@ -30,7 +30,7 @@ struct records_db {
     _Atomic(struct records_txn *) spare; /* an ended transaction's state with its memory */
 };
 
-/* ---- life ---------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static ftk_status
 db_find(kiln_txn *txn, struct records_db **db_out)
@@ -142,7 +142,7 @@ records_forget(struct records_txn *state)
     state->container_last = NULL;
 }
 
-/* ---- highest ids --------------------------------------------------------------------------------- */
+/* ---- highest ids ----------------------------------------------------------------------------- */
 
 bool
 records_high_recall(const struct records_txn *state, kiln_container container,
@@ -185,7 +185,7 @@ highs_remember(struct records_txn *state)
     }
 }
 
-/* ---- dictionary ---------------------------------------------------------------------------------- */
+/* ---- dictionary ------------------------------------------------------------------------------ */
 
 /* The kept dictionary when it is of this version, else NULL; with a reference. */
 static struct dict *
@@ -448,7 +448,7 @@ records_index(const struct records_txn *state, kiln_index number,
     return FTK_OK;
 }
 
-/* ---- flush --------------------------------------------------------------------------------------- */
+/* ---- flush ----------------------------------------------------------------------------------- */
 
 ftk_status
 records_slices(struct records_txn *state, size_t count, kiln_slice **keys_out,
@@ -535,7 +535,7 @@ out:
     return rc;
 }
 
-/* ---- hooks of the transaction -------------------------------------------------------------------- */
+/* ---- hooks of the transaction ---------------------------------------------------------------- */
 
 ftk_status
 records_savepoint(kiln_txn *txn)

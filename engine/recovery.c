@@ -57,7 +57,7 @@ malformed(uint64_t lsn, const char *what)
     return FTK_FAIL(FTK_CORRUPT, "log record at LSN %llu: %s", (unsigned long long)lsn, what);
 }
 
-/* ---- gathering ---------------------------------------------------------------------------------- */
+/* ---- gathering ------------------------------------------------------------------------------- */
 
 static ftk_status
 apply_gathered(struct replay *replay)
@@ -144,7 +144,7 @@ gather_put(struct replay *replay, kiln_coll coll, const uint8_t *key, size_t key
     return FTK_OK;
 }
 
-/* ---- operations ---------------------------------------------------------------------------------- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 struct reader {
     const uint8_t *at, *end;
@@ -368,7 +368,7 @@ apply_ops(struct replay *replay, struct reader *reader)
     return rc;
 }
 
-/* ---- transactions --------------------------------------------------------------------------------- */
+/* ---- transactions ---------------------------------------------------------------------------- */
 
 static ftk_status
 replay_commit(struct replay *replay)
@@ -458,7 +458,7 @@ out:
     return rc;
 }
 
-/* ---- warming up ---------------------------------------------------------------------------------- */
+/* ---- warming up ------------------------------------------------------------------------------ */
 
 /*
  * A long log touches most leaves of a database it is large beside.  Then, if they fit the cache, they
@@ -538,7 +538,7 @@ out:
     return rc;
 }
 
-/* ---- run ------------------------------------------------------------------------------------------ */
+/* ---- run ------------------------------------------------------------------------------------- */
 
 static ftk_status
 progress(kiln_db *db, uint64_t done, uint64_t total)

@@ -34,7 +34,7 @@ struct batch {
     uint64_t *leaves; /* scratch: WINDOW_MAX */
 };
 
-/* ---- walking from key to key ------------------------------------------------------------------- */
+/* ---- walking from key to key ----------------------------------------------------------------- */
 
 /* Level from which the path must be walked anew for a key above the last one: depth: not at all. */
 static uint32_t
@@ -97,7 +97,7 @@ batch_seek(struct batch *batch, const kiln_slice *key)
     return rc;
 }
 
-/* ---- looking ahead ------------------------------------------------------------------------------ */
+/* ---- looking ahead --------------------------------------------------------------------------- */
 
 static void
 prefetch_leaf(const kiln_txn *txn, uint64_t page_id)
@@ -205,7 +205,7 @@ fetch_ahead(struct batch *batch, size_t from)
     return rc;
 }
 
-/* ---- puts ---------------------------------------------------------------------------------------- */
+/* ---- puts ------------------------------------------------------------------------------------ */
 
 static ftk_status
 put_one(struct batch *batch, const kiln_slice *key, const kiln_slice *data)
@@ -431,7 +431,7 @@ out:
     return rc;
 }
 
-/* ---- deletes --------------------------------------------------------------------------------------- */
+/* ---- deletes --------------------------------------------------------------------------------- */
 
 static ftk_status
 delete_group(struct batch *batch, size_t from, size_t to, uint64_t *deleted)

@@ -29,7 +29,7 @@ tree_get(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_siz
     return FTK_OK;
 }
 
-/* ---- many ------------------------------------------------------------------------------------- */
+/* ---- many ------------------------------------------------------------------------------------ */
 
 /*
  * Keys of a group walk down level by level together: while one waits for its line, the others use
@@ -173,7 +173,7 @@ tree_get_many(kiln_txn *txn, const struct tree *tree, const kiln_slice *keys, si
     return rc;
 }
 
-/* ---- estimates --------------------------------------------------------------------------------- */
+/* ---- estimates ------------------------------------------------------------------------------- */
 
 /* Where a key stands, as a fraction of the tree's keys: each level narrows the interval. */
 static ftk_status

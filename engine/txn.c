@@ -19,7 +19,7 @@
 #include "engine/txn_internal.h"
 #include "ftk/mem.h"
 
-/* ---- objects ----------------------------------------------------------------------------------- */
+/* ---- objects --------------------------------------------------------------------------------- */
 
 void
 txn_free(kiln_txn *txn)
@@ -147,7 +147,7 @@ txn_check_write(kiln_txn *txn)
     return FTK_OK;
 }
 
-/* ---- dead pages --------------------------------------------------------------------------------- */
+/* ---- dead pages ------------------------------------------------------------------------------ */
 
 static int
 compare_ids(const void *a, const void *b)
@@ -190,7 +190,7 @@ out:
         ftk_free(pins);
 }
 
-/* ---- begin -------------------------------------------------------------------------------------- */
+/* ---- begin ----------------------------------------------------------------------------------- */
 
 static ftk_status
 begin_read(kiln_db *db, kiln_txn **txn_out)
@@ -304,7 +304,7 @@ txn_renew(kiln_txn *txn)
     return FTK_OK;
 }
 
-/* ---- end ---------------------------------------------------------------------------------------- */
+/* ---- end ------------------------------------------------------------------------------------- */
 
 static void
 end_common(kiln_txn *txn)
@@ -507,7 +507,7 @@ txn_commit_replay(kiln_txn *txn, uint64_t id, uint64_t lsn)
     return checkpointer_throttle(db->checkpointer);
 }
 
-/* ---- savepoints --------------------------------------------------------------------------------- */
+/* ---- savepoints ------------------------------------------------------------------------------ */
 
 static ftk_status
 savepoint_push(kiln_txn *txn, struct txn_savepoint **savepoint_out)

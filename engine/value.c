@@ -96,7 +96,7 @@ ref_put(uint8_t *ref, uint64_t page, uint64_t size, uint64_t birth)
     ftk_put_le64(ref + LARGE_REF_BIRTH, birth);
 }
 
-/* ---- write ------------------------------------------------------------------------------------- */
+/* ---- write ----------------------------------------------------------------------------------- */
 
 ftk_status
 value_writer_begin(kiln_txn *txn, uint64_t size, struct value_writer *writer)
@@ -181,7 +181,7 @@ value_write(kiln_txn *txn, const void *data, uint64_t size, uint8_t *ref)
     return rc == FTK_OK ? value_writer_end(txn, &writer, ref) : rc;
 }
 
-/* ---- read -------------------------------------------------------------------------------------- */
+/* ---- read ------------------------------------------------------------------------------------ */
 
 /* First page of the chunk that holds `offset`. */
 static ftk_status
@@ -261,7 +261,7 @@ value_hold(kiln_txn *txn, const uint8_t *ref, kiln_slice *value_out)
     return FTK_OK;
 }
 
-/* ---- retire, walk ------------------------------------------------------------------------------ */
+/* ---- retire, walk ---------------------------------------------------------------------------- */
 
 ftk_status
 value_each_run(kiln_txn *txn, const uint8_t *ref,

@@ -18,7 +18,7 @@
 #ifndef KILN_H
 #define KILN_H
 
-/* clang-format off: laid out by hand */
+/* clang-format off */ /* laid out by hand */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -91,7 +91,12 @@ typedef enum kiln_durability {
     KILN_LAZY = 3                /* flushed in the background within lazy_ms */
 } kiln_durability;
 
-typedef enum kiln_log_level { KILN_LOG_ERROR, KILN_LOG_WARNING, KILN_LOG_INFO, KILN_LOG_DEBUG } kiln_log_level;
+typedef enum kiln_log_level {
+    KILN_LOG_ERROR,
+    KILN_LOG_WARNING,
+    KILN_LOG_INFO,
+    KILN_LOG_DEBUG
+} kiln_log_level;
 
 enum { /* kiln_options.flags */
     KILN_CREATE = 1,        /* create the database when it is missing */
@@ -203,7 +208,7 @@ KILN_API kiln_status kiln_savepoint_rollback(kiln_txn *txn);
 KILN_API kiln_status kiln_txn_set_applied(kiln_txn *txn, uint64_t index);
 KILN_API kiln_status kiln_txn_applied(kiln_txn *txn, uint64_t *index_out);
 
-/* ---- collections: named ordered trees of byte strings ------------------------------------------ */
+/* ---- collections: named ordered trees of byte strings ---------------------------------------- */
 
 #define KILN_KEY_MAX 1024            /* bytes; also for the smallest page */
 #define KILN_VALUE_MAX 4294967295u   /* bytes */
@@ -298,7 +303,7 @@ KILN_API kiln_status kiln_bulk_add(kiln_bulk *bulk, const void *key, size_t key_
 KILN_API kiln_status kiln_bulk_end(kiln_bulk *bulk);   /* frees bulk whatever the status */
 KILN_API void kiln_bulk_abort(kiln_bulk *bulk);        /* the collection is empty again */
 
-/* ---- cursors ----------------------------------------------------------------------------------- */
+/* ---- cursors --------------------------------------------------------------------------------- */
 
 enum { KILN_CURSOR_SCAN = 1 }; /* read ahead, and do not flush the working set from the cache */
 
@@ -327,7 +332,7 @@ KILN_API kiln_status kiln_cursor_item(kiln_cursor *cursor, kiln_slice *key_out,
                                       kiln_slice *value_out);
 KILN_API kiln_status kiln_cursor_delete(kiln_cursor *cursor); /* next then gives the following one */
 
-/* ---- records: containers, dictionary, indexes -------------------------------------------------- */
+/* ---- records: containers, dictionary, indexes ------------------------------------------------ */
 
 /*
  * A container is a collection of records with 64-bit ids.  A record is an ordered tree of typed
@@ -492,7 +497,7 @@ KILN_API kiln_status kiln_index_cursor_next(kiln_index_cursor *cursor, uint64_t 
                                             uint32_t value_max);
 KILN_API void kiln_index_cursor_close(kiln_index_cursor *cursor);
 
-/* ---- check, statistics ------------------------------------------------------------------------- */
+/* ---- check, statistics ----------------------------------------------------------------------- */
 
 /* Walk everything reachable from the newest commit: checksums, order, references, counts, space map,
  * and every index against its records.  `finding` is called for each fault; KILN_CORRUPT when there

@@ -48,7 +48,7 @@ make(unsigned logged)
     REQUIRE(simdisk_size(whole, "/db/data.kdb", &data_bytes));
 }
 
-/* ---- what is found ---------------------------------------------------------------------------- */
+/* ---- what is found --------------------------------------------------------------------------- */
 
 static kiln_status
 read_series(kiln_txn *txn, const char *name, uint64_t count, size_t size, uint64_t *found)
@@ -167,7 +167,7 @@ flip(const char *path, uint64_t offset, unsigned logged)
     return judge(disk, logged, how);
 }
 
-/* ---- cases ------------------------------------------------------------------------------------- */
+/* ---- cases ----------------------------------------------------------------------------------- */
 
 static void
 flips_of_one_header_block_are_repaired_from_the_others(void)

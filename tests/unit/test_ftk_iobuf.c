@@ -119,7 +119,7 @@ acquire_and_submit(struct ftk_iobufs *bufs, uint64_t offset, size_t size, struct
     submit(buf, offset, size, group);
 }
 
-/* ---- threads that wait ------------------------------------------------------------------------ */
+/* ---- threads that wait ----------------------------------------------------------------------- */
 
 struct sleeper {
     struct ftk_thread thread;
@@ -176,7 +176,7 @@ still_asleep(struct sleeper *sleeper)
     return !atomic_load(&sleeper->awake);
 }
 
-/* ---- cases ------------------------------------------------------------------------------------ */
+/* ---- cases ----------------------------------------------------------------------------------- */
 
 static void
 any_completion_gives_a_buffer(void)
@@ -406,7 +406,7 @@ options_that_make_no_sense_are_refused(void)
     ftk_iobufs_close(NULL);
 }
 
-/* ---- with real files -------------------------------------------------------------------------- */
+/* ---- with real files ------------------------------------------------------------------------- */
 
 #define CHUNK 16384u
 #define CHUNKS 10u /* more than there are buffers */
@@ -477,7 +477,7 @@ every_fault_is_reported_and_nothing_leaks(void)
     }
 }
 
-/* ---- many threads ----------------------------------------------------------------------------- */
+/* ---- many threads ---------------------------------------------------------------------------- */
 
 #define HAMMERS 6
 #define SLOTS 32

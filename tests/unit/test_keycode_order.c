@@ -26,7 +26,7 @@ is_prefix(const struct encoded *a, const struct encoded *b)
     return a->size < b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
 }
 
-/* ---- numbers, integers --------------------------------------------------------------------------- */
+/* ---- numbers, integers ----------------------------------------------------------------------- */
 
 /* Every bit width is as likely as another. */
 static uint64_t
@@ -144,7 +144,7 @@ longer_forms_of_integers_are_refused(void)
     CHECK(keycode_int_get(high, high + sizeof high, 0, &value) == NULL);
 }
 
-/* ---- doubles ------------------------------------------------------------------------------------- */
+/* ---- doubles --------------------------------------------------------------------------------- */
 
 static double
 random_real(struct ftk_random *random)
@@ -186,7 +186,7 @@ doubles_are_ordered_and_come_back(void)
     }
 }
 
-/* ---- texts --------------------------------------------------------------------------------------- */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 /* Few different bytes, so that texts begin alike and have bytes that must be escaped. */
 static size_t

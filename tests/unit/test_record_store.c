@@ -209,7 +209,7 @@ a_renewed_reader_sees_the_newest(void)
     records_close(db);
 }
 
-/* ---- a model ------------------------------------------------------------------------------------- */
+/* ---- a model --------------------------------------------------------------------------------- */
 
 enum { IDS = 400, NAMES = 12 };
 
@@ -433,7 +433,7 @@ random_changes_agree_with_a_model(void)
     records_close(db);
 }
 
-/* ---- faults -------------------------------------------------------------------------------------- */
+/* ---- faults ---------------------------------------------------------------------------------- */
 
 static kiln_db *fault_db;
 static struct people fault_people;
@@ -489,7 +489,7 @@ every_failed_allocation_leaves_the_database_whole(void)
     records_close(fault_db);
 }
 
-/* ---- the check ----------------------------------------------------------------------------------- */
+/* ---- the check ------------------------------------------------------------------------------- */
 
 static void
 count_findings(void *context, const char *text)
