@@ -265,8 +265,10 @@ $(BUILD)/bin/kiln_microbench: $(MICRO_OBJ) $(INTERNAL) $(INTERNAL_AUX)
 BENCH_ARGS ?=
 bench:
 	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory $(PAR) $(if $(MICRO_OBJ),$(BUILD)/bin/kiln_microbench,no-micro)
+	@$(MAKE) --no-print-directory $(PAR) $(if $(MICRO_OBJ),$(BUILD)/bin/kiln_microbench,no-micro) \
+	    $(BUILD)/tests/bench/waiters/waiters
 	$(BUILD)/bin/kiln_microbench $(BENCH_ARGS)
+	$(BUILD)/tests/bench/waiters/waiters
 
 .PHONY: no-micro
 no-micro:
