@@ -200,7 +200,7 @@ RUN_ENV = KILN_BUILD='$(BUILD)' KILN_TEST_JOBS='$(TEST_JOBS)' KILN_TEST_TIMEOUT=
           KILN_TEST_WRAP='$(TEST_WRAP)' KILN_SANITIZE='$(SANITIZE)' KILN_CC='$(CC)' KILN_CXX='$(CXX)' \
           ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=1:$$ASAN_OPTIONS \
           UBSAN_OPTIONS=print_stacktrace=1:$$UBSAN_OPTIONS \
-          TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:$$TSAN_OPTIONS
+          TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:die_after_fork=0:$$TSAN_OPTIONS
 TEST_JOBS    ?= 2
 TEST_TIMEOUT ?= $(if $(SANITIZE),1200,300)
 TEST_WRAP    ?= $(if $(findstring thread,$(SANITIZE)),$(shell setarch -R true 2>/dev/null && echo setarch -R))
