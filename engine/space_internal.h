@@ -9,7 +9,6 @@ struct space_group {
     uint32_t avail;              /* bits set in `avail` */
     uint32_t run_max;            /* no run of avail bits is longer */
     bool dirty;                  /* live changed since the last frozen map */
-    bool frozen;                 /* in the checkpoint under way */
 };
 
 /* Dead pages waiting for the snapshot to be unpinned (held), or to be left behind (limbo). */

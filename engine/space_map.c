@@ -185,7 +185,6 @@ group_freeze(struct space *space, uint64_t group, uint8_t *page)
         space->frozen_hash -= space__group_hash(group, g->copy_checkpoint[1 - copy]);
     space->frozen_hash += space__group_hash(group, space->checkpoint);
     g->dirty = false;
-    g->frozen = true;
 }
 
 ftk_status
@@ -252,7 +251,6 @@ space_checkpoint_end(struct space *space, bool ok)
             g->copy_checkpoint[copy] = space->checkpoint;
         else
             g->dirty = true;
-        g->frozen = false;
     }
     if (ok) {
         space->map_hash = space->frozen_hash;

@@ -149,7 +149,7 @@ tree_own_path(kiln_txn *txn, struct tree *tree, struct tree_path *path)
     tree->changes++;
 }
 
-/* The first leaf of an empty tree, or a new root over two pages. */
+/* A new root over two pages. */
 static void
 root_grow(kiln_txn *txn, struct tree *tree, uint64_t left, const uint8_t *separator,
           uint32_t separator_size, uint64_t right)
@@ -273,18 +273,13 @@ leaf_split_preferred(const struct tree *tree, const struct tree_path *path,
 {
     uint32_t leaf = path->depth - 1;
     uint32_t pos = source->extra_pos;
-    bool rightmost = true;
 
     if (source->replace)
         return node_split_point(source);
     if (tree->hint_leaf == path->page[leaf] && tree->hint_pos + 1 == pos)
         return pos;
-    if (pos == node_count(source->node.page)) {
-        /* rightmost: every step of the path is to the last child */
-        rightmost = tree->append_leaf == path->page[leaf];
-        if (rightmost)
-            return pos;
-    }
+    if (pos == node_count(source->node.page) && tree->append_leaf == path->page[leaf])
+        return pos; /* behind the last key of the tree */
     return node_split_point(source);
 }
 

@@ -227,15 +227,10 @@ out:
     return rc;
 }
 
-struct clear {
-    kiln_txn *txn;
-};
-
 static ftk_status
 clear_page(void *context, uint64_t page_id, uint32_t level)
 {
-    struct clear *clear = context;
-    kiln_txn *txn = clear->txn;
+    kiln_txn *txn = context;
     struct node node = tree_node(txn, page_id);
     uint8_t ref[LARGE_REF_BYTES];
     struct node_entry entry;
@@ -264,11 +259,10 @@ clear_page(void *context, uint64_t page_id, uint32_t level)
 ftk_status
 tree_clear(kiln_txn *txn, struct tree *tree)
 {
-    struct clear clear = {txn};
     ftk_status rc = FTK_OK;
 
     if (tree->root != 0)
-        rc = tree_each_page(txn, tree->root, tree->height - 1u, clear_page, &clear);
+        rc = tree_each_page(txn, tree->root, tree->height - 1u, clear_page, txn);
     if (rc != FTK_OK) {
         txn->ended = true;
         return rc;

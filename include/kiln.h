@@ -519,7 +519,7 @@ typedef struct kiln_stat {
     uint64_t file_bytes, file_pages_free;
     /* cache: of this database, and of the process */
     uint64_t cache_limit_bytes, cache_used_bytes, cache_process_bytes;
-    uint64_t cache_dirty_bytes, cache_hits_sampled, cache_misses, cache_evictions;
+    uint64_t cache_dirty_bytes, cache_misses, cache_evictions;
     /* checkpoints */
     uint64_t checkpoints, checkpoint_bytes, checkpoint_ns; /* bytes and time in the writing phase */
     uint64_t checkpoint_last_bytes, checkpoint_last_ns, checkpoint_last_total_ns;
