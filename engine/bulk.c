@@ -168,18 +168,21 @@ bulk_end(struct kiln_bulk *bulk)
 }
 
 /* What was logged is taken back the same way in a replay: the keys, then the clearing. */
-void
+ftk_status
 bulk_abort(struct kiln_bulk *bulk)
 {
     kiln_txn *txn = bulk->txn;
     struct tree *tree = bulk->tree;
+    ftk_status rc;
 
     bulk_end(bulk);
-    if (txn_log_reserve(txn, 32) != FTK_OK || tree_clear(txn, tree) != FTK_OK) {
-        txn->ended = true;
-        return;
-    }
+    FTK_TRY(txn_log_reserve(txn, 32));
+    FTK_TRY(tree_clear(txn, tree));
     txn_log_coll(txn, OP_COLL_CLEAR, tree->id);
+    return FTK_OK;
+out:
+    txn->ended = true;
+    return rc;
 }
 
 kiln_txn *

@@ -656,11 +656,10 @@ kiln_bulk_end(kiln_bulk *bulk)
     return kiln_status_of(rc);
 }
 
-void
+kiln_status
 kiln_bulk_abort(kiln_bulk *bulk)
 {
-    if (bulk != NULL)
-        bulk_abort(bulk);
+    return kiln_status_of(bulk != NULL ? bulk_abort(bulk) : FTK_OK);
 }
 
 /* ---- cursors --------------------------------------------------------------------------------- */

@@ -7,6 +7,8 @@
  *   first copy of N, second copy older/bad  the crash between the copies (or rot): N counts, repair
  *   first copy bad, second copy of N        rot: N counts, repair
  *   both copies bad                         no crash does that: corruption, never fall back
+ * A repair syncs before it writes: a copy read after the death of a process may not have reached the
+ * device, and a power cut could then tear both.
  */
 #include <string.h>
 
@@ -153,14 +155,15 @@ read_all(struct ftk_file *file, struct found *found)
     return FTK_OK;
 }
 
-/* Rewrite the copies of the slot that are not the given one. */
+/* Rewrite the copies of the slot that are not the given one, once that is on the device. */
 static void
 repair_slot(struct ftk_file *file, const struct ftk_log *log, struct found *found, unsigned slot,
             unsigned good)
 {
     for (unsigned copy = 0; copy < HEADER_COPIES; copy++) {
         if (copy == good ||
-            (found->ok[slot][copy] && found->number[slot][copy] == found->number[slot][good]))
+            (found->ok[slot][copy] && found->number[slot][copy] == found->number[slot][good]) ||
+            ftk_file_sync(file) != FTK_OK)
             continue;
         ftk_log(log, FTK_LOG_WARNING, "%s: header slot %u copy %u repaired from its twin",
                 file->path, slot, copy);

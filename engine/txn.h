@@ -294,7 +294,7 @@ ftk_status bulk_check_order(const struct kiln_bulk *bulk, const void *key, size_
 ftk_status bulk_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size,
                     const struct node_value *value);
 void bulk_end(struct kiln_bulk *bulk);
-void bulk_abort(struct kiln_bulk *bulk);
+ftk_status bulk_abort(struct kiln_bulk *bulk);
 kiln_txn *bulk_txn(struct kiln_bulk *bulk);
 kiln_coll bulk_coll(const struct kiln_bulk *bulk);
 

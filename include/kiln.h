@@ -301,7 +301,8 @@ KILN_API kiln_status kiln_bulk_begin(kiln_txn *txn, kiln_coll coll, kiln_bulk **
 KILN_API kiln_status kiln_bulk_add(kiln_bulk *bulk, const void *key, size_t key_size,
                                    const void *value, size_t value_size);
 KILN_API kiln_status kiln_bulk_end(kiln_bulk *bulk);   /* frees bulk whatever the status */
-KILN_API void kiln_bulk_abort(kiln_bulk *bulk);        /* the collection is empty again */
+/* The collection is empty again; after an error the transaction can only be aborted. */
+KILN_API kiln_status kiln_bulk_abort(kiln_bulk *bulk);
 
 /* ---- cursors --------------------------------------------------------------------------------- */
 

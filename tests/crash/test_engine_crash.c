@@ -229,7 +229,7 @@ life(struct crasher *crasher, const struct world_options *options, unsigned step
     canary_hatch(crasher);
     simdisk_hook(world.disk, crash_hook, crasher);
     world_open(&world, KILN_CREATE);
-    for (unsigned i = 0; i<steps && * crasher->left> 0; i++)
+    for (unsigned i = 0; *crasher->left > 0 && i < steps; i++)
         world_step(&world);
     simdisk_hook(world.disk, NULL, NULL);
     world_verify(&world, world.now, "at the end");

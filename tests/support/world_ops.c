@@ -463,13 +463,14 @@ op_bulk(struct world *world, unsigned c)
                   "bulk_begin"))
         return false;
     if (!bulk_fill(world, c, bulk)) {
-        kiln_bulk_abort(bulk);
+        (void)kiln_bulk_abort(bulk);
         world->maybe = true;
         return false;
     }
     if (below(world, 4) > 0)
         return world_ok(world, (ftk_status)kiln_bulk_end(bulk), "bulk_end");
-    kiln_bulk_abort(bulk);
+    if (!world_ok(world, (ftk_status)kiln_bulk_abort(bulk), "bulk_abort"))
+        return false;
     model_clear(world, c);
     return true;
 }
