@@ -472,7 +472,6 @@ create(kiln_db *db, const char *data_path)
     ftk_file_close(db->data);
     db->data = NULL;
     FTK_TRY(db->disk->ops->rename(db->disk, new_path, data_path));
-    FTK_TRY(db->disk->ops->sync_dir(db->disk, db->path));
     ftk_log(&db->log_to, FTK_LOG_INFO, "%s: created, pages of %u bytes", db->path,
             db->options.page_bytes);
 out:
@@ -485,9 +484,16 @@ make_dir(kiln_db *db)
 {
     ftk_status rc = db->disk->ops->mkdir(db->disk, db->path);
 
-    if (rc == FTK_EXISTS)
-        return FTK_OK;
-    return rc != FTK_OK ? rc : sync_name(db, db->path);
+    return rc == FTK_EXISTS ? FTK_OK : rc;
+}
+
+/* Whoever made the names may have died before they were durable. */
+static ftk_status
+names_sync(kiln_db *db)
+{
+    ftk_status rc = sync_name(db, db->path);
+
+    return rc != FTK_OK ? rc : db->disk->ops->sync_dir(db->disk, db->path);
 }
 
 static ftk_status
@@ -504,6 +510,8 @@ open_data(kiln_db *db)
     } else if (rc == FTK_OK && (db->options.flags & KILN_EXCLUSIVE)) {
         rc = FTK_FAIL(FTK_EXISTS, "there is a database in %s", db->path);
     }
+    if (rc == FTK_OK && !db->read_only)
+        rc = names_sync(db);
 out:
     ftk_free(data_path);
     return rc;

@@ -257,6 +257,57 @@ crashes(const struct world_options *options, unsigned percent, uint64_t one_in, 
            (unsigned long long)states_tried);
 }
 
+/* The process dies here; another opens, commits until a promise of `full`; the power fails. */
+static void
+death_hook(void *context, struct simdisk *disk, uint64_t step)
+{
+    struct crasher *from = context;
+    uint64_t seed = ftk_random_next(&from->random), promised;
+    struct world world;
+    char how[64];
+
+    snprintf(how, sizeof how, "death at step %llu, then a power cut", (unsigned long long)step);
+    world_copy(&world, from->world, simdisk_clone(disk, seed), seed);
+    simdisk_kill(world.disk, seed);
+    world_open(&world, KILN_CREATE);
+    adopt(&world, true, how);
+    promised = world.floor_full;
+    while (world.floor_full == promised)
+        world_transaction(&world);
+    world_abandon(&world);
+    simdisk_crash_as(world.disk, SIMDISK_NONE, seed);
+    world_open(&world, KILN_CREATE);
+    adopt(&world, false, how);
+    world_check(&world, how);
+    world_abandon(&world);
+    simdisk_free(world.disk);
+    world_release(&world);
+}
+
+/* What a process read may not be on the disk yet: who opens makes it so. */
+static void
+a_death_and_then_a_power_cut(void)
+{
+    struct crasher crasher = {.random = test_random()};
+    struct world world;
+
+    world_init(&world, &(struct world_options){.seed = ftk_random_next(&crasher.random),
+                                               .keys = 40,
+                                               .value_max = 60,
+                                               .ops_max = 3});
+    world.disk = simdisk_new(&(struct simdisk_options){.seed = world.options.seed});
+    crasher.world = &world;
+    simdisk_hook(world.disk, death_hook, &crasher);
+    world_open(&world, KILN_CREATE);
+    for (unsigned i = 0; i < 12; i++)
+        world_step(&world);
+    world_checkpoint(&world);
+    simdisk_hook(world.disk, NULL, NULL);
+    world_close(&world);
+    simdisk_free(world.disk);
+    world_release(&world);
+}
+
 static void
 every_step_of_a_small_database(void)
 {
@@ -317,6 +368,7 @@ long_lives(void)
 }
 
 TEST_MAIN("engine_crash", TEST(the_harness_notices_a_disk_that_lies),
+          TEST(a_death_and_then_a_power_cut),
           TEST(every_step_of_a_small_database),
           TEST(some_steps_of_a_database_with_checkpoints_and_large_values),
           TEST(transactions_of_many_log_records), TEST(large_pages), TEST(long_lives))
