@@ -26,9 +26,11 @@ bulk_begin(kiln_txn *txn, struct tree *tree, struct kiln_bulk **bulk_out)
     ftk_status rc;
 
     *bulk_out = NULL;
-    if (tree->root != 0)
+    if (tree->height != 0)
         return FTK_FAIL(FTK_STATE, "bulk: collection %u is not empty", tree->id);
-    rc = FTK_NEW(&bulk);
+    rc = in_place_end(txn);
+    if (rc == FTK_OK)
+        rc = FTK_NEW(&bulk);
     if (rc != FTK_OK)
         return rc;
     bulk->txn = txn;

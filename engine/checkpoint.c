@@ -16,6 +16,7 @@ pin_newest(void *context)
     kiln_db *db = context;
 
     db->checkpoint_of = db->newest;
+    atomic_store(&db->checkpoint_id, db->newest.id);
     return db->newest.id;
 }
 
@@ -29,7 +30,9 @@ begin(void *context, bool forced, uint64_t *limit_out, bool *due_out)
     rc = db_check_failed(db);
     if (rc != FTK_OK)
         return rc;
+    in_place_hold_shut(db);
     rc = space_checkpoint_begin(db->space, db->checkpoint + 1, pin_newest, db);
+    in_place_let(db);
     if (rc != FTK_OK)
         return rc;
     if (!forced && db->checkpoint_of.id == db->durable_id && db->checkpoint_of.id != 0 &&

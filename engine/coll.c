@@ -234,17 +234,23 @@ coll_write_entries(kiln_txn *txn)
     for (size_t i = 0; i < txn->tree_count; i++) {
         struct tree *tree = txn->trees[i];
         uint32_t size = 0;
-        if (!tree->dirty || tree->dropped)
+        bool dirty;
+        txn_enter(txn); /* who gives a window back changes root and dirty */
+        dirty = tree->dirty && !tree->dropped;
+        txn_leave(txn);
+        if (!dirty)
             continue;
         number_key(tree->id, key);
         rc = catalog_get(txn, key, sizeof(key), entry, &size);
         if (rc != FTK_OK)
             return rc;
+        txn_enter(txn);
+        tree->dirty = false;
         entry_encode(tree, "", 0, entry);
+        txn_leave(txn);
         rc = catalog_put(txn, key, sizeof(key), entry, size);
         if (rc != FTK_OK)
             return rc;
-        tree->dirty = false;
     }
     return FTK_OK;
 }

@@ -445,9 +445,11 @@ ftk_status
 cursor_open_tree(kiln_txn *txn, struct tree *tree, uint32_t flags, kiln_cursor **cursor_out)
 {
     kiln_cursor *cursor = NULL;
-    ftk_status rc = ftk_alloc(sizeof(*cursor), (void **)&cursor);
+    ftk_status rc = in_place_end(txn);
 
     *cursor_out = NULL;
+    if (rc == FTK_OK)
+        rc = ftk_alloc(sizeof(*cursor), (void **)&cursor);
     if (rc != FTK_OK)
         return rc;
     memset(cursor, 0, offsetof(kiln_cursor, key));

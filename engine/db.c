@@ -97,10 +97,13 @@ db_published_id(kiln_db *db)
 void
 db_pin(kiln_db *db, struct cache_slot *slot, struct db_snapshot *snapshot)
 {
-    /* Announce first, then look again: whoever frees pages publishes first, then reads the slots. */
+    /* Announce first, then look again: whoever frees pages publishes first, then reads the slots;
+     * whoever changes pages in place announces that first, then reads the slots. */
     for (;;) {
         db_published_get(db, snapshot);
         atomic_store(&slot->snapshot, snapshot->id);
+        if (FTK_UNLIKELY(atomic_load(&db->in_place.open)))
+            in_place_yield(db);
         if (db_published_id(db) == snapshot->id)
             return;
     }
@@ -388,6 +391,7 @@ adopt_header(kiln_db *db, const struct header *header)
     db->checkpoint = header->checkpoint;
     db->newest = header->snapshot;
     db->durable_id = header->snapshot.id;
+    atomic_store(&db->checkpoint_id, header->snapshot.id);
     db->birth_next = header->snapshot.id + 1;
     atomic_store(&db->durable_lsn, header->snapshot.lsn);
     db_publish(db, &header->snapshot);
@@ -565,6 +569,7 @@ db_free(kiln_db *db)
     ftk_mutex_release(&db->queue_mutex);
     ftk_mutex_release(&db->publish_mutex);
     ftk_mutex_release(&db->error_mutex);
+    in_place_db_release(db);
     ftk_free(db->path);
     ftk_free(db->rfl_path);
     ftk_free(db);
@@ -584,6 +589,7 @@ db_open(const char *path, const kiln_options *options, const struct db_environme
     ftk_mutex_init(&db->queue_mutex);
     ftk_mutex_init(&db->publish_mutex);
     ftk_mutex_init(&db->error_mutex);
+    in_place_db_init(db);
     db->disk = ftk_disk_native();
     if (environment != NULL) {
         db->disk = environment->disk != NULL ? environment->disk : db->disk;

@@ -2,7 +2,7 @@
  * engine/db.h -- the database: what is shared by its transactions.
  *
  * Lock order (outermost first):
- *   writer queue > catalog/records caches > space mutex > cache and log locks
+ *   writer queue > catalog/records caches > in-place window > space mutex > cache and log locks
  * The writer queue is held from the beginning of a write transaction until its commit record is in
  * the log's buffer; it is not held while a commit waits for the disk.
  *
@@ -16,6 +16,7 @@
 
 #include "cache/cache.h"
 #include "cache/checkpointer.h"
+#include "engine/in_place.h"
 #include "engine/page_format.h"
 #include "engine/records.h"
 #include "engine/space.h"
@@ -79,16 +80,19 @@ struct kiln_db {
     /* under the writer lock */
     struct db_snapshot newest;
     uint64_t birth_next;
+    bool appends_many; /* the last transaction put many keys behind the last of a tree */
 
     struct db_published published;
     struct ftk_mutex publish_mutex;
+    struct in_place_db in_place;
 
     /* checkpointing: the checkpointer's thread only */
     uint64_t checkpoint;              /* number of the last header */
     uint64_t durable_id;              /* its snapshot */
     struct db_snapshot checkpoint_of; /* snapshot of the one under way */
     uint64_t checkpoint_pages_end, checkpoint_map_hash;
-    _Atomic uint64_t durable_lsn; /* of the last header */
+    _Atomic uint64_t durable_lsn;   /* of the last header */
+    _Atomic uint64_t checkpoint_id; /* newest snapshot that a checkpoint has pinned */
 
     _Atomic int failed; /* ftk_status of the failure that made the database refuse writes */
     struct ftk_mutex error_mutex;
@@ -124,7 +128,8 @@ ftk_status db_check_failed(kiln_db *db);
 void db_publish(kiln_db *db, const struct db_snapshot *snapshot);
 void db_published_get(kiln_db *db, struct db_snapshot *snapshot_out);
 uint64_t db_published_id(kiln_db *db);
-/* Pin the published snapshot in the slot (lock-free). */
+/* Pin the published snapshot in the slot: lock-free, but when a writer changes leaves of it in place
+ * (engine/in_place.h). */
 void db_pin(kiln_db *db, struct cache_slot *slot, struct db_snapshot *snapshot_out);
 
 /* Writer queue.  timeout_ms 0xffffffff: forever.  errors: FTK_TIMEOUT. */

@@ -173,6 +173,7 @@ kiln_coll_stat_get(kiln_txn *txn, kiln_coll coll, kiln_coll_stat *stat_inout)
     if (size < sizeof(size) || size > 65536)
         return kiln_status_of(FTK_FAIL(FTK_INVALID, "kiln_coll_stat.size is not set"));
     txn_unhold(txn);
+    FTK_TRY(in_place_end(txn));
     FTK_TRY(txn_tree(txn, coll, &tree));
     stat.keys = tree->keys;
     stat.height = tree->height;

@@ -38,9 +38,9 @@ tree_use(kiln_txn *txn, uint64_t page_id, unsigned fetch_flags, bool *again_out)
                         (unsigned long long)page_id);
     if (FTK_LIKELY(cache_use(txn->fast, page_id)))
         return FTK_OK;
-    cache_leave(txn->slot);
+    txn_leave(txn);
     rc = cache_fetch(txn->cache, page_id, fetch_flags);
-    cache_enter(txn->fast, txn->slot);
+    txn_enter(txn);
     if (rc == FTK_OK)
         cache_unpin(txn->fast, page_id);
     *again_out = true;
@@ -71,7 +71,7 @@ descend(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_size
 
     path->depth = tree->height;
     path->exact = false;
-    cache_enter(txn->fast, txn->slot);
+    txn_enter(txn);
 restart:
     id = tree->root;
     for (uint32_t d = 0; d < tree->height; d++) {
@@ -101,7 +101,7 @@ restart:
     }
     return FTK_OK;
 fail:
-    cache_leave(txn->slot);
+    txn_leave(txn);
     return rc;
 }
 
@@ -121,11 +121,12 @@ tree_descend_edge(kiln_txn *txn, const struct tree *tree, bool last, unsigned fe
 
 /* ---- change ---------------------------------------------------------------------------------- */
 
-/* Pages one put or delete can make or retire: a copy and a split of every level, and a new root. */
+/* Pages one put or delete can make or retire: a copy and a split of every level, and a new root; and
+ * what in_place.c may set aside for a leaf. */
 uint32_t
 tree_pages_needed(const struct tree *tree)
 {
-    return 3u * tree->height + 6u;
+    return 5u * tree->height + 6u;
 }
 
 void
@@ -384,19 +385,26 @@ tree_append(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
     uint32_t state =
         atomic_load_explicit(&txn->fast->states[tree->append_leaf], memory_order_acquire);
 
+    bool locked, done;
+
     if (tree->append_leaf == 0 || (state & CACHE_DIRTY) == 0 ||
-        !txn_page_mine(txn, node_birth(node.page)) ||
-        !node_append(node, key, (uint32_t)key_size, value, txn->page_scratch))
+        !txn_page_mine(txn, node_birth(node.page)))
         return false;
-    tree->keys++;
-    tree->changes++;
-    tree->dirty = true;
-    return true;
+    locked = atomic_load_explicit(&txn->in_place.open, memory_order_relaxed) && in_place_lock(txn);
+    done = node_append(node, key, (uint32_t)key_size, value, txn->page_scratch);
+    if (done) {
+        tree->keys++;
+        tree->changes++;
+        tree->dirty = true;
+        txn->appends++;
+    }
+    if (locked)
+        in_place_unlock(txn);
+    return done;
 }
 
-/* The path leads to the last leaf. */
-static bool
-path_is_rightmost(const kiln_txn *txn, const struct tree_path *path)
+bool
+tree_path_is_rightmost(const kiln_txn *txn, const struct tree_path *path)
 {
     for (uint32_t d = 0; d + 1 < path->depth; d++)
         if (path->pos[d] + 1 != node_count(cache_address(txn->fast, path->page[d])))
@@ -431,7 +439,7 @@ tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
     if (tree->append_leaf != 0 && flags != KILN_PUT_UPDATE &&
         tree_append(txn, tree, key, key_size, value))
         return FTK_OK;
-    if (tree->root == 0) {
+    if (tree->height == 0) {
         if (flags == KILN_PUT_UPDATE)
             return FTK_NOTFOUND;
         tree_root_new(txn, tree, key, key_size, value);
@@ -441,8 +449,12 @@ tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
     if (rc != FTK_OK)
         return rc;
     if (path.exact ? flags == KILN_PUT_INSERT : flags == KILN_PUT_UPDATE) {
-        cache_leave(txn->slot);
+        txn_leave(txn);
         return path.exact ? FTK_EXISTS : FTK_NOTFOUND;
+    }
+    if (in_place_put(txn, tree, &path, key, (uint32_t)key_size, value)) {
+        txn_leave(txn);
+        return FTK_OK;
     }
     tree_own_path(txn, tree, &path);
     if (path.exact) {
@@ -451,11 +463,11 @@ tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
     } else {
         uint32_t leaf = path.depth - 1;
         bool last = path.pos[leaf] == node_count(cache_address(txn->fast, path.page[leaf])) &&
-                    path_is_rightmost(txn, &path);
+                    tree_path_is_rightmost(txn, &path);
         if (last)
             tree->append_leaf = path.page[leaf];
         tree_insert_at(txn, tree, &path, key, key_size, value);
     }
-    cache_leave(txn->slot);
+    txn_leave(txn);
     return old_large ? value_retire(txn, old_ref) : FTK_OK;
 }

@@ -195,9 +195,9 @@ fetch_ahead(struct batch *batch, size_t from)
     /* Once for each level that may be missing. */
     for (uint32_t round = 0; round <= batch->tree->height && rc == FTK_OK; round++) {
         size_t absent;
-        cache_enter(txn->fast, txn->slot);
+        txn_enter(txn);
         absent = look_ahead(batch, from, to);
-        cache_leave(txn->slot);
+        txn_leave(txn);
         if (absent == 0)
             break;
         rc = cache_fetch_many(txn->cache, batch->ids, absent, 0);
@@ -217,21 +217,25 @@ put_one(struct batch *batch, const kiln_slice *key, const kiln_slice *data)
     struct tree_path *path = &batch->path;
     ftk_status rc;
 
-    if (FTK_UNLIKELY(txn->prepared < tree_pages_needed(tree))) {
-        cache_leave(txn->slot);
+    if (FTK_UNLIKELY(!txn_is_prepared(txn, tree_pages_needed(tree)))) {
+        txn_leave(txn);
         batch->path_valid = false;
         rc = txn_prepare(txn, tree_pages_needed(tree), false);
-        cache_enter(txn->fast, txn->slot);
+        txn_enter(txn);
         if (rc != FTK_OK)
             return rc;
     }
     rc = batch_seek(batch, key);
     if (rc != FTK_OK) {
-        cache_enter(txn->fast, txn->slot);
+        txn_enter(txn);
         return rc;
     }
     if (path->exact ? batch->flags == KILN_PUT_INSERT : batch->flags == KILN_PUT_UPDATE)
         return path->exact ? FTK_EXISTS : FTK_NOTFOUND;
+    if (in_place_put(txn, tree, path, key->data, (uint32_t)key->size, &value)) {
+        txn_log_put(txn, tree->id, key->data, key->size, data->data, data->size);
+        return FTK_OK;
+    }
     tree_own_path(txn, tree, path);
     txn_log_put(txn, tree->id, key->data, key->size, data->data, data->size);
     if (!path->exact) {
@@ -241,9 +245,9 @@ put_one(struct batch *batch, const kiln_slice *key, const kiln_slice *data)
     bool old_large = tree_large_at(txn, path, old_ref);
     batch->path_valid = tree_replace_at(txn, tree, path, key->data, key->size, &value);
     if (old_large) {
-        cache_leave(txn->slot);
+        txn_leave(txn);
         rc = value_retire(txn, old_ref);
-        cache_enter(txn->fast, txn->slot);
+        txn_enter(txn);
     }
     return rc;
 }
@@ -289,18 +293,18 @@ put_sorted(struct batch *batch, size_t from, size_t *done)
     for (size_t i = from; i < batch->count && rc == FTK_OK; i += GROUP) {
         size_t to = i + GROUP < batch->count ? i + GROUP : batch->count;
         size_t absent = 0;
-        cache_enter(txn->fast, txn->slot);
+        txn_enter(txn);
         batch->path_valid = false;
         if (batch->tree->height > 1)
             absent = look_ahead(batch, i, to);
         if (absent > 0) {
-            cache_leave(txn->slot);
+            txn_leave(txn);
             rc = fetch_ahead(batch, i);
-            cache_enter(txn->fast, txn->slot);
+            txn_enter(txn);
         }
         if (rc == FTK_OK)
             rc = put_group(batch, i, to, done);
-        cache_leave(txn->slot);
+        txn_leave(txn);
     }
     return rc;
 }
@@ -339,10 +343,10 @@ is_append(const struct batch *batch, size_t i)
 
     if (leaf == 0)
         return false;
-    cache_enter(txn->fast, txn->slot);
+    txn_enter(txn);
     append = cache_use(txn->fast, leaf) && node_count(node.page) > 0 &&
              node_compare(node, node_count(node.page) - 1, key->data, (uint32_t)key->size) < 0;
-    cache_leave(txn->slot);
+    txn_leave(txn);
     return append;
 }
 
@@ -355,7 +359,7 @@ put_chunk(struct batch *batch, size_t *done)
 
     do /* more than one when the first is superseded and the tree still empty */
         rc = put_single(batch, i++, done);
-    while (rc == FTK_OK && batch->tree->root == 0);
+    while (rc == FTK_OK && batch->tree->height == 0);
     if (rc != FTK_OK || i == batch->count)
         return rc;
     if (!is_append(batch, i))
@@ -440,9 +444,9 @@ delete_group(struct batch *batch, size_t from, size_t to, uint64_t *deleted)
     size_t absent = 0;
 
     if (batch->tree->height > 1) {
-        cache_enter(txn->fast, txn->slot);
+        txn_enter(txn);
         absent = look_ahead(batch, from, to);
-        cache_leave(txn->slot);
+        txn_leave(txn);
     }
     if (absent > 0) {
         ftk_status rc = fetch_ahead(batch, from);

@@ -126,18 +126,18 @@ rebalance(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
             return rc;
         if (path.depth < 2 + up) {
             root_shrink(txn, tree);
-            cache_leave(txn->slot);
+            txn_leave(txn);
             return FTK_OK;
         }
         uint32_t d = path.depth - 1 - up;
         if (!is_sparse(tree_node(txn, path.page[d]))) {
             root_shrink(txn, tree);
-            cache_leave(txn->slot);
+            txn_leave(txn);
             return FTK_OK;
         }
         tree_own_path(txn, tree, &path);
         rc = merge_at(txn, &path, d, &merged, &again);
-        cache_leave(txn->slot);
+        txn_leave(txn);
         if (rc != FTK_OK)
             return rc;
         if (!again)
@@ -154,7 +154,7 @@ tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
     struct node leaf;
     ftk_status rc;
 
-    if (tree->root == 0)
+    if (tree->height == 0)
         return FTK_NOTFOUND;
     rc = txn_prepare(txn, tree_pages_needed(tree), true);
     if (rc != FTK_OK)
@@ -163,8 +163,12 @@ tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
     if (rc != FTK_OK)
         return rc;
     if (!path.exact) {
-        cache_leave(txn->slot);
+        txn_leave(txn);
         return FTK_NOTFOUND;
+    }
+    if (in_place_delete(txn, tree, &path)) {
+        txn_leave(txn);
+        return FTK_OK;
     }
     tree_own_path(txn, tree, &path);
     old_large = tree_large_at(txn, &path, old_ref);
@@ -179,7 +183,7 @@ tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
     } else {
         sparse = is_sparse(leaf) && path.depth > 1;
     }
-    cache_leave(txn->slot);
+    txn_leave(txn);
     rc = old_large ? value_retire(txn, old_ref) : FTK_OK;
     if (rc == FTK_OK && sparse)
         rc = rebalance(txn, tree, key, key_size);
@@ -259,9 +263,9 @@ clear_page(void *context, uint64_t page_id, uint32_t level)
 ftk_status
 tree_clear(kiln_txn *txn, struct tree *tree)
 {
-    ftk_status rc = FTK_OK;
+    ftk_status rc = in_place_end(txn);
 
-    if (tree->root != 0)
+    if (rc == FTK_OK && tree->root != 0)
         rc = tree_each_page(txn, tree->root, tree->height - 1u, clear_page, txn);
     if (rc != FTK_OK) {
         txn->ended = true;

@@ -11,19 +11,23 @@ tree_get(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_siz
     uint64_t leaf;
     ftk_status rc;
 
-    if (tree->root == 0)
+    if (tree->height == 0)
         return FTK_NOTFOUND;
     rc = tree_descend(txn, tree, key, key_size, 0, &path);
     if (rc != FTK_OK)
         return rc;
     if (!path.exact) {
-        cache_leave(txn->slot);
+        txn_leave(txn);
         return FTK_NOTFOUND;
     }
     leaf = path.page[path.depth - 1];
     node_entry(tree_node(txn, leaf), path.pos[path.depth - 1], entry);
+    if (FTK_UNLIKELY(txn->in_place.locked) && in_place_has(txn, leaf)) {
+        memcpy(txn->in_place.value, entry->value, entry->value_size);
+        entry->value = txn->in_place.value;
+    }
     cache_pin(txn->fast, leaf);
-    cache_leave(txn->slot);
+    txn_leave(txn);
     txn->held_page = leaf;
     txn->held_count = 1;
     return FTK_OK;
@@ -67,9 +71,9 @@ group_use(struct get_group *group)
         }
         if (FTK_LIKELY(n == 0))
             return FTK_OK;
-        cache_leave(txn->slot);
+        txn_leave(txn);
         rc = cache_fetch_many(txn->cache, absent, n, 0);
-        cache_enter(txn->fast, txn->slot);
+        txn_enter(txn);
         if (rc != FTK_OK)
             return rc;
     }
@@ -151,18 +155,18 @@ tree_get_many(kiln_txn *txn, const struct tree *tree, const kiln_slice *keys, si
               int (*each)(void *context, size_t index, kiln_slice value), void *context)
 {
     struct get_group group = {.txn = txn, .tree = tree};
-    ftk_status rc = FTK_OK;
+    ftk_status rc = in_place_end(txn);
 
     for (size_t base = 0; base < count && rc == FTK_OK; base += GROUP) {
         group.keys = keys + base;
         group.count = count - base < GROUP ? (uint32_t)(count - base) : GROUP;
         memset(group.exact, 0, sizeof(group.exact));
         if (tree->root != 0) {
-            cache_enter(txn->fast, txn->slot);
+            txn_enter(txn);
             rc = group_walk(&group);
             for (uint32_t i = 0; i < group.count && rc == FTK_OK; i++)
                 cache_pin(txn->fast, group.page[i]);
-            cache_leave(txn->slot);
+            txn_leave(txn);
         }
         if (rc != FTK_OK)
             break;
@@ -192,7 +196,7 @@ tree_fraction(kiln_txn *txn, const struct tree *tree, kiln_slice key, double *fr
         low += width * path.pos[d] / count;
         width /= count;
     }
-    cache_leave(txn->slot);
+    txn_leave(txn);
     *fraction_out = low;
     return FTK_OK;
 }
@@ -205,7 +209,7 @@ tree_range_estimate(kiln_txn *txn, const struct tree *tree, kiln_slice low, kiln
     ftk_status rc = FTK_OK;
 
     *count_out = 0;
-    if (tree->root == 0)
+    if (tree->height == 0)
         return FTK_OK;
     if (low.data != NULL)
         rc = tree_fraction(txn, tree, low, &from);

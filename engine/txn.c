@@ -2,6 +2,7 @@
  * engine/txn.c -- begin, commit, abort, savepoints.
  *
  *     begin --> active --commit--> logged --(writer lock released)--> durable --> published
+ *                 |                  +--(with an open window: durable, published, lock released)
  *                 |
  *                 +--abort / any error that leaves it `ended`--> gone
  *
@@ -18,6 +19,8 @@
 #include "engine/cursor.h"
 #include "engine/txn_internal.h"
 #include "ftk/mem.h"
+
+enum { APPENDS_MANY = 16 };
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
@@ -37,6 +40,7 @@ txn_free(kiln_txn *txn)
     ftk_free(txn->page_scratch);
     ftk_free(txn->batch_memory);
     ftk_free(txn->ops);
+    in_place_release(txn);
     if (txn->slot != NULL)
         cache_slot_give(txn->slot);
     ftk_free(txn);
@@ -137,12 +141,19 @@ txn_is_write(const kiln_txn *txn)
     return txn->write;
 }
 
+static bool
+is_ended(const kiln_txn *txn)
+{
+    return txn->ended ||
+           atomic_load_explicit(&txn->in_place.failed, memory_order_relaxed) != FTK_OK;
+}
+
 ftk_status
 txn_check_write(kiln_txn *txn)
 {
     if (FTK_UNLIKELY(!txn->write))
         return FTK_FAIL(FTK_READONLY, "a read transaction cannot change anything");
-    if (FTK_UNLIKELY(txn->ended))
+    if (FTK_UNLIKELY(is_ended(txn)))
         return FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: abort it");
     return FTK_OK;
 }
@@ -228,7 +239,9 @@ begin_write(kiln_db *db, kiln_txn **txn_out)
     txn->snapshot = db->newest;
     txn->birth = txn->birth_first = txn->birth_floor = db->birth_next++;
     txn->prepared = 0;
-    txn->spill_pages = txn->spill_due = 0;
+    txn->spill_pages = 0;
+    txn->spill_due = 0;
+    txn->appends = 0;
     txn->born.count = txn->dead.count = txn->retired_own.count = txn->scratch.count = 0;
     txn->savepoint_count = 0;
     txn->ops_size = 0;
@@ -263,9 +276,11 @@ txn_begin(kiln_db *db, uint32_t kind, kiln_durability durability, uint32_t timeo
         db_writer_unlock(db);
         return rc;
     }
+    if (durability == KILN_DURABILITY_DEFAULT)
+        durability = db->options.durability;
     (*txn_out)->logs = db->log != NULL;
-    (*txn_out)->durability =
-        durability == KILN_DURABILITY_DEFAULT ? db->options.durability : durability;
+    (*txn_out)->durability = durability;
+    in_place_begin(*txn_out, db->log == NULL || durability != KILN_FULL);
     return FTK_OK;
 }
 
@@ -277,11 +292,13 @@ txn_begin_replay(kiln_db *db, kiln_txn **txn_out)
     if (rc != FTK_OK)
         return rc;
     rc = begin_write(db, txn_out);
-    if (rc != FTK_OK)
+    if (rc != FTK_OK) {
         db_writer_unlock(db);
-    else
-        (*txn_out)->reserve = true;
-    return rc;
+        return rc;
+    }
+    (*txn_out)->reserve = true;
+    in_place_begin(*txn_out, !db->read_only);
+    return FTK_OK;
 }
 
 ftk_status
@@ -366,6 +383,7 @@ txn_abort(kiln_txn *txn)
 
     end_common(txn);
     if (txn->write) {
+        in_place_abort(txn);
         savepoints_drop(txn);
         cache_unreserve(txn->cache);
         give_back(txn, &txn->born, 0);
@@ -392,29 +410,39 @@ commit_pages(kiln_txn *txn, uint64_t id)
     txn->snapshot.catalog_keys = txn->catalog.keys;
     if (txn->db->birth_next <= id)
         txn->db->birth_next = id + 1;
+    txn->db->appends_many = txn->appends >= APPENDS_MANY;
     space_commit(txn->db->space, &txn->born, dropped, &txn->dead, id, become_newest, &publish);
     give_back(txn, dropped, 0);
     cache_unreserve(txn->cache);
     atomic_fetch_add(&txn->db->commits, 1);
 }
 
-/* Everything that can fail before the commit record. */
+/*
+ * Everything that can fail before the commit record.  With an open window its mutex is held from here
+ * on; one that was given back meanwhile has changed trees whose entries were written.
+ */
 static ftk_status
 commit_prepare(kiln_txn *txn)
 {
     struct space_extents *own = &txn->retired_own;
+    bool window;
     ftk_status rc;
 
     while (txn->savepoint_count > 0)
         FTK_TRY(txn_savepoint_release(txn));
     FTK_TRY(records_before_commit(txn));
-    FTK_TRY(coll_write_entries(txn));
+    do {
+        window = atomic_load(&txn->in_place.open);
+        FTK_TRY(coll_write_entries(txn));
+    } while (window && !in_place_lock(txn));
     FTK_TRY(space_commit_prepare(txn->db->space));
     if (own->count + txn->scratch.count > own->capacity) {
         size_t capacity = own->count + txn->scratch.count;
         FTK_TRY(ftk_realloc((void **)&own->items, capacity * sizeof(*own->items)));
         own->capacity = capacity;
     }
+    if (is_ended(txn))
+        rc = FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: it was aborted");
 out:
     return rc;
 }
@@ -445,6 +473,16 @@ commit_wait(kiln_db *db, const struct db_snapshot *snapshot, kiln_durability dur
     return FTK_OK;
 }
 
+/* What was changed in place is what the snapshot before had: nobody may begin with that one now. */
+static void
+commit_window(kiln_txn *txn)
+{
+    if (!txn->in_place.locked)
+        return;
+    db_publish(txn->db, &txn->snapshot);
+    in_place_commit(txn);
+}
+
 ftk_status
 txn_commit(kiln_txn *txn)
 {
@@ -458,7 +496,7 @@ txn_commit(kiln_txn *txn)
         txn_abort(txn);
         return FTK_OK;
     }
-    if (txn->ended)
+    if (is_ended(txn))
         rc = FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: it was aborted");
     if (rc == FTK_OK)
         rc = commit_prepare(txn);
@@ -469,6 +507,8 @@ txn_commit(kiln_txn *txn)
     }
     if (rc == FTK_OK && txn->logs)
         rc = txn_log_commit(txn, &lsn_end);
+    if (rc == FTK_OK && txn->logs && txn->in_place.locked)
+        rc = rfl_commit(db->log, lsn_end, rfl_durability_of(durability));
     if (rc != FTK_OK) {
         if (rc == FTK_IO || rc == FTK_FAILED)
             db_fail(db, rc);
@@ -478,6 +518,7 @@ txn_commit(kiln_txn *txn)
     txn->snapshot.lsn = lsn_end;
     commit_pages(txn, txn->birth);
     snapshot = txn->snapshot;
+    commit_window(txn);
     end_common(txn);
     db_writer_unlock(db);
     txn_idle(txn);
@@ -498,6 +539,7 @@ txn_commit_replay(kiln_txn *txn, uint64_t id, uint64_t lsn)
     txn->snapshot.lsn = lsn;
     commit_pages(txn, id > txn->birth ? id : txn->birth);
     snapshot = txn->snapshot;
+    commit_window(txn);
     end_common(txn);
     db_writer_unlock(db);
     txn_idle(txn);
@@ -536,6 +578,7 @@ txn_savepoint(kiln_txn *txn)
     if (rc != FTK_OK)
         return rc;
     txn_unhold(txn);
+    FTK_TRY(in_place_end(txn));
     FTK_TRY(records_savepoint(txn));
     FTK_TRY(txn_log_reserve(txn, 16));
     FTK_TRY(savepoint_push(txn, &savepoint));

@@ -1,8 +1,9 @@
 /*
  * engine/txn.h -- a transaction as the engine sees it.
  *
- * A write transaction changes pages it made itself in place and copies all others (birth numbers
- * tell them apart: page birth >= birth_floor means "mine in this scope").  Every operation first
+ * A write transaction changes pages it made itself in place (birth numbers tell them: page birth >=
+ * birth_floor means "mine in this scope"), leaves that only it can reach under the rules of
+ * engine/in_place.h, and copies all others.  Every operation first
  * takes all memory, page ids and log space it may need (txn_prepare); from the first change on it
  * cannot fail.
  */
@@ -74,11 +75,15 @@ struct kiln_txn {
     kiln_cursor *cursors;
 
     /* a writer's */
-    uint32_t prepared; /* pages that can be made or retired without failing */
+    /* Pages that can be made or retired without failing.  Changed by whoever holds the window's mutex
+     * (engine/in_place.h), if there is a window. */
+    _Atomic uint32_t prepared;
+    struct in_place in_place;
+    uint32_t appends; /* puts behind the last key of a tree, without a descent */
     struct space_extents born, dead;
     struct space_extents retired_own; /* made by an outer scope of this transaction */
     struct space_extents scratch;     /* made in this scope and no longer needed: used first */
-    uint64_t spill_pages;             /* made, or clean and changed again, since the last spill */
+    _Atomic uint64_t spill_pages;     /* made, or clean and changed again, since the last spill */
     uint64_t spill_due;               /* so many of them call for a look */
     struct txn_savepoint *savepoints;
     size_t savepoint_count, savepoint_capacity;
@@ -123,7 +128,42 @@ txn_unhold(kiln_txn *txn)
         txn_unhold_slow(txn);
 }
 
+/* ---- epochs: with an open window its mutex comes with them ---- */
+
+static inline void
+txn_enter(kiln_txn *txn)
+{
+    if (FTK_UNLIKELY(atomic_load_explicit(&txn->in_place.open, memory_order_relaxed)))
+        (void)in_place_lock(txn);
+    cache_enter(txn->fast, txn->slot);
+}
+
+static inline void
+txn_leave(kiln_txn *txn)
+{
+    cache_leave(txn->slot);
+    if (FTK_UNLIKELY(txn->in_place.locked))
+        in_place_unlock(txn);
+}
+
+/* Before what a window cannot bear: see engine/in_place.h.  Outside an epoch. */
+static inline ftk_status
+in_place_end(kiln_txn *txn)
+{
+    if (FTK_LIKELY(!txn->write || txn->in_place.state == IN_PLACE_SHUT))
+        return FTK_OK;
+    return in_place_end_slow(txn);
+}
+
 /* ---- engine/txn_pages.c: pages of a write transaction ---- */
+
+/* So many can be made by the operation at hand; the others are for giving a window back. */
+static inline bool
+txn_is_prepared(const kiln_txn *txn, uint32_t pages)
+{
+    return atomic_load_explicit(&txn->prepared, memory_order_relaxed) >=
+           pages + atomic_load_explicit(&txn->in_place.reserved, memory_order_relaxed);
+}
 
 /* See that `pages` pages can be made.  Outside an epoch.  reserve: deletes may use the last pages of
  * a full disk. */
@@ -131,7 +171,8 @@ ftk_status txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve);
 static inline ftk_status
 txn_prepare(kiln_txn *txn, uint32_t pages, bool reserve)
 {
-    if (FTK_LIKELY(txn->prepared >= pages && txn->spill_pages < txn->spill_due))
+    if (FTK_LIKELY(txn_is_prepared(txn, pages) &&
+                   atomic_load_explicit(&txn->spill_pages, memory_order_relaxed) < txn->spill_due))
         return FTK_OK;
     return txn_prepare_slow(txn, pages, reserve);
 }
@@ -252,6 +293,8 @@ bool tree_replace_at(kiln_txn *txn, struct tree *tree, struct tree_path *path, c
                      size_t key_size, const struct node_value *value);
 bool tree_large_at(kiln_txn *txn, const struct tree_path *path, uint8_t *ref);
 uint32_t tree_pages_needed(const struct tree *tree);
+/* The path leads to the last leaf. */
+bool tree_path_is_rightmost(const kiln_txn *txn, const struct tree_path *path);
 /* Calls each for every page below and including page_id, children first. */
 ftk_status tree_each_page(kiln_txn *txn, uint64_t page_id, uint32_t level,
                           ftk_status (*each)(void *context, uint64_t page_id, uint32_t level),

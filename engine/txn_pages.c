@@ -46,6 +46,34 @@ replay_fits(const kiln_txn *txn)
                     txn->db->path, (unsigned long long)limit);
 }
 
+static uint64_t
+spill_pages(const kiln_txn *txn)
+{
+    return atomic_load_explicit(&txn->spill_pages, memory_order_relaxed);
+}
+
+/* By the one that holds the window's mutex, if there is a window: no need of an atomic addition. */
+static void
+spill_add(kiln_txn *txn, uint64_t pages)
+{
+    atomic_store_explicit(&txn->spill_pages, spill_pages(txn) + pages, memory_order_relaxed);
+}
+
+static bool
+spill_is_due(const kiln_txn *txn)
+{
+    return txn->spill_due > 0 && spill_pages(txn) >= txn->spill_due;
+}
+
+static void
+take_prepared(kiln_txn *txn)
+{
+    uint32_t prepared = atomic_load_explicit(&txn->prepared, memory_order_relaxed);
+
+    FTK_ASSERT(prepared > 0);
+    atomic_store_explicit(&txn->prepared, prepared - 1, memory_order_relaxed);
+}
+
 /* Write out this transaction's pages so that they can be evicted. */
 static ftk_status
 spill_if_large(kiln_txn *txn)
@@ -56,9 +84,9 @@ spill_if_large(kiln_txn *txn)
     ftk_status rc;
 
     txn->spill_due = part / txn->db->page_bytes;
-    if (txn->spill_pages < txn->spill_due)
+    if (spill_pages(txn) < txn->spill_due)
         return FTK_OK;
-    txn->spill_pages = 0;
+    atomic_store_explicit(&txn->spill_pages, 0, memory_order_relaxed);
     if (read_only)
         return replay_fits(txn);
     if (cache_dirty_bytes(txn->cache) < part)
@@ -86,16 +114,63 @@ ensure_space(kiln_txn *txn, uint32_t pages, bool reserve)
     return rc;
 }
 
+/* Without a window, or with its mutex held: `want` pages are there, and room to note them. */
+static ftk_status
+prepared_set(kiln_txn *txn, uint32_t want)
+{
+    ftk_status rc;
+
+    FTK_TRY(extents_ensure(&txn->born, want));
+    FTK_TRY(extents_ensure(&txn->dead, want));
+    FTK_TRY(extents_ensure(&txn->retired_own, want));
+    FTK_TRY(extents_ensure(&txn->scratch, want));
+    atomic_store_explicit(&txn->prepared, want, memory_order_relaxed);
+out:
+    return rc;
+}
+
+/* The same under an open window.  FTK_STATE: it was given back, or must be. */
+static ftk_status
+prepare_under_window(kiln_txn *txn, uint32_t want, bool reserve)
+{
+    ftk_status rc;
+
+    if (!in_place_lock(txn))
+        return FTK_STATE;
+    rc = space_ensure(txn->db->space, want, reserve);
+    in_place_unlock(txn);
+    if (rc == FTK_NOSPACE)
+        return FTK_STATE;
+    if (rc == FTK_OK)
+        rc = cache_reserve(txn->cache, want);
+    if (rc != FTK_OK)
+        return rc;
+    if (!in_place_lock(txn)) /* what was ensured may have been used */
+        return FTK_STATE;
+    rc = prepared_set(txn, want);
+    in_place_unlock(txn);
+    return rc;
+}
+
 ftk_status
 txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
 {
     uint32_t want = pages < PREPARE_PAGES ? PREPARE_PAGES : pages;
+    uint32_t set_aside = atomic_load_explicit(&txn->in_place.reserved, memory_order_relaxed);
     ftk_status rc;
 
     reserve = reserve || txn->reserve;
+    if (spill_is_due(txn))
+        FTK_TRY(in_place_end(txn));
     FTK_TRY(spill_if_large(txn));
-    if (txn->spill_pages > 0 && !txn->db->read_only)
+    if (spill_pages(txn) > 0 && !txn->db->read_only)
         FTK_TRY(checkpointer_throttle(txn->db->checkpointer));
+    if (atomic_load_explicit(&txn->in_place.open, memory_order_relaxed)) {
+        rc = prepare_under_window(txn, want + set_aside, reserve);
+        if (rc != FTK_STATE)
+            goto out;
+        FTK_TRY(in_place_end(txn));
+    }
     rc = space_ensure(txn->db->space, want, reserve);
     if (rc == FTK_NOSPACE) {
         want = pages;
@@ -104,11 +179,7 @@ txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
     if (rc != FTK_OK)
         goto out;
     FTK_TRY(cache_reserve(txn->cache, want));
-    FTK_TRY(extents_ensure(&txn->born, want));
-    FTK_TRY(extents_ensure(&txn->dead, want));
-    FTK_TRY(extents_ensure(&txn->retired_own, want));
-    FTK_TRY(extents_ensure(&txn->scratch, want));
-    txn->prepared = want;
+    rc = prepared_set(txn, want);
 out:
     return rc;
 }
@@ -118,9 +189,8 @@ txn_page_new(kiln_txn *txn)
 {
     uint64_t page;
 
-    FTK_ASSERT(txn->prepared > 0);
-    txn->prepared--;
-    txn->spill_pages++;
+    take_prepared(txn);
+    spill_add(txn, 1);
     if (txn->scratch.count > 0) {
         page = space_extent_page(txn->scratch.items[--txn->scratch.count]);
     } else {
@@ -141,8 +211,8 @@ txn_page_born(kiln_txn *txn, uint64_t page_id)
 void
 txn_page_retire(kiln_txn *txn, uint64_t page, uint32_t count, uint64_t birth)
 {
-    if (txn->prepared > 0)
-        txn->prepared--;
+    if (atomic_load_explicit(&txn->prepared, memory_order_relaxed) > 0)
+        take_prepared(txn);
     if (birth < txn->birth_first) {
         extents_push(&txn->dead, page, count, birth);
     } else if (birth < txn->birth_floor || count > 1) {
@@ -165,7 +235,7 @@ txn_page_own(kiln_txn *txn, uint64_t page_id)
 
     if (txn_page_mine(txn, birth)) {
         if (!cache_is_dirty(txn->fast, page_id)) { /* it was written out early */
-            txn->spill_pages++;
+            spill_add(txn, 1);
             cache_dirty(txn->cache, txn->fast, page_id);
         }
         return page_id;
@@ -189,6 +259,7 @@ txn_retire_reserve(kiln_txn *txn, size_t count)
 {
     ftk_status rc;
 
+    FTK_TRY(in_place_end(txn));
     FTK_TRY(extents_ensure(&txn->dead, count + txn->prepared));
     FTK_TRY(extents_ensure(&txn->retired_own, count + txn->prepared));
     FTK_TRY(extents_ensure(&txn->scratch, count + txn->prepared));
@@ -202,6 +273,7 @@ txn_run_new(kiln_txn *txn, uint32_t count, uint64_t *page_out)
     uint64_t page = 0;
     ftk_status rc;
 
+    FTK_TRY(in_place_end(txn));
     FTK_TRY(spill_if_large(txn));
     FTK_TRY(extents_ensure(&txn->born, 1));
     rc = space_alloc_run(txn->db->space, count, txn->reserve, &page);
@@ -219,7 +291,7 @@ txn_run_new(kiln_txn *txn, uint32_t count, uint64_t *page_out)
         space_unalloc(txn->db->space, page, count);
         goto out;
     }
-    txn->spill_pages += count;
+    spill_add(txn, count);
     txn->prepared = 0; /* the run may have taken what was ensured */
     *page_out = page;
 out:

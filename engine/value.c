@@ -316,7 +316,10 @@ ftk_status
 value_retire(kiln_txn *txn, const uint8_t *ref)
 {
     struct retire retire = {txn, ftk_get_le64(ref + LARGE_REF_BIRTH)};
-    ftk_status rc = value_each_run(txn, ref, retire_run, &retire);
+    ftk_status rc = in_place_end(txn);
+
+    if (rc == FTK_OK)
+        rc = value_each_run(txn, ref, retire_run, &retire);
 
     if (rc != FTK_OK)
         txn->ended = true;

@@ -511,6 +511,54 @@ op_savepoint_end(struct world *world, bool keep)
     return true;
 }
 
+/* ---- readers, checkpoints -------------------------------------------------------------------- */
+
+void
+world_checkpoint(struct world *world)
+{
+    if (!world_ok(world, (ftk_status)kiln_checkpoint(world->db), "checkpoint"))
+        return;
+    world->floor_full = world->floor_os = world->now->commit;
+    world->checkpoints++;
+}
+
+static void
+reader_step(struct world *world)
+{
+    struct world_reader *reader = &world->readers[below(world, WORLD_READERS)];
+    kiln_coll colls[WORLD_COLLS];
+
+    if (reader->txn == NULL) {
+        if (!world_ok(world, (ftk_status)kiln_txn_begin(world->db, KILN_READ, &reader->txn),
+                      "begin"))
+            return;
+        reader->state = world_state_copy(world, world->now);
+        return;
+    }
+    if (!world_colls(world, reader->txn, colls))
+        return;
+    for (unsigned c = 0; c < WORLD_COLLS; c++) {
+        REQUIRE_MSG((colls[c] != 0) == reader->state->exists[c], "old reader: collection %u", c);
+        for (uint32_t k = 0; k < world->options.keys && colls[c] != 0; k++)
+            if (!world_compare_value(world, reader->txn, colls[c], k,
+                                     world_value(world, reader->state, c, k), "old reader"))
+                return;
+    }
+    if (below(world, 3) == 0) {
+        if (!world_ok(world, (ftk_status)kiln_txn_renew(reader->txn), "renew")) {
+            kiln_txn_abort(reader->txn);
+            free(reader->state);
+            *reader = (struct world_reader){0};
+            return;
+        }
+        memcpy(reader->state, world->now, world_state_bytes(world));
+    } else if (below(world, 2) == 0) {
+        kiln_txn_abort(reader->txn);
+        free(reader->state);
+        *reader = (struct world_reader){0};
+    }
+}
+
 /* ---- transactions ---------------------------------------------------------------------------- */
 
 static bool
@@ -519,6 +567,12 @@ operation(struct world *world)
     unsigned c = below(world, WORLD_COLLS);
     uint32_t dice = below(world, 100);
 
+    if (below(world, 24) == 0) { /* another begins meanwhile, and wants what was committed */
+        if (below(world, 3) == 0)
+            world_checkpoint(world);
+        else
+            reader_step(world);
+    }
     if (dice >= 88)
         return dice < 94 ? op_savepoint(world) : op_savepoint_end(world, dice < 97);
     if (!world->work->exists[c])
@@ -639,52 +693,6 @@ world_transaction(struct world *world)
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
-
-void
-world_checkpoint(struct world *world)
-{
-    if (!world_ok(world, (ftk_status)kiln_checkpoint(world->db), "checkpoint"))
-        return;
-    world->floor_full = world->floor_os = world->now->commit;
-    world->checkpoints++;
-}
-
-static void
-reader_step(struct world *world)
-{
-    struct world_reader *reader = &world->readers[below(world, WORLD_READERS)];
-    kiln_coll colls[WORLD_COLLS];
-
-    if (reader->txn == NULL) {
-        if (!world_ok(world, (ftk_status)kiln_txn_begin(world->db, KILN_READ, &reader->txn),
-                      "begin"))
-            return;
-        reader->state = world_state_copy(world, world->now);
-        return;
-    }
-    if (!world_colls(world, reader->txn, colls))
-        return;
-    for (unsigned c = 0; c < WORLD_COLLS; c++) {
-        REQUIRE_MSG((colls[c] != 0) == reader->state->exists[c], "old reader: collection %u", c);
-        for (uint32_t k = 0; k < world->options.keys && colls[c] != 0; k++)
-            if (!world_compare_value(world, reader->txn, colls[c], k,
-                                     world_value(world, reader->state, c, k), "old reader"))
-                return;
-    }
-    if (below(world, 3) == 0) {
-        if (!world_ok(world, (ftk_status)kiln_txn_renew(reader->txn), "renew")) {
-            kiln_txn_abort(reader->txn);
-            free(reader->state);
-            *reader = (struct world_reader){0};
-            return;
-        }
-        memcpy(reader->state, world->now, world_state_bytes(world));
-    } else if (below(world, 2) == 0) {
-        kiln_txn_abort(reader->txn);
-        free(reader->state);
-        *reader = (struct world_reader){0};
-    }
-}
 
 void
 world_step(struct world *world)

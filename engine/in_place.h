@@ -1,0 +1,121 @@
+/*
+ * engine/in_place.h -- changing a leaf of an older transaction where it is.
+ *
+ * Copy on write keeps every snapshot as it was.  But a page that is younger than the checkpoints and
+ * that no reader has pinned would be copied for nobody: its old contents are wanted again only if the
+ * transaction aborts, or if a reader or a checkpoint begins while it is open.  So such a leaf is
+ * changed in place, and how to undo the change is kept until the commit.  What is undone is one entry
+ * at a time: no page is copied, no parent changes.
+ *
+ * The window of a transaction is the time in which it may have such leaves:
+ *
+ *     untried --first older leaf--> open --commit: for good | abort: undone--> shut
+ *        |                           |
+ *        +--- not now --> shut <-----+ given back: T gets copies of its leaves, then all is undone
+ *
+ * It is given back by whoever needs the snapshot that T began from: a reader that begins, a checkpoint
+ * that begins, or T itself before a savepoint, a cursor, a large value, or a page walk.
+ *
+ * Invariants
+ * 1. A leaf is changed in place only when its birth is above every pinned snapshot and above the
+ *    snapshot of the last checkpoint begun: no one can reach it but through the newest snapshot.
+ * 2. While a window is open nobody has the newest snapshot pinned.  The writer announces the window,
+ *    then looks at the pins; a reader pins, then looks for a window (db_pin).
+ * 3. The window's mutex is held by T whenever it is inside an epoch (txn_enter), so that who gives the
+ *    window back meets T between two operations.  It is not held where T waits for memory, a
+ *    checkpoint or a page.  At a commit it is held until the snapshot is published.
+ * 4. Pages for the copies that giving back makes are prepared beforehand (in_place.reserved).
+ * 5. Commits with durability full do not open windows: a reader would wait for the device.
+ *
+ * Lock order: writer queue > window mutex > space mutex, cache and log locks.
+ */
+#ifndef ENGINE_IN_PLACE_H
+#define ENGINE_IN_PLACE_H
+
+#include <stdatomic.h>
+
+#include "ftk/thread.h"
+#include "kiln.h"
+
+struct tree;
+struct tree_path;
+struct node_value;
+
+/* Of the database. */
+struct in_place_db {
+    struct ftk_mutex mutex;
+    _Atomic bool open;          /* a window is open: its transaction is `txn` (mutex) */
+    _Atomic uint32_t held_shut; /* checkpoints that are about to pin the newest snapshot */
+    _Atomic uint32_t rest;      /* so many transactions do without: readers come often */
+    kiln_txn *txn;
+    uint64_t number; /* of windows opened */
+};
+
+enum in_place_state { IN_PLACE_SHUT, IN_PLACE_UNTRIED, IN_PLACE_OPEN };
+
+struct in_place_leaf {
+    uint64_t page;
+    struct tree *tree;
+    uint32_t slot; /* of the set */
+};
+
+/* Takes back one change. */
+struct in_place_undo {
+    uint64_t page;
+    uint32_t at; /* of the old key and value in `bytes` */
+    uint32_t pos;
+    uint16_t key_size, value_size;
+    uint16_t kind;
+};
+
+/* Of a write transaction. */
+struct in_place {
+    enum in_place_state state; /* as its own thread knows it */
+    _Atomic bool open;         /* cleared by whoever gives the window back (mutex) */
+    _Atomic int failed;        /* ftk_status: it could not be given back, T can only be aborted */
+    bool locked;               /* T has the mutex */
+    uint64_t above;            /* births that may be changed */
+    _Atomic uint32_t reserved; /* of the prepared pages: for the copies */
+    uint32_t leaves_max, leaf_count, leaf_capacity;
+    struct in_place_leaf *leaves;
+    uint32_t *set; /* page -> index in leaves + 1, open addressing */
+    uint64_t last_path[24];
+    struct in_place_undo *undo;
+    size_t undo_count, undo_capacity;
+    uint8_t *bytes;
+    size_t bytes_used, bytes_capacity;
+    uint8_t *value; /* one page: a value handed out of a leaf that may be undone */
+};
+
+void in_place_db_init(kiln_db *db);
+void in_place_db_release(kiln_db *db);
+void in_place_release(kiln_txn *txn); /* the memory */
+
+/* At the beginning of a write transaction. */
+void in_place_begin(kiln_txn *txn, bool allowed);
+/*
+ * Change the leaf at the end of the path where it is.  False: nothing happened, copy.  Inside an
+ * epoch, pages prepared; put: the flags of the put have been checked.
+ */
+bool in_place_put(kiln_txn *txn, struct tree *tree, struct tree_path *path, const void *key,
+                  uint32_t key_size, const struct node_value *value);
+bool in_place_delete(kiln_txn *txn, struct tree *tree, struct tree_path *path);
+bool in_place_has(const kiln_txn *txn, uint64_t page);
+
+/* The transaction's own thread takes the mutex; false: no window is open (any more). */
+bool in_place_lock(kiln_txn *txn);
+void in_place_unlock(kiln_txn *txn);
+/* It gives its window back and does without from here on.  Outside an epoch. */
+ftk_status in_place_end_slow(kiln_txn *txn);
+/* The changes stay; the mutex is held and given up. */
+void in_place_commit(kiln_txn *txn);
+/* They are undone. */
+void in_place_abort(kiln_txn *txn);
+
+/* A reader that has announced its pin: when this returns, no window is open. */
+void in_place_yield(kiln_db *db);
+/* A checkpoint: no window opens between these two. */
+void in_place_hold_shut(kiln_db *db);
+void in_place_let(kiln_db *db);
+
+#endif
