@@ -413,6 +413,8 @@ window_shut(kiln_txn *txn)
 void
 in_place_commit(kiln_txn *txn)
 {
+    atomic_fetch_add_explicit(&txn->db->in_place.changes, txn->in_place.undo_count,
+                              memory_order_relaxed);
     window_shut(txn);
     in_place_unlock(txn);
 }
@@ -480,6 +482,7 @@ give_back(kiln_db *db)
     uint64_t pinned[TREE_HEIGHT_MAX];
     uint32_t pins = 0;
 
+    atomic_fetch_add_explicit(&db->in_place.returns, 1, memory_order_relaxed);
     for (uint32_t i = 0; i < mine->leaf_count;) {
         uint64_t absent = 0;
         ftk_status rc = FTK_OK;

@@ -49,6 +49,7 @@ struct in_place_db {
     _Atomic uint32_t rest;      /* so many transactions do without: readers come often */
     kiln_txn *txn;
     uint64_t number; /* of windows opened */
+    _Atomic uint64_t changes, returns;
 };
 
 enum in_place_state { IN_PLACE_SHUT, IN_PLACE_UNTRIED, IN_PLACE_OPEN };

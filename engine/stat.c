@@ -81,6 +81,8 @@ stat_txns(kiln_db *db, kiln_stat *stat)
     }
     stat->commits = atomic_load(&db->commits);
     stat->aborts = atomic_load(&db->aborts);
+    stat->in_place_changes = atomic_load(&db->in_place.changes);
+    stat->in_place_returns = atomic_load(&db->in_place.returns);
     stat->txn_id = db_published_id(db);
     stat->recovered_txns = db->recovered_txns;
     stat->recovered_ops = db->recovered_ops;

@@ -538,6 +538,8 @@ typedef struct kiln_stat {
     /* transactions */
     uint64_t commits, aborts, txn_id, readers, oldest_reader_txn_id;
     uint64_t pages_pending; /* dead, held by readers or the durable checkpoint */
+    uint64_t in_place_changes; /* entries changed without copying their page */
+    uint64_t in_place_returns; /* times that a reader or checkpoint made a writer copy after all */
     uint64_t recovered_txns, recovered_ops, recovery_ns;
     /* memory of the process */
     uint64_t heap_bytes;
