@@ -390,7 +390,7 @@ tree_append(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
     if (tree->append_leaf == 0 || (state & CACHE_DIRTY) == 0 ||
         !txn_page_mine(txn, node_birth(node.page)))
         return false;
-    locked = atomic_load_explicit(&txn->in_place.open, memory_order_relaxed) && in_place_lock(txn);
+    locked = atomic_load_explicit(&txn->in_place.open, memory_order_acquire) && in_place_lock(txn);
     done = node_append(node, key, (uint32_t)key_size, value, txn->page_scratch);
     if (done) {
         tree->keys++;

@@ -133,7 +133,7 @@ txn_unhold(kiln_txn *txn)
 static inline void
 txn_enter(kiln_txn *txn)
 {
-    if (FTK_UNLIKELY(atomic_load_explicit(&txn->in_place.open, memory_order_relaxed)))
+    if (FTK_UNLIKELY(atomic_load_explicit(&txn->in_place.open, memory_order_acquire)))
         (void)in_place_lock(txn);
     cache_enter(txn->fast, txn->slot);
 }

@@ -165,7 +165,7 @@ txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
     FTK_TRY(spill_if_large(txn));
     if (spill_pages(txn) > 0 && !txn->db->read_only)
         FTK_TRY(checkpointer_throttle(txn->db->checkpointer));
-    if (atomic_load_explicit(&txn->in_place.open, memory_order_relaxed)) {
+    if (atomic_load_explicit(&txn->in_place.open, memory_order_acquire)) {
         rc = prepare_under_window(txn, want + set_aside, reserve);
         if (rc != FTK_STATE)
             goto out;

@@ -287,7 +287,8 @@ files_finished(struct rfl_log *log, struct ftk_file **files, size_t room)
     size_t count = 0;
 
     for (struct rfl__segment *s = log->oldest; s != active && count < room; s = s->next) {
-        if (s->file != NULL && !s->dirty && s != log->hinted && s->lsn_end <= log->lsn_durable) {
+        if (s->file != NULL && !s->dirty && !s->leaving && s != log->hinted &&
+            s->lsn_end <= log->lsn_durable) {
             files[count++] = s->file;
             s->file = NULL;
         }
