@@ -215,6 +215,16 @@ leaf_take(kiln_txn *txn, struct tree *tree, const struct tree_path *path)
     return mine->set[slot] != 0 || leaf_add(txn, tree, path, slot);
 }
 
+bool
+in_place_expected(const kiln_txn *txn, uint64_t birth)
+{
+    const struct in_place *mine = &txn->in_place;
+
+    if (mine->state == IN_PLACE_UNTRIED)
+        return birth > atomic_load_explicit(&txn->db->checkpoint_id, memory_order_relaxed);
+    return mine->state == IN_PLACE_OPEN && birth > mine->above;
+}
+
 /* ---- changes --------------------------------------------------------------------------------- */
 
 /* Room for one more change and the old bytes that it needs. */

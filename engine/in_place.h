@@ -103,6 +103,9 @@ bool in_place_put(kiln_txn *txn, struct tree *tree, struct tree_path *path, cons
 bool in_place_delete(kiln_txn *txn, struct tree *tree, struct tree_path *path);
 bool in_place_has(const kiln_txn *txn, uint64_t page);
 
+/* A leaf with this birth is likely to be changed in place. */
+bool in_place_expected(const kiln_txn *txn, uint64_t birth);
+
 /* The transaction's own thread takes the mutex; false: no window is open (any more). */
 bool in_place_lock(kiln_txn *txn);
 void in_place_unlock(kiln_txn *txn);

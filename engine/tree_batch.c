@@ -18,7 +18,6 @@ enum {
     CHUNK = 32768,           /* keys sorted at a time: bounds memory */
     CHUNK_BYTES = 384 << 10, /* their bytes: what a log record can carry */
     GROUP = 32,              /* keys whose leaves are looked up ahead */
-    WINDOW_MAX = 2048,
 };
 
 struct batch {
@@ -29,9 +28,8 @@ struct batch {
     size_t count;
     uint32_t flags;
     struct tree_path path;
-    bool path_valid;  /* in the epoch the slot is in */
-    uint64_t *ids;    /* scratch: WINDOW_MAX */
-    uint64_t *leaves; /* scratch: WINDOW_MAX */
+    bool path_valid; /* in the epoch the slot is in */
+    struct tree_ahead *ahead;
 };
 
 /* ---- walking from key to key ----------------------------------------------------------------- */
@@ -99,86 +97,12 @@ batch_seek(struct batch *batch, const kiln_slice *key)
 
 /* ---- looking ahead --------------------------------------------------------------------------- */
 
-static void
-prefetch_leaf(const kiln_txn *txn, uint64_t page_id)
-{
-    const uint8_t *page = cache_address(txn->fast, page_id);
-
-    __builtin_prefetch((const char *)(uintptr_t)&txn->fast->states[page_id]);
-    __builtin_prefetch(page);
-    __builtin_prefetch(page + 64);
-    __builtin_prefetch(page + 128);
-    __builtin_prefetch(page + 192);
-}
-
-/* All lines in use of a leaf that is going to be copied: into the second-level cache. */
-static void
-prefetch_whole(const kiln_txn *txn, uint64_t page_id)
-{
-    struct node node = tree_node(txn, page_id);
-    uint32_t heap = ftk_get_le16(node.page + PAGE_HEAP_BYTES);
-
-    for (uint32_t at = 256; at < node_arrays_end(node.page); at += 64)
-        __builtin_prefetch(node.page + at, 0, 2);
-    for (uint32_t at = (node.bytes - heap) & ~63u; at < node.bytes; at += 64)
-        __builtin_prefetch(node.page + at, 0, 2);
-}
-
-/* The leaves of a group, each once, are on their way: which are absent?  The others are read whole
- * when they are going to be copied. */
-static size_t
-look_at_leaves(struct batch *batch, const uint64_t *leaves, size_t count, size_t absent)
-{
-    const kiln_txn *txn = batch->txn;
-
-    for (size_t i = 0; i < count; i++) {
-        if (!cache_use(txn->fast, leaves[i]))
-            batch->ids[absent++] = leaves[i];
-        else if (count <= GROUP &&
-                 !txn_page_mine(txn, node_birth(cache_address(txn->fast, leaves[i]))))
-            prefetch_whole(txn, leaves[i]);
-    }
-    return absent;
-}
-
-/*
- * Look up the leaves of keys [from, to); inside an epoch.  Absent pages are collected in batch->ids.
- * Returns their number.
- */
+/* Keys [from, to): what they need is on its way.  Absent pages are in ahead->absent; their number. */
 static size_t
 look_ahead(struct batch *batch, size_t from, size_t to)
 {
-    kiln_txn *txn = batch->txn;
-    struct tree_path path = {.depth = batch->tree->height};
-    uint32_t leaf = path.depth - 1;
-    size_t absent = 0, count = 0;
-    uint32_t d = 0;
-
-    path.page[0] = batch->tree->root;
-    if (!cache_use(txn->fast, path.page[0])) {
-        batch->ids[0] = path.page[0];
-        return 1;
-    }
-    for (size_t i = from; i < to; i++) {
-        const kiln_slice *key = &batch->keys[batch->order[i].index];
-        d = i == from ? 0 : path_level_for(txn, &path, key);
-        if (d >= leaf && i > from)
-            continue; /* the same leaf */
-        if (!path_walk(txn, &path, d, leaf, key)) {
-            uint32_t missing = 1;
-            while (missing < leaf && cache_use(txn->fast, path.page[missing]))
-                missing++;
-            if (path.page[missing] >= txn->fast->pages_max)
-                return absent; /* damage: the descent reports it */
-            if (absent == 0 || batch->ids[absent - 1] != path.page[missing])
-                batch->ids[absent++] = path.page[missing];
-            from = i + 1; /* the next key starts at the root */
-            continue;
-        }
-        prefetch_leaf(txn, path.page[leaf]);
-        batch->leaves[count++] = path.page[leaf];
-    }
-    return look_at_leaves(batch, batch->leaves, count, absent);
+    return tree_ahead(batch->txn, batch->tree, batch->keys, batch->order + from, to - from,
+                      to - from <= GROUP, batch->ahead);
 }
 
 /* Read the missing pages of the next keys together; outside an epoch afterwards. */
@@ -187,7 +111,7 @@ fetch_ahead(struct batch *batch, size_t from)
 {
     kiln_txn *txn = batch->txn;
     uint64_t window = cache_limit() / 8 / txn->db->page_bytes;
-    size_t to = from + (window < WINDOW_MAX ? (size_t)window : WINDOW_MAX);
+    size_t to = from + (window < TREE_AHEAD_MAX ? (size_t)window : TREE_AHEAD_MAX);
     ftk_status rc = FTK_OK;
 
     if (to > batch->count)
@@ -200,7 +124,7 @@ fetch_ahead(struct batch *batch, size_t from)
         txn_leave(txn);
         if (absent == 0)
             break;
-        rc = cache_fetch_many(txn->cache, batch->ids, absent, 0);
+        rc = cache_fetch_many(txn->cache, batch->ahead->absent, absent, 0);
     }
     return rc;
 }
@@ -370,7 +294,7 @@ put_chunk(struct batch *batch, size_t *done)
 }
 
 /*
- * Page ids, and room to sort `max` keys.  Kept by the transaction object: memory of this size that
+ * Room to look ahead, and to sort `max` keys.  Kept by the transaction object: memory of this size that
  * comes and goes with every small batch goes back to the operating system in between, and each time
  * all processors are interrupted.
  */
@@ -378,8 +302,7 @@ static ftk_status
 batch_memory(struct batch *batch, size_t max, struct batch_item **items_out)
 {
     kiln_txn *txn = batch->txn;
-    size_t ids = 2 * (WINDOW_MAX + 1) * sizeof(*batch->ids);
-    size_t size = ids + 2 * max * sizeof(**items_out);
+    size_t size = sizeof(*batch->ahead) + 2 * max * sizeof(**items_out);
     ftk_status rc;
 
     if (size > txn->batch_bytes) {
@@ -388,9 +311,8 @@ batch_memory(struct batch *batch, size_t max, struct batch_item **items_out)
             return rc;
         txn->batch_bytes = size;
     }
-    batch->ids = txn->batch_memory;
-    batch->leaves = batch->ids + WINDOW_MAX + 1;
-    *items_out = (struct batch_item *)(void *)((char *)txn->batch_memory + ids);
+    batch->ahead = txn->batch_memory;
+    *items_out = (struct batch_item *)(void *)(batch->ahead + 1);
     batch->order = *items_out;
     return FTK_OK;
 }

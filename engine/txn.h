@@ -323,6 +323,21 @@ struct batch_item {
 void batch_sort(const kiln_slice *keys, size_t count, struct batch_item *items,
                 struct batch_item *scratch);
 
+/* ---- engine/tree_ahead.c ---- */
+enum { TREE_AHEAD_MAX = 2048 };
+struct tree_ahead {
+    uint64_t absent[TREE_AHEAD_MAX]; /* pages to be read */
+    uint64_t items[2][TREE_AHEAD_MAX];
+};
+/*
+ * Find the leaves of the next keys (in order, up to TREE_AHEAD_MAX) and have their lines on the way:
+ * with `change` those that a change of the leaf needs.  Inside an epoch.  Returns the number of pages
+ * that are absent; below those nothing is looked at.
+ */
+size_t tree_ahead(const kiln_txn *txn, const struct tree *tree, const kiln_slice *keys,
+                  const struct batch_item *order, size_t count, bool change,
+                  struct tree_ahead *ahead);
+
 /* ---- engine/tree_batch.c: these do log; values are small ---- */
 ftk_status tree_delete_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys, size_t count,
                             uint64_t *deleted_out);
