@@ -128,6 +128,32 @@ prefetch_leaf(const kiln_cursor *cursor, uint64_t page_id)
         __builtin_prefetch(page + at, 0, 2);
 }
 
+/* The first step forward after a seek: a scan begins.  What is left of this leaf and all of the next
+ * are on their way while the first items are looked at. */
+static void
+prefetch_scan(kiln_cursor *cursor)
+{
+    kiln_txn *txn = cursor->txn;
+    struct node leaf = leaf_node(cursor);
+    uint32_t heap = ftk_get_le16(leaf.page + PAGE_HEAP_BYTES);
+    uint32_t d = cursor->path.depth - 1;
+
+    cursor->sought = false;
+    if (leaf.bytes > PREFETCH_BYTES)
+        return;
+    for (uint32_t at = (leaf.bytes - heap) & ~63u; at < leaf.bytes; at += 64)
+        __builtin_prefetch(leaf.page + at, 0, 2);
+    if (d == 0)
+        return;
+    cache_enter(txn->fast, txn->slot);
+    if (cache_use(txn->fast, cursor->path.page[d - 1])) {
+        const uint8_t *parent = cache_address(txn->fast, cursor->path.page[d - 1]);
+        if (cursor->path.pos[d - 1] + 1 < node_count(parent))
+            prefetch_leaf(cursor, node_child(parent, cursor->path.pos[d - 1] + 1));
+    }
+    cache_leave(txn->slot);
+}
+
 /*
  * To the leaf before or behind this one; FTK_NOTFOUND: there is none.  On FTK_OK inside an epoch and
  * path complete, leaf pos at its near end.  The path is valid (the tree did not change).
@@ -260,6 +286,8 @@ cursor_seek(kiln_cursor *cursor, const void *key, size_t key_size)
     rc = seek_raw(cursor, key, key_size);
     if (rc == FTK_OK)
         rc = normalize(cursor, true);
+    cursor->sought = rc == FTK_OK && !cursor->txn->write;
+    cursor->plain = false; /* the next step looks */
     return check_bounds(cursor, rc);
 }
 
@@ -360,6 +388,8 @@ cursor_next(kiln_cursor *cursor)
     }
     if (!cursor->positioned)
         return cursor_first(cursor);
+    if (cursor->sought)
+        prefetch_scan(cursor);
     rc = refresh(cursor, &at);
     if (rc != FTK_OK)
         return rc;

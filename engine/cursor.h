@@ -19,6 +19,7 @@ struct kiln_cursor {
     uint32_t flags;
     bool positioned;
     bool plain;   /* positioned, in a read transaction, no bounds: the short ways are open */
+    bool sought;  /* by a seek, and not moved since */
     bool deleted; /* the item was deleted: key is its key, next gives the following one */
     uint64_t changes;
     struct tree_path path;
