@@ -431,7 +431,7 @@ tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
     if (tree->append_leaf != 0 && flags != KILN_PUT_UPDATE &&
         tree_append(txn, tree, key, key_size, value))
         return FTK_OK;
-    if (tree->root == 0) {
+    if (tree->height == 0) {
         if (flags == KILN_PUT_UPDATE)
             return FTK_NOTFOUND;
         tree_root_new(txn, tree, key, key_size, value);

@@ -374,7 +374,7 @@ static ftk_status
 batch_memory(struct batch *batch, size_t max, struct batch_item **items_out)
 {
     kiln_txn *txn = batch->txn;
-    size_t ids = 2 * (WINDOW_MAX + 1) * sizeof(*batch->ids);
+    size_t ids = sizeof(*batch->ids) * 2 * (WINDOW_MAX + 1);
     size_t size = ids + 2 * max * sizeof(**items_out);
     ftk_status rc;
 
