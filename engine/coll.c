@@ -70,10 +70,11 @@ trees_add(kiln_txn *txn, const struct tree *tree, struct tree **tree_out)
     if (txn->tree_count == txn->tree_capacity) {
         size_t capacity = txn->tree_capacity == 0 ? 8 : txn->tree_capacity * 2;
         struct tree **trees = txn->trees;
-        rc = ftk_realloc((void **)&trees, capacity * sizeof(*trees));
+        rc = ftk_realloc((void **)&trees, capacity * sizeof(struct tree *));
         if (rc != FTK_OK)
             return rc;
-        memset(trees + txn->tree_capacity, 0, (capacity - txn->tree_capacity) * sizeof(*trees));
+        memset(trees + txn->tree_capacity, 0,
+               (capacity - txn->tree_capacity) * sizeof(struct tree *));
         txn->trees = trees;
         txn->tree_capacity = capacity;
     }

@@ -165,7 +165,7 @@ step_leaf(kiln_cursor *cursor, bool forward)
     struct tree_path *path = &cursor->path;
     uint32_t d = path->depth - 1;
     bool again;
-    ftk_status rc = FTK_NOTFOUND;
+    ftk_status rc;
 
     cache_enter(txn->fast, txn->slot);
     while (d-- > 0) { /* up to a page with a neighbour */
@@ -173,7 +173,6 @@ step_leaf(kiln_cursor *cursor, bool forward)
         struct node node = tree_node(txn, path->page[d]);
         if (forward ? path->pos[d] + 1 < node_count(node.page) : path->pos[d] > 0)
             break;
-        rc = FTK_NOTFOUND;
     }
     if (d == UINT32_MAX) {
         rc = FTK_NOTFOUND;
@@ -247,9 +246,9 @@ cursor_bounds(kiln_cursor *cursor, kiln_slice low, kiln_slice high)
     cursor->has_high = high.data != NULL;
     cursor->low_size = (uint32_t)low.size;
     cursor->high_size = (uint32_t)high.size;
-    if (low.size > 0)
+    if (cursor->has_low)
         memcpy(cursor->low, low.data, low.size);
-    if (high.size > 0)
+    if (cursor->has_high)
         memcpy(cursor->high, high.data, high.size);
     cursor_unposition(cursor);
     return FTK_OK;

@@ -26,7 +26,7 @@ static void
 encode(const struct header *header, uint8_t *block)
 {
     memset(block, 0, HEADER_BLOCK_BYTES);
-    memcpy(block + HEADER_MAGIC_AT, HEADER_MAGIC, 8);
+    memcpy(block + HEADER_MAGIC_AT, HEADER_MAGIC, sizeof(HEADER_MAGIC) - 1);
     ftk_put_le32(block + HEADER_VERSION, FILE_VERSION);
     ftk_put_le32(block + HEADER_PAGE_BYTES, header->page_bytes);
     memcpy(block + HEADER_IDENTITY, header->identity, 16);
@@ -182,7 +182,8 @@ header_read(struct ftk_file *file, const struct ftk_log *log, bool repair, struc
     uint64_t size;
     ftk_status rc;
 
-    FTK_TRY(ftk_alloc_aligned(HEADER_BLOCK_BYTES, 4u * HEADER_BLOCK_BYTES, (void **)&found.blocks));
+    FTK_TRY(ftk_alloc_aligned(HEADER_BLOCK_BYTES, (size_t)4 * HEADER_BLOCK_BYTES,
+                              (void **)&found.blocks));
     FTK_TRY(ftk_file_size(file, &size));
     if (size < HEADER_REGION_BYTES) {
         rc = FTK_FAIL(FTK_FOREIGN, "%s has only %llu bytes: not a kiln database, or cut",

@@ -236,14 +236,14 @@ head_lower_bound(const uint8_t *page, uint32_t low, uint32_t high, uint32_t head
     if (page[PAGE_HEAD_BYTES] == 4) {
         while (n > 0) {
             uint32_t half = n / 2;
-            bool right = ftk_get_le32(heads + 4 * (low + half)) < head;
+            bool right = ftk_get_le32(heads + (low + half) * sizeof(uint32_t)) < head;
             low = right ? low + half + 1 : low;
             n = right ? n - half - 1 : half;
         }
     } else {
         while (n > 0) {
             uint32_t half = n / 2;
-            bool right = ftk_get_le16(heads + 2 * (low + half)) < head;
+            bool right = ftk_get_le16(heads + (low + half) * sizeof(uint16_t)) < head;
             low = right ? low + half + 1 : low;
             n = right ? n - half - 1 : half;
         }
@@ -402,7 +402,8 @@ capacity_grow(uint8_t *page, uint32_t capacity)
     uint32_t count = node_count(page);
     uint8_t *from = node_offsets(page);
 
-    memmove(page + node_heads_at(page) + capacity * page[PAGE_HEAD_BYTES], from, count * 2);
+    memmove(page + node_heads_at(page) + (size_t)capacity * page[PAGE_HEAD_BYTES], from,
+            count * sizeof(uint16_t));
     ftk_put_le16(page + PAGE_CAPACITY, (uint16_t)capacity);
 }
 
@@ -441,16 +442,15 @@ put_entry(struct node node, uint32_t pos, const uint8_t *suffix, uint32_t suffix
     uint32_t head_bytes = page[PAGE_HEAD_BYTES];
     uint32_t count = node_count(page);
     uint32_t heap = node_heap_bytes(page) + body_bytes;
-    uint8_t *heads = page + node_heads_at(page);
-    uint8_t *offsets = node_offsets(page);
+    uint8_t *at = page + node_heads_at(page) + (size_t)pos * head_bytes;
+    uint8_t *offset = node_offsets(page) + pos * sizeof(uint16_t);
 
     if (pos < count) {
-        memmove(heads + (pos + 1) * head_bytes, heads + pos * head_bytes,
-                (count - pos) * head_bytes);
-        memmove(offsets + (pos + 1) * 2, offsets + pos * 2, (count - pos) * 2);
+        memmove(at + head_bytes, at, (size_t)(count - pos) * head_bytes);
+        memmove(offset + sizeof(uint16_t), offset, (count - pos) * sizeof(uint16_t));
     }
     node_head_set(page, pos, node_head_of(suffix, suffix_size, head_bytes));
-    ftk_put_le16(offsets + pos * 2, (uint16_t)(node.bytes - heap));
+    ftk_put_le16(offset, (uint16_t)(node.bytes - heap));
     ftk_put_le16(page + PAGE_COUNT, (uint16_t)(count + 1));
     ftk_put_le16(page + PAGE_HEAP_BYTES, (uint16_t)heap);
     node__body_write(page, page + node.bytes - heap,
@@ -518,7 +518,7 @@ node_replace(struct node node, uint32_t pos, const struct node_value *value, uin
         uint8_t *page = node.page;
         uint32_t heap = node_heap_bytes(page) + bytes;
         node__body_write(page, page + node.bytes - heap, entry.rest, entry.suffix_size, value);
-        ftk_put_le16(node_offsets(page) + pos * 2, (uint16_t)(node.bytes - heap));
+        ftk_put_le16(node_offsets(page) + pos * sizeof(uint16_t), (uint16_t)(node.bytes - heap));
         ftk_put_le16(page + PAGE_HEAP_BYTES, (uint16_t)heap);
         freed = node_garbage_bytes(page) + entry.body_bytes;
         ftk_put_le16(page + PAGE_GARBAGE_BYTES, (uint16_t)freed);
@@ -550,15 +550,14 @@ node_remove(struct node node, uint32_t pos)
 {
     uint8_t *page = node.page;
     uint32_t count = node_count(page);
-    uint32_t head_bytes = page[PAGE_HEAD_BYTES];
-    uint8_t *heads = page + node_heads_at(page);
-    uint8_t *offsets = node_offsets(page);
+    size_t head_bytes = page[PAGE_HEAD_BYTES];
+    uint8_t *at = page + node_heads_at(page) + pos * head_bytes;
+    uint8_t *offset = node_offsets(page) + pos * sizeof(uint16_t);
     struct node_entry entry;
 
     node_entry(node, pos, &entry);
-    memmove(heads + pos * head_bytes, heads + (pos + 1) * head_bytes,
-            (count - pos - 1) * head_bytes);
-    memmove(offsets + pos * 2, offsets + (pos + 1) * 2, (count - pos - 1) * 2);
+    memmove(at, at + head_bytes, (count - pos - 1) * head_bytes);
+    memmove(offset, offset + sizeof(uint16_t), (count - pos - 1) * sizeof(uint16_t));
     ftk_put_le16(page + PAGE_COUNT, (uint16_t)(count - 1));
     ftk_put_le16(page + PAGE_GARBAGE_BYTES,
                  (uint16_t)(node_garbage_bytes(page) + entry.body_bytes));

@@ -84,8 +84,8 @@ builder_body(struct builder *builder, uint32_t head, uint32_t body_bytes)
         return NULL;
     builder->heap += body_bytes;
     node_head_set(page, builder->count, head);
-    ftk_put_le16(page + node_heads_at(page) + builder->capacity * page[PAGE_HEAD_BYTES] +
-                     builder->count * 2,
+    ftk_put_le16(page + node_heads_at(page) + (size_t)builder->capacity * page[PAGE_HEAD_BYTES] +
+                     builder->count * sizeof(uint16_t),
                  (uint16_t)(builder->dst.bytes - builder->heap));
     builder->count++;
     return page + builder->dst.bytes - builder->heap;

@@ -388,7 +388,7 @@ space_is_full(const struct space *space)
 {
     return space->grow_failed &&
            space->pages_avail + space->hot_count + (space->pages_file - space->pages_end) <
-               2 * RESERVE_PAGES;
+               UINT64_C(2) * RESERVE_PAGES;
 }
 
 /* ---- open, close ----------------------------------------------------------------------------- */

@@ -50,7 +50,7 @@ group_adopt(struct space *space, uint64_t group, const uint8_t *page)
     uint64_t *live = space->live + group * map_words(space);
 
     for (uint32_t i = 0; i < map_words(space); i++)
-        live[i] = ftk_get_le64(page + MAP_BITS + i * 8);
+        live[i] = ftk_get_le64(page + MAP_BITS + i * sizeof(*live));
 }
 
 static ftk_status
@@ -66,11 +66,12 @@ group_load(struct space *space, uint64_t group, uint64_t checkpoint, uint8_t *pa
     if (first + 2 > space->pages_file)
         return FTK_FAIL(FTK_CORRUPT, "data.kdb is cut: map pages of group %llu are missing",
                         (unsigned long long)group);
-    rc = ftk_file_read(space->file, pages, 2u * space->page_bytes, first << space->page_shift);
+    rc = ftk_file_read(space->file, pages, (size_t)2 * space->page_bytes,
+                       first << space->page_shift);
     if (rc != FTK_OK)
         return rc;
     for (unsigned copy = 0; copy < 2; copy++) {
-        const uint8_t *page = pages + copy * space->page_bytes;
+        const uint8_t *page = pages + (size_t)copy * space->page_bytes;
         uint64_t number = ftk_get_le64(page + MAP_CHECKPOINT);
         if (!map_page_ok(space, page, group, first + copy))
             continue;
@@ -138,7 +139,7 @@ space__maps_load(struct space *space, uint64_t checkpoint, uint64_t map_hash)
     uint8_t *pages = NULL;
     ftk_status rc;
 
-    FTK_TRY(ftk_alloc_aligned(4096, 2u * space->page_bytes, (void **)&pages));
+    FTK_TRY(ftk_alloc_aligned(4096, (size_t)2 * space->page_bytes, (void **)&pages));
     for (uint64_t group = 0; group < space->group_count; group++)
         FTK_TRY(group_load(space, group, checkpoint, pages));
     if (space->map_hash != map_hash) {
@@ -179,7 +180,7 @@ group_freeze(struct space *space, uint64_t group, uint8_t *page)
     ftk_put_le64(page + MAP_CHECKPOINT, space->checkpoint);
     ftk_put_le64(page + MAP_GROUP, group);
     for (uint32_t i = 0; i < map_words(space); i++)
-        ftk_put_le64(page + MAP_BITS + i * 8, live[i]);
+        ftk_put_le64(page + MAP_BITS + i * sizeof(*live), live[i]);
     ftk_put_le64(page + PAGE_BIRTH, page_id); /* where it goes; sealed when it is written */
     if (g->copy_checkpoint[1 - copy] != 0)
         space->frozen_hash -= space__group_hash(group, g->copy_checkpoint[1 - copy]);

@@ -29,7 +29,7 @@ sums_offset(uint64_t bytes)
 static uint32_t
 run_pages(const kiln_db *db, uint64_t bytes)
 {
-    return data_pages(db, sums_offset(bytes) + 8u * data_pages(db, bytes));
+    return data_pages(db, sums_offset(bytes) + UINT64_C(8) * data_pages(db, bytes));
 }
 
 static uint64_t
@@ -52,7 +52,7 @@ run_finish(kiln_txn *txn, uint64_t first, uint64_t bytes)
 
     memset(memory + bytes, 0, end - bytes);
     for (uint32_t i = 0; i < data_pages(db, bytes); i++)
-        ftk_put_le64(memory + at + 8u * i, page_sum(db, first, bytes, i));
+        ftk_put_le64(memory + at + UINT64_C(8) * i, page_sum(db, first, bytes, i));
     cache_dirty_run(txn->cache, first, run_pages(db, bytes));
 }
 
@@ -73,7 +73,8 @@ run_hold(kiln_txn *txn, uint64_t first, uint64_t bytes)
     if (rc != FTK_OK || !read)
         return rc;
     for (uint32_t i = 0; i < data_pages(db, bytes); i++) {
-        if (ftk_get_le64(memory + sums_offset(bytes) + 8u * i) == page_sum(db, first, bytes, i))
+        if (ftk_get_le64(memory + sums_offset(bytes) + UINT64_C(8) * i) ==
+            page_sum(db, first, bytes, i))
             continue;
         cache_unpin_run(txn->cache, first, pages);
         return FTK_FAIL(FTK_CORRUPT, "large value: page %llu fails its checksum",

@@ -58,6 +58,7 @@ ftk_error_born(ftk_status status, int os_errno, const char *file, int line, cons
     char text[FTK_ERROR_TEXT_MAX]; /* the arguments may point into the slot */
     va_list arguments;
 
+    FTK_ASSERT(status != FTK_OK);
     va_start(arguments, format);
     if (vsnprintf(text, sizeof text, format, arguments) < 0)
         text[0] = '\0';

@@ -59,13 +59,24 @@ const struct ftk_error *ftk_error_last(void);
 /* Copy an error born in another thread into this thread's slot (a background failure reported). */
 void ftk_error_set(const struct ftk_error *error);
 
-/* Record an error in the thread's slot and return its code.  Used through FTK_FAIL. */
+/* Record an error in the thread's slot and return its code, which is not FTK_OK.  Used through
+ * FTK_FAIL. */
 ftk_status ftk_error_born(ftk_status status, int os_errno, const char *file, int line,
                           const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-#define FTK_FAIL(status, ...) ftk_error_born((status), 0, __FILE__, __LINE__, __VA_ARGS__)
+/* What ftk_error_born asserts, where compilers and analysers see it. */
+static inline ftk_status
+ftk_failed(ftk_status status)
+{
+    if (status == FTK_OK)
+        __builtin_unreachable();
+    return status;
+}
+
+#define FTK_FAIL(status, ...)                                                                      \
+    ftk_failed(ftk_error_born((status), 0, __FILE__, __LINE__, __VA_ARGS__))
 #define FTK_FAIL_OS(status, err, ...)                                                              \
-    ftk_error_born((status), (err), __FILE__, __LINE__, __VA_ARGS__)
+    ftk_failed(ftk_error_born((status), (err), __FILE__, __LINE__, __VA_ARGS__))
 
 /* Maps an errno to a code: ENOMEM, ENOSPC/EDQUOT/EFBIG, EROFS, EEXIST, ENOENT; else FTK_IO. */
 ftk_status ftk_status_of_errno(int os_errno);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "ftk/clock.h"
+#include "ftk/status.h"
 #include "gigatest/giga_database.h"
 #include "gigatest/giga_stop.h"
 
@@ -238,6 +239,7 @@ work(struct giga_run *run, uint32_t round,
     uint32_t count = run->options->threads < WORKERS_MAX ? run->options->threads : WORKERS_MAX;
     kiln_status rc = KILN_OK;
 
+    FTK_ASSERT(count > 0); /* the options have seen to it */
     for (uint32_t i = 0; i < count; i++) {
         workers[i] = (struct worker){.run = run, .round = round, .transaction = transaction};
         if (rc == KILN_OK)

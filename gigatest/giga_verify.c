@@ -12,6 +12,7 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -259,7 +260,7 @@ struct place { /* of an entry, for the order */
 static int
 place_compare(const struct place *left, const struct place *right)
 {
-    int order = memcmp(left->last, right->last, sizeof(left->last) + sizeof(left->first));
+    int order = memcmp(left, right, offsetof(struct place, age));
 
     if (order == 0 && left->age != right->age)
         order = left->age < right->age ? -1 : 1;

@@ -262,7 +262,7 @@ buffers_open(struct rfl_log *log, const struct end *end)
     /* A filler's header and a zero block may come behind what appends fill. */
     for (int i = 0; i < 2; i++) {
         void *memory;
-        rc = ftk_alloc_aligned(RFL_BLOCK, (size_t)log->buffer_bytes + 2 * RFL_BLOCK, &memory);
+        rc = ftk_alloc_aligned(RFL_BLOCK, log->buffer_bytes + (size_t)2 * RFL_BLOCK, &memory);
         if (rc != FTK_OK)
             return rc;
         log->buffers[i].memory = memory;
@@ -487,6 +487,7 @@ rfl_stats(struct rfl_log *log, struct rfl_stats *stats_out)
         stats_out->segments_spare++;
         stats_out->bytes_on_disk += spare->bytes;
     }
+    FTK_ASSERT(log->oldest != NULL); /* an open log has a segment */
     stats_out->lsn_oldest = log->oldest->lsn_records;
     stats_out->lsn_end = log->lsn_end;
     stats_out->lsn_written = log->lsn_written;

@@ -15,7 +15,7 @@
 #include "rfl/rfl_internal.h"
 
 #define READ_FIRST (64u << 10)
-#define READ_MAX (2u << 20)
+#define READ_MAX (UINT64_C(2) << 20)
 #define CAPACITY (4u << 20) /* a record of RFL_BODY_MAX and a read behind it */
 /* A hostile file could make every 8 bytes look like the beginning of a large record.  No crash
  * leaves more than a few broken records; after so many bytes of them it is damage. */

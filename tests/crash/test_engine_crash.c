@@ -368,7 +368,6 @@ long_lives(void)
 }
 
 TEST_MAIN("engine_crash", TEST(the_harness_notices_a_disk_that_lies),
-          TEST(a_death_and_then_a_power_cut),
-          TEST(every_step_of_a_small_database),
+          TEST(a_death_and_then_a_power_cut), TEST(every_step_of_a_small_database),
           TEST(some_steps_of_a_database_with_checkpoints_and_large_values),
           TEST(transactions_of_many_log_records), TEST(large_pages), TEST(long_lives))

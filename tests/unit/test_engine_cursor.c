@@ -99,6 +99,19 @@ bounds_hold_for_every_move(void)
 }
 
 static void
+a_bound_without_data_is_open_whatever_its_size(void)
+{
+    begin("abc");
+    OK(kiln_cursor_bounds(cursor, (kiln_slice){NULL, 3}, (kiln_slice){"c", 1}));
+    AT(kiln_cursor_first(cursor), "a");
+    AT(kiln_cursor_last(cursor), "bt");
+    OK(kiln_cursor_bounds(cursor, (kiln_slice){"b", 1}, (kiln_slice){NULL, 3}));
+    AT(kiln_cursor_first(cursor), "b");
+    AT(kiln_cursor_last(cursor), "ct");
+    end();
+}
+
+static void
 prefix_walks_its_keys_alone_up_to_ff(void)
 {
     begin("a");
@@ -177,6 +190,7 @@ item_and_large_value_stay_while_others_are_read(void)
 
 TEST_MAIN("engine_cursor", TEST(moves_past_an_end_unposition_and_come_back_from_the_other),
           TEST(seeks_find_the_nearest_key_on_their_side), TEST(bounds_hold_for_every_move),
+          TEST(a_bound_without_data_is_open_whatever_its_size),
           TEST(prefix_walks_its_keys_alone_up_to_ff), TEST(cursor_finds_its_place_after_changes),
           TEST(deleting_all_by_cursor_leaves_an_empty_collection),
           TEST(item_and_large_value_stay_while_others_are_read))
