@@ -202,7 +202,8 @@ RUN_ENV = KILN_BUILD='$(BUILD)' KILN_TEST_JOBS='$(TEST_JOBS)' KILN_TEST_TIMEOUT=
           UBSAN_OPTIONS=print_stacktrace=1:$$UBSAN_OPTIONS \
           TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:die_after_fork=0:$$TSAN_OPTIONS
 TEST_JOBS    ?= 2
-TEST_TIMEOUT ?= $(if $(SANITIZE),1200,300)
+SLOW_TIMEOUT ?= 2400
+TEST_TIMEOUT ?= $(if $(SANITIZE),$(SLOW_TIMEOUT),300)
 TEST_WRAP    ?= $(if $(findstring thread,$(SANITIZE)),$(shell setarch -R true 2>/dev/null && echo setarch -R))
 
 # A part that does not build fails the run, and the rest is tested all the same.
@@ -250,7 +251,7 @@ fuzz:
 .PHONY: coverage
 coverage:
 	@rm -rf '$(BUILD)/coverage'
-	@$(MAKE) --no-print-directory test BUILD='$(BUILD)/coverage' OPT='-O0 -g' \
+	@$(MAKE) --no-print-directory test BUILD='$(BUILD)/coverage' OPT='-O0 -g' TEST_TIMEOUT='$(SLOW_TIMEOUT)' \
 	    CFLAGS='--coverage -fprofile-update=atomic $(CFLAGS)' LDFLAGS='--coverage $(LDFLAGS)' || true
 	@sh tests/tidy/coverage.sh '$(BUILD)/coverage'
 

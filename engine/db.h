@@ -147,7 +147,11 @@ struct header {
 };
 /* Both copies, each synced before the next. */
 ftk_status header_write(struct ftk_file *file, const struct header *header);
-/* The newest valid header.  repair: rewrite a rotten copy from its twin. */
+/*
+ * The newest valid header.  repair: rewrite a copy that is not as its twin; what is returned is
+ * then durable.  errors: FTK_FOREIGN, FTK_VERSION, FTK_CORRUPT; FTK_IO: also a sync before a
+ * repair; a copy that cannot be rewritten is only told to the log.
+ */
 ftk_status header_read(struct ftk_file *file, const struct ftk_log *log, bool repair,
                        struct header *header_out);
 

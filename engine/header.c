@@ -7,8 +7,11 @@
  *   first copy of N, second copy older/bad  the crash between the copies (or rot): N counts, repair
  *   first copy bad, second copy of N        rot: N counts, repair
  *   both copies bad                         no crash does that: corruption, never fall back
- * A repair syncs before it writes: a copy read after the death of a process may not have reached the
- * device, and a power cut could then tear both.
+ * The other slot is repaired, too: checkpoint N+1 begins by overwriting its first copy.
+ * A repair syncs before it writes: a copy read after the death of a process may not have reached
+ * the device, and a power cut could then tear both.  When that sync fails, what was read may be
+ * gone after a power cut, and nothing must be built on it; a copy that cannot be written does no
+ * harm.
  */
 #include <string.h>
 
@@ -58,9 +61,9 @@ magic_ok(const uint8_t *block)
 }
 
 static bool
-is_zero(const uint8_t *block)
+is_zero(const uint8_t *bytes, size_t size)
 {
-    return block[0] == 0 && memcmp(block, block + 1, HEADER_BLOCK_BYTES - 1) == 0;
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
 }
 
 /* The meaning of a block whose checksum is right. */
@@ -93,6 +96,8 @@ decode(const uint8_t *block, struct header *header)
     header->flags = ftk_get_le32(block + HEADER_FLAGS);
     if ((header->flags & ~(uint32_t)HEADER_EXTERNAL_LOG) != 0)
         return FTK_FAIL(FTK_VERSION, "header: unknown flags %#x", header->flags);
+    if (!is_zero(block + HEADER_RESERVED, HEADER_CHECKSUM - HEADER_RESERVED))
+        return FTK_FAIL(FTK_CORRUPT, "header: reserved bytes are not zero");
     if (header->snapshot.catalog_height > 24 || header->snapshot.catalog_root > PAGE_ID_MAX ||
         header->pages_end > PAGE_ID_MAX ||
         (header->snapshot.catalog_height == 0) != (header->snapshot.catalog_root == 0))
@@ -119,9 +124,8 @@ out:
 }
 
 struct found {
-    uint8_t *blocks; /* slot * 2 + copy */
-    bool ok[HEADER_SLOTS][HEADER_COPIES];
-    uint64_t number[HEADER_SLOTS][HEADER_COPIES];
+    uint8_t *blocks;                              /* slot * 2 + copy */
+    uint64_t number[HEADER_SLOTS][HEADER_COPIES]; /* of the checkpoint; 0: not valid */
 };
 
 static uint8_t *
@@ -143,9 +147,9 @@ read_all(struct ftk_file *file, struct found *found)
             if (rc != FTK_OK)
                 return rc;
             any_magic |= magic_ok(block);
-            found->ok[slot][copy] = magic_ok(block) && checksum_ok(block);
-            found->number[slot][copy] = ftk_get_le64(block + HEADER_CHECKPOINT);
-            any_ok |= found->ok[slot][copy];
+            if (magic_ok(block) && checksum_ok(block))
+                found->number[slot][copy] = ftk_get_le64(block + HEADER_CHECKPOINT);
+            any_ok |= found->number[slot][copy] != 0;
         }
     }
     if (!any_magic)
@@ -155,22 +159,43 @@ read_all(struct ftk_file *file, struct found *found)
     return FTK_OK;
 }
 
-/* Rewrite the copies of the slot that are not the given one, once that is on the device. */
+/* Rewrite a copy from its twin. */
 static void
-repair_slot(struct ftk_file *file, const struct ftk_log *log, struct found *found, unsigned slot,
-            unsigned good)
+repair_copy(struct ftk_file *file, const struct ftk_log *log, const struct found *found,
+            unsigned slot, unsigned copy)
 {
-    for (unsigned copy = 0; copy < HEADER_COPIES; copy++) {
-        if (copy == good ||
-            (found->ok[slot][copy] && found->number[slot][copy] == found->number[slot][good]) ||
-            ftk_file_sync(file) != FTK_OK)
-            continue;
+    ftk_status rc = ftk_file_write(file, found_block(found, slot, 1 - copy), HEADER_BLOCK_BYTES,
+                                   block_offset(slot, copy));
+
+    if (rc == FTK_OK)
+        rc = ftk_file_sync(file);
+    if (rc == FTK_OK)
         ftk_log(log, FTK_LOG_WARNING, "%s: header slot %u copy %u repaired from its twin",
                 file->path, slot, copy);
-        if (ftk_file_write(file, found_block(found, slot, good), HEADER_BLOCK_BYTES,
-                           block_offset(slot, copy)) == FTK_OK)
-            (void)ftk_file_sync(file);
+    else
+        ftk_log(log, FTK_LOG_WARNING, "%s: header slot %u copy %u not repaired: %s", file->path,
+                slot, copy, ftk_error_last()->text);
+}
+
+/* Repair each copy that is not valid or older than its twin, once what was read is durable. */
+static ftk_status
+repair_all(struct ftk_file *file, const struct ftk_log *log, const struct found *found)
+{
+    bool synced = false;
+    ftk_status rc;
+
+    for (unsigned slot = 0; slot < HEADER_SLOTS; slot++) {
+        for (unsigned copy = 0; copy < HEADER_COPIES; copy++) {
+            if (found->number[slot][copy] >= found->number[slot][1 - copy])
+                continue;
+            rc = synced ? FTK_OK : ftk_file_sync(file);
+            if (rc != FTK_OK)
+                return rc;
+            synced = true;
+            repair_copy(file, log, found, slot, copy);
+        }
     }
+    return FTK_OK;
 }
 
 ftk_status
@@ -193,7 +218,7 @@ header_read(struct ftk_file *file, const struct ftk_log *log, bool repair, struc
     FTK_TRY(read_all(file, &found));
     for (unsigned s = 0; s < HEADER_SLOTS; s++) {
         for (unsigned c = 0; c < HEADER_COPIES; c++) {
-            if (found.ok[s][c] && found.number[s][c] > newest) {
+            if (found.number[s][c] > newest) {
                 newest = found.number[s][c];
                 slot = s;
                 copy = c;
@@ -201,8 +226,8 @@ header_read(struct ftk_file *file, const struct ftk_log *log, bool repair, struc
         }
     }
     other = 1 - slot;
-    if (!found.ok[other][0] && !found.ok[other][1] &&
-        !(newest == 1 && is_zero(found_block(&found, other, 1)))) {
+    if (found.number[other][0] == 0 && found.number[other][1] == 0 &&
+        !(newest == 1 && is_zero(found_block(&found, other, 1), HEADER_BLOCK_BYTES))) {
         rc = FTK_FAIL(FTK_CORRUPT,
                       "%s: both copies of header slot %u are damaged; checkpoint %llu is whole but "
                       "may not be the last",
@@ -216,7 +241,7 @@ header_read(struct ftk_file *file, const struct ftk_log *log, bool repair, struc
         goto out;
     }
     if (repair)
-        repair_slot(file, log, &found, slot, copy);
+        rc = repair_all(file, log, &found);
 out:
     ftk_free(found.blocks);
     return rc;
