@@ -14,6 +14,7 @@ enum {
     CHECKPOINT_MS_DEFAULT = 60000,
     LAZY_MS_DEFAULT = 100,
     IO_DEPTH_DEFAULT = 64,
+    CACHE_PAGES_MIN = 96, /* of this database: a transaction prepares some, holds some, cleans some */
 };
 static const uint64_t RFL_BYTES_MAX_DEFAULT = UINT64_C(1) << 30;
 static const uint64_t REGION_BYTES_MIN = UINT64_C(64) << 30;
@@ -443,24 +444,30 @@ static ftk_status
 create(kiln_db *db, const char *data_path)
 {
     struct header header = {.page_bytes = db->options.page_bytes, .snapshot = {.coll_next = 1}};
+    struct header left;
     char *new_path = NULL;
+    bool made;
     ftk_status rc;
 
     FTK_TRY(ftk_path_join(db->path, "data.kdb.new", &new_path));
     FTK_TRY(ftk_file_open(db->disk, new_path, data_flags(db) | FTK_OPEN_CREATE, &db->data));
-    rc = header_read(db->data, &db->log_to, true, &header);
-    if (rc == FTK_FOREIGN || rc == FTK_CORRUPT) { /* nothing yet, or cut by a crash */
+    rc = header_read(db->data, &db->log_to, true, &left);
+    if (rc != FTK_OK && rc != FTK_FOREIGN && rc != FTK_CORRUPT)
+        goto out;
+    if (rc == FTK_OK)
+        memcpy(header.identity, left.identity, sizeof(header.identity)); /* the log may have it */
+    else /* nothing yet, or cut by a crash */
+        ftk_random_system(header.identity, sizeof(header.identity));
+    made = rc == FTK_OK && left.page_bytes == header.page_bytes &&
+           !(left.flags & HEADER_EXTERNAL_LOG) == !(db->options.flags & KILN_EXTERNAL_LOG);
+    identity_set(db, header.identity);
+    if (!made) {
         FTK_TRY(ftk_file_truncate(db->data, 0));
         FTK_TRY(ftk_file_allocate(db->data, 0, HEADER_REGION_BYTES + 2u * header.page_bytes));
-        ftk_random_system(header.identity, sizeof(header.identity));
         adopt_header(db, &header);
         FTK_TRY(open_storage(db, &header));
         FTK_TRY(checkpointer_run(db->checkpointer, true));
         close_storage(db);
-    } else if (rc == FTK_OK) {
-        identity_set(db, header.identity);
-    } else {
-        goto out;
     }
     /* The log carries the identity: it must not outlive the file that has it. */
     FTK_TRY(db->disk->ops->sync_dir(db->disk, db->path));
@@ -546,6 +553,13 @@ open_all(kiln_db *db)
         goto out;
     }
     adopt_header(db, &header);
+    if (cache_limit() / db->page_bytes < CACHE_PAGES_MIN) {
+        rc = FTK_FAIL(FTK_INVALID,
+                      "%s has pages of %u bytes: a cache of %llu bytes is too small, at least %u",
+                      db->path, db->page_bytes, (unsigned long long)cache_limit(),
+                      CACHE_PAGES_MIN * db->page_bytes);
+        goto out;
+    }
     FTK_TRY(open_storage(db, &header));
     if (!(db->options.flags & KILN_EXTERNAL_LOG)) {
         FTK_TRY(open_log(db, false, header.snapshot.lsn));

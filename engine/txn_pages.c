@@ -5,7 +5,10 @@
 #include "engine/txn_internal.h"
 #include "ftk/mem.h"
 
-enum { PREPARE_PAGES = 256 };
+enum {
+    PREPARE_PAGES = 256, /* at a time, */
+    PREPARE_PART = 32,   /* but no more than this part of the cache */
+};
 
 static ftk_status
 extents_ensure(struct space_extents *extents, size_t more)
@@ -152,10 +155,19 @@ prepare_under_window(kiln_txn *txn, uint32_t want, bool reserve)
     return rc;
 }
 
+static uint32_t
+pages_at_a_time(const kiln_txn *txn)
+{
+    uint64_t part = cache_limit() / txn->db->page_bytes / PREPARE_PART;
+
+    return part < PREPARE_PAGES ? (uint32_t)part : PREPARE_PAGES;
+}
+
 ftk_status
 txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
 {
-    uint32_t want = pages < PREPARE_PAGES ? PREPARE_PAGES : pages;
+    uint32_t many = pages_at_a_time(txn);
+    uint32_t want = pages < many ? many : pages;
     uint32_t set_aside = atomic_load_explicit(&txn->in_place.reserved, memory_order_relaxed);
     ftk_status rc;
 

@@ -363,10 +363,77 @@ later_format_version_is_refused(void)
     simdisk_free(whole);
 }
 
+/* A crash while creating leaves data.kdb.new; who comes next may want another database. */
+struct leftover {
+    struct simdisk *disks[200];
+    unsigned count;
+};
+
+static void
+leftover_keep(void *context, struct simdisk *disk, uint64_t step)
+{
+    struct leftover *leftover = context;
+
+    if (leftover->count < 200)
+        leftover->disks[leftover->count++] = simdisk_clone(disk, step);
+}
+
+static void
+a_creation_cut_short_is_taken_up_with_other_options(void)
+{
+    struct simdisk *disk = simdisk_new(NULL);
+    struct leftover leftover = {.count = 0};
+    kiln_options options = engine_options(KILN_CREATE), other = options;
+    kiln_db *db;
+
+    simdisk_hook(disk, leftover_keep, &leftover);
+    REQUIRE_OK(engine_try_open(disk, &options, &db));
+    simdisk_hook(disk, NULL, NULL);
+    db_abandon(db);
+    simdisk_free(disk);
+    other.page_bytes = 8192;
+    for (unsigned i = 0; i < leftover.count; i++) {
+        kiln_stat stat = {.size = sizeof stat};
+        simdisk_kill(leftover.disks[i], i);
+        other.flags ^= KILN_EXTERNAL_LOG;
+        ftk_status rc = engine_try_open(leftover.disks[i], &other, &db);
+        if (rc == FTK_OK) {
+            OK(kiln_stat_get(db, &stat));
+            CHECK(stat.page_bytes == 8192 || stat.page_bytes == 4096);
+            OK(kiln_close(db));
+        } else { /* it was complete, and is another one */
+            CHECK_STATUS(rc, FTK_INVALID);
+            REQUIRE_OK(engine_try_open(leftover.disks[i], &options, &db));
+            OK(kiln_close(db));
+        }
+        simdisk_free(leftover.disks[i]);
+    }
+}
+
+static void
+a_cache_too_small_for_the_pages_is_told(void)
+{
+    struct simdisk *disk = simdisk_new(NULL);
+    kiln_options options = engine_options(KILN_CREATE);
+    uint64_t limit = cache_limit();
+    kiln_db *db = NULL;
+
+    options.page_bytes = 65536;
+    options.cache_bytes = 4 << 20;
+    CHECK_STATUS(engine_try_open(disk, &options, &db), FTK_INVALID);
+    options.cache_bytes = 6 << 20;
+    REQUIRE_OK(engine_try_open(disk, &options, &db));
+    OK(kiln_close(db));
+    OK(kiln_cache_limit(limit));
+    simdisk_free(disk);
+}
+
 TEST_MAIN("engine_badinput", TEST(flips_of_one_header_block_are_repaired_from_the_others),
           TEST(two_damaged_copies_of_a_header_are_reported),
           TEST(flips_of_pages_are_noticed_where_bytes_count),
           TEST(flips_of_the_log_are_noticed_or_cut_one_commit), TEST(cut_files_are_noticed),
           TEST(pages_in_each_others_place_are_noticed),
           TEST(foreign_files_are_refused_and_left_alone), TEST(log_of_another_database_is_refused),
-          TEST(missing_log_is_noticed), TEST(later_format_version_is_refused))
+          TEST(missing_log_is_noticed), TEST(later_format_version_is_refused),
+          TEST(a_creation_cut_short_is_taken_up_with_other_options),
+          TEST(a_cache_too_small_for_the_pages_is_told))
