@@ -216,8 +216,9 @@ test:
 .PHONY: asan tsan
 asan:
 	@$(MAKE) --no-print-directory test BUILD='$(BUILD)/asan' SANITIZE=address,undefined
+# A crash program has one thread and nothing to race: a quarter of its states will do.
 tsan:
-	@$(MAKE) --no-print-directory test BUILD='$(BUILD)/tsan' SANITIZE=thread
+	@KILN_CRASH_STATES=$${KILN_CRASH_STATES:-6000} $(MAKE) --no-print-directory test BUILD='$(BUILD)/tsan' SANITIZE=thread
 
 # Every crash point of the long crash programs, not only the sample that `make test` takes.
 CRASH_STATES ?= 1000000

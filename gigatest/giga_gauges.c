@@ -22,14 +22,16 @@ void
 giga_gauges_init(struct giga_gauges *gauges)
 {
     memset(gauges, 0, sizeof(*gauges));
-    pthread_mutex_init(&gauges->lock, NULL);
+    pthread_mutex_init(&gauges->db_lock, NULL);
+    pthread_mutex_init(&gauges->notes_lock, NULL);
     atomic_store(&gauges->stage_ns, ftk_clock_ns());
 }
 
 void
 giga_gauges_release(struct giga_gauges *gauges)
 {
-    pthread_mutex_destroy(&gauges->lock);
+    pthread_mutex_destroy(&gauges->db_lock);
+    pthread_mutex_destroy(&gauges->notes_lock);
 }
 
 void
@@ -46,9 +48,9 @@ giga_gauges_stage(struct giga_gauges *gauges, enum giga_stage stage, uint64_t to
 void
 giga_gauges_db(struct giga_gauges *gauges, kiln_db *db)
 {
-    pthread_mutex_lock(&gauges->lock);
+    pthread_mutex_lock(&gauges->db_lock);
     gauges->db = db;
-    pthread_mutex_unlock(&gauges->lock);
+    pthread_mutex_unlock(&gauges->db_lock);
 }
 
 bool
@@ -58,20 +60,20 @@ giga_gauges_stat(struct giga_gauges *gauges, kiln_stat *stat_out)
 
     memset(stat_out, 0, sizeof(*stat_out));
     stat_out->size = sizeof(*stat_out);
-    pthread_mutex_lock(&gauges->lock);
+    pthread_mutex_lock(&gauges->db_lock);
     if (gauges->db != NULL)
         known = kiln_stat_get(gauges->db, stat_out) == KILN_OK;
-    pthread_mutex_unlock(&gauges->lock);
+    pthread_mutex_unlock(&gauges->db_lock);
     return known;
 }
 
 void
 giga_gauges_note(struct giga_gauges *gauges, const char *text)
 {
-    pthread_mutex_lock(&gauges->lock);
+    pthread_mutex_lock(&gauges->notes_lock);
     snprintf(gauges->notes[gauges->note_count % GIGA_NOTES_MAX], GIGA_NOTE_BYTES, "%s", text);
     gauges->note_count++;
-    pthread_mutex_unlock(&gauges->lock);
+    pthread_mutex_unlock(&gauges->notes_lock);
 }
 
 bool
@@ -79,10 +81,10 @@ giga_gauges_note_get(struct giga_gauges *gauges, uint32_t number, char text[GIGA
 {
     bool found;
 
-    pthread_mutex_lock(&gauges->lock);
+    pthread_mutex_lock(&gauges->notes_lock);
     found = number < gauges->note_count && number + GIGA_NOTES_MAX >= gauges->note_count;
     if (found)
         memcpy(text, gauges->notes[number % GIGA_NOTES_MAX], GIGA_NOTE_BYTES);
-    pthread_mutex_unlock(&gauges->lock);
+    pthread_mutex_unlock(&gauges->notes_lock);
     return found;
 }

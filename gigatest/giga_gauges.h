@@ -46,8 +46,9 @@ struct giga_gauges {
     _Atomic bool series_ended;     /* what follows is no part of the plots */
     struct giga_histogram commits; /* nanoseconds in kiln_txn_commit */
 
-    pthread_mutex_t lock;                        /* of all below */
+    pthread_mutex_t db_lock;                     /* held while the database is asked */
     kiln_db *db;                                 /* NULL while there is none to ask */
+    pthread_mutex_t notes_lock;                  /* of all below; taken in kiln's messages */
     uint32_t note_count;                         /* notes ever */
     char notes[GIGA_NOTES_MAX][GIGA_NOTE_BYTES]; /* the last ones, a ring */
 };

@@ -137,9 +137,9 @@ checkpoint_ask(struct giga_monitor *monitor)
         stage <= GIGA_STAGE_MIXED) {
         if (monitor->checkpoint_joinable)
             pthread_join(monitor->checkpoint_thread, NULL);
-        pthread_mutex_lock(&gauges->lock);
+        pthread_mutex_lock(&gauges->db_lock);
         monitor->checkpoint_db = gauges->db;
-        pthread_mutex_unlock(&gauges->lock);
+        pthread_mutex_unlock(&gauges->db_lock);
         monitor->checkpoint_joinable =
             monitor->checkpoint_db != NULL &&
             pthread_create(&monitor->checkpoint_thread, NULL, checkpoint_run, monitor) == 0;
@@ -154,9 +154,9 @@ notes_show(struct giga_monitor *monitor)
     struct giga_gauges *gauges = &monitor->run->gauges;
     uint32_t count;
 
-    pthread_mutex_lock(&gauges->lock);
+    pthread_mutex_lock(&gauges->notes_lock);
     count = gauges->note_count;
-    pthread_mutex_unlock(&gauges->lock);
+    pthread_mutex_unlock(&gauges->notes_lock);
     if (monitor->screen) {
         if (count > 0)
             giga_gauges_note_get(gauges, count - 1, monitor->note);

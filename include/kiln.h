@@ -124,7 +124,8 @@ typedef struct kiln_options {
                                    0xffffffff: never */
     uint32_t io_depth;          /* I/O buffers under way; default 64 */
     uint32_t txn_timeout_ms;    /* default wait for the writer lock; default 0xffffffff: forever */
-    /* Messages; may be NULL.  Called from any thread, must not call kiln. */
+    /* Messages; may be NULL.  Called from any thread, with locks of kiln held: must not call kiln,
+     * nor wait for a lock that is held around a call of kiln. */
     void (*log)(void *context, kiln_log_level level, const char *text);
     void *log_context;
     kiln_log_level log_level;

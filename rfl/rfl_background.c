@@ -107,6 +107,7 @@ rfl__prepare_wake(struct rfl_log *log)
     rfl__keeper_wake(log);
 }
 
+/* With the mutex, which is dropped meanwhile. */
 static void
 prepare_ahead(struct rfl_log *log)
 {
@@ -118,9 +119,11 @@ prepare_ahead(struct rfl_log *log)
     rc = rfl__segments_prepare(log, ready, true);
     if (rc == FTK_OK || log->failed)
         return;
+    log->lsn_prepare = log->lsn_end + log->segment_bytes / 16; /* try again then */
+    ftk_mutex_unlock(&log->mutex);
     ftk_log(log->messages, FTK_LOG_WARNING, "%s: no log segment could be prepared ahead: %s",
             log->dir, ftk_error_last()->text);
-    log->lsn_prepare = log->lsn_end + log->segment_bytes / 16; /* try again then */
+    ftk_mutex_lock(&log->mutex);
 }
 
 static void

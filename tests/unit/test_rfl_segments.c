@@ -1,4 +1,9 @@
 /* tests/unit/test_rfl_segments.c -- switching, archive and release, full disks, sizes. */
+#include <stdatomic.h>
+
+#include "ftk/clock.h"
+#include "ftk/log.h"
+#include "rfl/rfl_internal.h"
 #include "tests/unit/rfl_testing.h"
 
 static struct simdisk *disk;
@@ -247,10 +252,54 @@ releasing_on_a_full_disk_makes_room(void)
     end();
 }
 
+static _Atomic unsigned messages, messages_under_lock;
+
+static void
+message(void *context, enum ftk_log_level level, const char *text)
+{
+    uint64_t deadline = ftk_clock_ns() + UINT64_C(2000000000);
+    bool locked = false;
+
+    (void)context;
+    if (level != FTK_LOG_WARNING || strstr(text, "prepared ahead") == NULL)
+        return;
+    while (!locked && ftk_clock_ns() < deadline)
+        locked = ftk_mutex_try_lock(&log_->mutex);
+    if (locked)
+        ftk_mutex_unlock(&log_->mutex);
+    else
+        messages_under_lock++;
+    messages++;
+}
+
+/* The owner's function may wait for a lock whose holder asks for rfl_stats. */
+static void
+messages_are_given_out_without_the_append_lock(void)
+{
+    const struct ftk_log told = {message, NULL, FTK_LOG_WARNING};
+    uint64_t lsn_end;
+
+    begin();
+    REQUIRE_OK(rfl_close(log_));
+    options.background = true;
+    options.log = &told;
+    messages = messages_under_lock = 0;
+    REQUIRE_OK(rfl_open(&options, false, 0, &log_));
+    simdisk_capacity(disk, 8 * (uint64_t)RFL_SEGMENT_BYTES_MIN);
+    while (testing_append(log_, appended, 100000, &lsn_end) == FTK_OK)
+        appended++;
+    while (messages == 0) /* the test's time limit ends a promise not kept */
+        ftk_thread_yield();
+    CHECK_EQ(messages_under_lock, 0);
+    simdisk_capacity(disk, 0);
+    end();
+}
+
 TEST_MAIN("rfl_segments", TEST(records_of_every_size_meet_the_segments_end),
           TEST(segment_size_may_change_between_opens), TEST(a_segment_leaves_only_when_archived),
           TEST(a_reader_holds_its_segment), TEST(recycling_keeps_the_directory_small),
           TEST(a_full_disk_leaves_the_log_as_it_was),
           TEST(a_full_disk_leaves_the_log_as_it_was_with_threads),
           TEST(a_disk_that_fills_up_with_prewritten_segments),
-          TEST(releasing_on_a_full_disk_makes_room))
+          TEST(releasing_on_a_full_disk_makes_room),
+          TEST(messages_are_given_out_without_the_append_lock))
