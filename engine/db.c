@@ -39,7 +39,7 @@ db_fail(kiln_db *db, ftk_status status)
 ftk_status
 db_check_failed(kiln_db *db)
 {
-    if (FTK_LIKELY(atomic_load_explicit(&db->failed, memory_order_relaxed) == FTK_OK))
+    if (FTK_LIKELY(atomic_load_explicit(&db->failed, memory_order_acquire) == FTK_OK))
         return FTK_OK;
     return FTK_FAIL(FTK_FAILED, "refused after an earlier error: %s (%s:%d)", db->error.text,
                     db->error.file, db->error.line);
