@@ -14,7 +14,7 @@ enum {
     CHECKPOINT_MS_DEFAULT = 60000,
     LAZY_MS_DEFAULT = 100,
     IO_DEPTH_DEFAULT = 64,
-    CACHE_PAGES_MIN = 96, /* of this database: a transaction prepares some, holds some, cleans some */
+    CACHE_PAGES_MIN = 96, /* a transaction prepares some, holds some, cleans some */
 };
 static const uint64_t RFL_BYTES_MAX_DEFAULT = UINT64_C(1) << 30;
 static const uint64_t REGION_BYTES_MIN = UINT64_C(64) << 30;

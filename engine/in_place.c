@@ -508,7 +508,7 @@ give_back(kiln_db *db)
         if (rc == FTK_OK)
             pinned[pins++] = absent;
         if (!atomic_load(&db->in_place.open) || db->in_place.number != number)
-            goto out; /* the transaction ended, or another thread gave it back */
+            goto out;       /* the transaction ended, or another thread gave it back */
         if (rc != FTK_OK) { /* its changes cannot be kept */
             atomic_store(&mine->failed, rc);
             break;
@@ -533,8 +533,7 @@ in_place_end_slow(kiln_txn *txn)
     }
     txn->in_place.state = IN_PLACE_SHUT;
     rc = (ftk_status)atomic_load(&txn->in_place.failed);
-    return rc == FTK_OK ? FTK_OK
-                        : FTK_FAIL(rc, "changes made in place could not be moved: abort");
+    return rc == FTK_OK ? FTK_OK : FTK_FAIL(rc, "changes made in place could not be moved: abort");
 }
 
 void

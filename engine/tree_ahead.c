@@ -58,7 +58,8 @@ is_usable(struct walk *walk, uint64_t page, uint32_t level)
         walk->ahead->absent[walk->absent++] = page;
         return false;
     }
-    return node_level(cache_address(walk->txn->fast, page)) == level; /* else the descent reports it */
+    /* A wrong level is damage: the descent reports it. */
+    return node_level(cache_address(walk->txn->fast, page)) == level;
 }
 
 /* The children of a page that keys [from, to) go to. */

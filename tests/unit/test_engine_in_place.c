@@ -44,10 +44,9 @@ expect(kiln_txn *txn, kiln_coll coll, unsigned first, unsigned step, unsigned va
     for (unsigned i = first; i < KEYS; i += step) {
         engine_key(i, key);
         OK(kiln_get(txn, coll, key, 8, &got));
-        REQUIRE_MSG(got.size == 20 + (i + value) % 20 &&
-                        *(const uint8_t *)got.data == (uint8_t)value,
-                    "key %u: %zu bytes of %u, wanted %u", i, got.size,
-                    *(const uint8_t *)got.data, value);
+        REQUIRE_MSG(
+            got.size == 20 + (i + value) % 20 && *(const uint8_t *)got.data == (uint8_t)value,
+            "key %u: %zu bytes of %u, wanted %u", i, got.size, *(const uint8_t *)got.data, value);
     }
 }
 
