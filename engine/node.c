@@ -286,6 +286,22 @@ suffix_lower_bound(const uint8_t *page, uint32_t first, const uint8_t *suffix, u
     return low;
 }
 
+void
+node_prefetch(struct node node, const void *key, uint32_t key_size)
+{
+    uint32_t prefix = node_prefix_bytes(node.page), count = node_count(node.page);
+    uint32_t head, pos;
+
+    if (key_size < prefix)
+        return;
+    head = node_head_of((const uint8_t *)key + prefix, key_size - prefix, node.page[PAGE_HEAD_BYTES]);
+    pos = head_lower_bound(node.page, 0, count, head);
+    if (pos == count)
+        return;
+    __builtin_prefetch(node_body(node.page, pos));
+    __builtin_prefetch(node_body(node.page, pos) + 64);
+}
+
 /* Compare the page's prefix with the beginning of the key; 0: the key has the prefix. */
 static inline int
 compare_prefix(struct node node, const uint8_t *key, uint32_t key_size)

@@ -110,6 +110,8 @@ void node_init(struct node node, enum page_type type, uint8_t flags, uint8_t lev
 
 /* First entry with a key >= the given one; *exact_out: equal.  Leaf pages. */
 uint32_t node_lower_bound(struct node node, const void *key, uint32_t key_size, bool *exact_out);
+/* The lines of that entry are on their way.  Leaf pages. */
+void node_prefetch(struct node node, const void *key, uint32_t key_size);
 /* The entry whose subtree holds the key.  Inner pages. */
 uint32_t node_child_pos(struct node node, const void *key, uint32_t key_size);
 /* Compare the full key of entry pos with a key: < 0, 0, > 0.  (Inner: pos > 0.) */

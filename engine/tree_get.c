@@ -79,15 +79,37 @@ group_use(struct get_group *group)
     }
 }
 
+/* The header and the first heads; of a page above the leaves, which has more of them, twice as far. */
 static inline void
-prefetch_page(const struct cache_fast *fast, uint64_t page_id)
+prefetch_page(const struct cache_fast *fast, uint64_t page_id, uint32_t level)
 {
     const uint8_t *page = cache_address(fast, page_id);
 
     __builtin_prefetch((const char *)(uintptr_t)&fast->states[page_id]);
-    __builtin_prefetch(page);
-    __builtin_prefetch(page + 64);
-    __builtin_prefetch(page + 128);
+    for (uint32_t at = 0; at < (level > 0 ? 384u : 192u); at += 64)
+        __builtin_prefetch(page + at);
+}
+
+/* All pages of the level are resident: their level, and where each key goes or is likely to be. */
+static ftk_status
+group_search(struct get_group *group, uint32_t level)
+{
+    kiln_txn *txn = group->txn;
+
+    for (uint32_t i = 0; i < group->count; i++) {
+        const kiln_slice *key = &group->keys[i];
+        struct node node = tree_node(txn, group->page[i]);
+        ftk_status rc = tree_check_page(txn, group->page[i], level);
+        if (rc != FTK_OK)
+            return rc;
+        if (level > 0) {
+            group->pos[i] = node_child_pos(node, key->data, (uint32_t)key->size);
+            __builtin_prefetch(node_body(node.page, group->pos[i]));
+        } else {
+            node_prefetch(node, key->data, (uint32_t)key->size);
+        }
+    }
+    return FTK_OK;
 }
 
 /* Walk the group to its leaves; inside an epoch before and after. */
@@ -104,23 +126,19 @@ group_walk(struct get_group *group)
         rc = group_use(group);
         if (rc != FTK_OK)
             return rc;
+        rc = group_search(group, level);
+        if (rc != FTK_OK)
+            return rc;
         for (uint32_t i = 0; i < group->count; i++) {
             const kiln_slice *key = &group->keys[i];
             struct node node = tree_node(txn, group->page[i]);
-            rc = tree_check_page(txn, group->page[i], level);
-            if (rc != FTK_OK)
-                return rc;
             if (level > 0) {
-                uint32_t pos = node_child_pos(node, key->data, (uint32_t)key->size);
-                uint64_t child = node_child(node.page, pos);
-                group->page[i] = child;
-                if (child < txn->fast->pages_max)
-                    prefetch_page(txn->fast, child);
+                group->page[i] = node_child(node.page, group->pos[i]);
+                if (group->page[i] < txn->fast->pages_max)
+                    prefetch_page(txn->fast, group->page[i], level - 1);
             } else {
                 group->pos[i] =
                     node_lower_bound(node, key->data, (uint32_t)key->size, &group->exact[i]);
-                if (group->exact[i])
-                    __builtin_prefetch(node_body(node.page, group->pos[i]) + 64);
             }
         }
     }
