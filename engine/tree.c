@@ -47,17 +47,6 @@ tree_use(kiln_txn *txn, uint64_t page_id, unsigned fetch_flags, bool *again_out)
     return rc;
 }
 
-static inline void
-prefetch_node(const struct cache_fast *fast, uint64_t page_id)
-{
-    const uint8_t *page = cache_address(fast, page_id);
-
-    __builtin_prefetch((const char *)(uintptr_t)&fast->states[page_id]);
-    __builtin_prefetch(page);
-    __builtin_prefetch(page + 64);
-    __builtin_prefetch(page + 128);
-}
-
 enum edge { EDGE_NONE, EDGE_FIRST, EDGE_LAST };
 
 static inline ftk_status
@@ -91,7 +80,7 @@ restart:
                                              : (edge == EDGE_FIRST ? 0 : node_count(node.page) - 1);
             id = node_child(node.page, path->pos[d]);
             if (FTK_LIKELY(id < txn->fast->pages_max))
-                prefetch_node(txn->fast, id);
+                tree_prefetch(txn, id, level - 1);
         } else if (edge == EDGE_NONE) {
             path->pos[d] = node_lower_bound(node, key, (uint32_t)key_size, &path->exact);
         } else {

@@ -39,16 +39,6 @@ key_of(const struct walk *walk, size_t i)
     return &walk->keys[walk->order[i].index];
 }
 
-static void
-prefetch_node(const kiln_txn *txn, uint64_t page_id)
-{
-    const uint8_t *page = cache_address(txn->fast, page_id);
-
-    __builtin_prefetch((const char *)(uintptr_t)&txn->fast->states[page_id]);
-    for (uint32_t at = 0; at < 256; at += 64)
-        __builtin_prefetch(page + at);
-}
-
 static bool
 is_usable(struct walk *walk, uint64_t page, uint32_t level)
 {
@@ -66,7 +56,7 @@ is_usable(struct walk *walk, uint64_t page, uint32_t level)
 static size_t
 children(struct walk *walk, struct node node, size_t from, size_t to, uint64_t *below, size_t n)
 {
-    uint32_t count = node_count(node.page);
+    uint32_t count = node_count(node.page), level = node_level(node.page) - 1;
 
     for (size_t i = from; i < to;) {
         const kiln_slice *key = key_of(walk, i);
@@ -75,7 +65,7 @@ children(struct walk *walk, struct node node, size_t from, size_t to, uint64_t *
         if (child >= walk->txn->fast->pages_max) /* damage: the descent reports it */
             child = 0;
         else
-            prefetch_node(walk->txn, child);
+            tree_prefetch(walk->txn, child, level);
         below[n++] = item(child, i++);
         if (pos + 1 == count)
             break;

@@ -79,17 +79,6 @@ group_use(struct get_group *group)
     }
 }
 
-/* The header and the first heads; of a page above the leaves, which has more of them, twice as far. */
-static inline void
-prefetch_page(const struct cache_fast *fast, uint64_t page_id, uint32_t level)
-{
-    const uint8_t *page = cache_address(fast, page_id);
-
-    __builtin_prefetch((const char *)(uintptr_t)&fast->states[page_id]);
-    for (uint32_t at = 0; at < (level > 0 ? 384u : 192u); at += 64)
-        __builtin_prefetch(page + at);
-}
-
 /* All pages of the level are resident: their level, and where each key goes or is likely to be. */
 static ftk_status
 group_search(struct get_group *group, uint32_t level)
@@ -135,7 +124,7 @@ group_walk(struct get_group *group)
             if (level > 0) {
                 group->page[i] = node_child(node.page, group->pos[i]);
                 if (group->page[i] < txn->fast->pages_max)
-                    prefetch_page(txn->fast, group->page[i], level - 1);
+                    tree_prefetch(txn, group->page[i], level - 1);
             } else {
                 group->pos[i] =
                     node_lower_bound(node, key->data, (uint32_t)key->size, &group->exact[i]);
