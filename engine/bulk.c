@@ -2,7 +2,8 @@
  * engine/bulk.c -- fill an empty tree from ascending keys, bottom up.
  *
  * One open page per level, the rightmost.  A leaf that is full is rebuilt once with the best prefix
- * of what it holds; only when that gains nothing it is closed, so pages come out denser than by puts.
+ * of what it holds; only when that gains nothing it is closed, so pages come out denser than by
+ * puts.
  */
 #include <string.h>
 

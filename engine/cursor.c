@@ -128,8 +128,8 @@ prefetch_leaf(const kiln_cursor *cursor, uint64_t page_id)
         __builtin_prefetch(page + at, 0, 2);
 }
 
-/* The first step forward after a seek: a scan begins.  What is left of this leaf and all of the next
- * are on their way while the first items are looked at. */
+/* The first step forward after a seek: a scan begins.  What is left of this leaf and all of the
+ * next are on their way while the first items are looked at. */
 static void
 prefetch_scan(kiln_cursor *cursor)
 {
@@ -155,8 +155,8 @@ prefetch_scan(kiln_cursor *cursor)
 }
 
 /*
- * To the leaf before or behind this one; FTK_NOTFOUND: there is none.  On FTK_OK inside an epoch and
- * path complete, leaf pos at its near end.  The path is valid (the tree did not change).
+ * To the leaf before or behind this one; FTK_NOTFOUND: there is none.  On FTK_OK inside an epoch
+ * and path complete, leaf pos at its near end.  The path is valid (the tree did not change).
  */
 static ftk_status
 step_leaf(kiln_cursor *cursor, bool forward)

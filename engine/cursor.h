@@ -3,8 +3,8 @@
  *
  * Invariants
  * 1. A positioned cursor pins its leaf; key and value of its item stay readable until it moves.
- * 2. path[] is valid while the tree's `changes` is what it was; then the cursor finds its place again
- *    by its key (cursor->key, kept for cursors of write transactions).
+ * 2. path[] is valid while the tree's `changes` is what it was; then the cursor finds its place
+ *    again by its key (cursor->key, kept for cursors of write transactions).
  * 3. An unpositioned cursor pins nothing.
  */
 #ifndef ENGINE_CURSOR_H

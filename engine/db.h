@@ -128,8 +128,8 @@ ftk_status db_check_failed(kiln_db *db);
 void db_publish(kiln_db *db, const struct db_snapshot *snapshot);
 void db_published_get(kiln_db *db, struct db_snapshot *snapshot_out);
 uint64_t db_published_id(kiln_db *db);
-/* Pin the published snapshot in the slot: lock-free, but when a writer changes leaves of it in place
- * (engine/in_place.h). */
+/* Pin the published snapshot in the slot: lock-free, but when a writer changes leaves of it in
+ * place (engine/in_place.h). */
 void db_pin(kiln_db *db, struct cache_slot *slot, struct db_snapshot *snapshot_out);
 
 /* Writer queue.  timeout_ms 0xffffffff: forever.  errors: FTK_TIMEOUT. */

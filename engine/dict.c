@@ -1,6 +1,6 @@
 /*
- * engine/dict.c -- a dictionary in memory, and how it is read from its rows (dict_rows.c has the rows
- * themselves).
+ * engine/dict.c -- a dictionary in memory, and how it is read from its rows (dict_rows.c has the
+ * rows themselves).
  *
  * Invariants:
  *   1. Field numbers are 1, 2, 3 ... without gaps: fields are never dropped.

@@ -85,7 +85,8 @@ uint32_t dict_find(const struct dict *dict, int kind, const char *name, size_t n
 const struct dict_container *dict_container_of(const struct dict *dict, uint32_t number);
 const struct dict_index *dict_index_of(const struct dict *dict, uint32_t number);
 
-/* Add what a row says; only to a dictionary that nobody shares.  Names are checked by the caller. */
+/* Add what a row says; only to a dictionary that nobody shares.  Names are checked by the
+ * caller. */
 ftk_status dict_add_field(struct dict *dict, uint32_t number, kiln_type type, const char *name,
                           size_t name_bytes);
 ftk_status dict_add_container(struct dict *dict, uint32_t number, kiln_coll coll, const char *name,

@@ -319,8 +319,8 @@ insert_here(kiln_txn *txn, struct tree *tree, const struct tree_path *path, cons
     return true;
 }
 
-/* Behind the last key, and the last transaction put many there: to a copy that is this transaction's
- * own they go without a descent (tree_append). */
+/* Behind the last key, and the last transaction put many there: to a copy that is this
+ * transaction's own they go without a descent (tree_append). */
 static bool
 goes_on_appending(const kiln_txn *txn, const struct tree_path *path)
 {

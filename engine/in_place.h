@@ -1,11 +1,11 @@
 /*
  * engine/in_place.h -- changing a leaf of an older transaction where it is.
  *
- * Copy on write keeps every snapshot as it was.  But a page that is younger than the checkpoints and
- * that no reader has pinned would be copied for nobody: its old contents are wanted again only if the
- * transaction aborts, or if a reader or a checkpoint begins while it is open.  So such a leaf is
- * changed in place, and how to undo the change is kept until the commit.  What is undone is one entry
- * at a time: no page is copied, no parent changes.
+ * Copy on write keeps every snapshot as it was.  But a page that is younger than the checkpoints
+ * and that no reader has pinned would be copied for nobody: its old contents are wanted again only
+ * if the transaction aborts, or if a reader or a checkpoint begins while it is open.  So such a
+ * leaf is changed in place, and how to undo the change is kept until the commit.  What is undone is
+ * one entry at a time: no page is copied, no parent changes.
  *
  * The window of a transaction is the time in which it may have such leaves:
  *
@@ -13,16 +13,16 @@
  *        |                           |
  *        +--- not now --> shut <-----+ given back: T gets copies of its leaves, then all is undone
  *
- * It is given back by whoever needs the snapshot that T began from: a reader that begins, a checkpoint
- * that begins, or T itself before a savepoint, a cursor, a large value, or a page walk.
+ * It is given back by whoever needs the snapshot that T began from: a reader that begins, a
+ * checkpoint that begins, or T itself before a savepoint, a cursor, a large value, or a page walk.
  *
  * Invariants
  * 1. A leaf is changed in place only when its birth is above every pinned snapshot and above the
  *    snapshot of the last checkpoint begun: no one can reach it but through the newest snapshot.
- * 2. While a window is open nobody has the newest snapshot pinned.  The writer announces the window,
- *    then looks at the pins; a reader pins, then looks for a window (db_pin).
- * 3. The window's mutex is held by T whenever it is inside an epoch (txn_enter), so that who gives the
- *    window back meets T between two operations.  It is not held where T waits for memory, a
+ * 2. While a window is open nobody has the newest snapshot pinned.  The writer announces the
+ *    window, then looks at the pins; a reader pins, then looks for a window (db_pin).
+ * 3. The window's mutex is held by T whenever it is inside an epoch (txn_enter), so that who gives
+ *    the window back meets T between two operations.  It is not held where T waits for memory, a
  *    checkpoint or a page.  At a commit it is held until the snapshot is published.
  * 4. Pages for the copies that giving back makes are prepared beforehand (in_place.reserved).
  * 5. Commits with durability full do not open windows: a reader would wait for the device.

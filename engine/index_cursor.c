@@ -1,8 +1,8 @@
 /*
  * engine/index_cursor.c -- entries of an index in its order.
  *
- * A key holds all values of its parts, except texts longer than the index's text_limit: of these the
- * record is read, for the values returned and for the comparison with the values searched.
+ * A key holds all values of its parts, except texts longer than the index's text_limit: of these
+ * the record is read, for the values returned and for the comparison with the values searched.
  */
 #include <string.h>
 

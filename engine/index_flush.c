@@ -1,9 +1,9 @@
 /*
- * engine/index_flush.c -- applies gathered changes to an index: sorted, deletes first, then the check
- * of uniqueness, then puts.
+ * engine/index_flush.c -- applies gathered changes to an index: sorted, deletes first, then the
+ * check of uniqueness, then puts.
  *
- * Unique: no two records have the same values in all parts.  Entries with a missing part conflict with
- * none (as NULL in SQL).  Texts that are truncated in the key are compared in the records.
+ * Unique: no two records have the same values in all parts.  Entries with a missing part conflict
+ * with none (as NULL in SQL).  Texts that are truncated in the key are compared in the records.
  */
 #include <string.h>
 

@@ -1,10 +1,10 @@
 /*
  * engine/index_plan.h -- what to pick out of a container's records for its indexes.
  *
- * A plan is a tree of field numbers: an edge leads from a group (node; 0 is the record itself) over a
- * field to another group, to a slot, or nowhere.  A slot gathers the values of one field at one place
- * of the tree; several indexes may use the same slot.  So one pass over a record's items finds the
- * values of all its indexes.
+ * A plan is a tree of field numbers: an edge leads from a group (node; 0 is the record itself) over
+ * a field to another group, to a slot, or nowhere.  A slot gathers the values of one field at one
+ * place of the tree; several indexes may use the same slot.  So one pass over a record's items
+ * finds the values of all its indexes.
  */
 #ifndef ENGINE_INDEX_PLAN_H
 #define ENGINE_INDEX_PLAN_H
@@ -46,7 +46,8 @@ struct index_plan {
 #define INDEX_COUNT_MAX 1024
 #define INDEX_EDGES_MAX 65535
 
-/* Make the plan of a container.  errors: FTK_NOMEM, FTK_TOOBIG (more than INDEX_EDGES_MAX edges). */
+/* Make the plan of a container.  errors: FTK_NOMEM, FTK_TOOBIG (more than INDEX_EDGES_MAX
+ * edges). */
 ftk_status index_plan_make(struct dict *dict, struct dict_container *container);
 
 /* The edge from a node that is not 0; 0: none. */

@@ -1,10 +1,10 @@
 /*
  * engine/index_sort.c -- sorts a batch of index changes.
  *
- * Keys of a batch often begin alike (records loaded in the order of their names), so the bytes common
- * to all of them are left out, and the next eight (the head) decide nearly every comparison without
- * touching the key.  A merge sort, because runs that are sorted already cost one pass, and because it
- * is stable: of equal keys the last change is the last in order.
+ * Keys of a batch often begin alike (records loaded in the order of their names), so the bytes
+ * common to all of them are left out, and the next eight (the head) decide nearly every comparison
+ * without touching the key.  A merge sort, because runs that are sorted already cost one pass, and
+ * because it is stable: of equal keys the last change is the last in order.
  */
 #include <string.h>
 

@@ -294,7 +294,8 @@ node_prefetch(struct node node, const void *key, uint32_t key_size)
 
     if (key_size < prefix)
         return;
-    head = node_head_of((const uint8_t *)key + prefix, key_size - prefix, node.page[PAGE_HEAD_BYTES]);
+    head =
+        node_head_of((const uint8_t *)key + prefix, key_size - prefix, node.page[PAGE_HEAD_BYTES]);
     pos = head_lower_bound(node.page, 0, count, head);
     if (pos == count)
         return;

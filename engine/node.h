@@ -4,8 +4,8 @@
  * Knows nothing of trees, caches or transactions: works on P bytes of memory.
  *
  * Invariants (node_validate checks them)
- * 1. Entries are in ascending order of their full keys; entry 0 of an inner page has an empty suffix.
- * 2. Every key of the page begins with the page's prefix (inner: but entry 0).
+ * 1. Entries are in ascending order of their full keys; entry 0 of an inner page has an empty
+ * suffix. 2. Every key of the page begins with the page's prefix (inner: but entry 0).
  * 3. arrays + heap fit: heads_at + capacity * (head_bytes + 2) + heap_bytes <= P.
  * 4. garbage_bytes = heap_bytes - sum of body sizes.
  */
@@ -96,8 +96,8 @@ node_child(const uint8_t *page, uint32_t pos)
     return page_get_le48(node_body(page, pos));
 }
 
-/* Take over a page rebuilt elsewhere, all but its checksum and birth: the checkpointer may be looking
- * at those of the page as it is. */
+/* Take over a page rebuilt elsewhere, all but its checksum and birth: the checkpointer may be
+ * looking at those of the page as it is. */
 static inline void
 node_take(struct node node, const uint8_t *from)
 {
@@ -153,8 +153,8 @@ bool node_prefix_matches(struct node node, const void *key, uint32_t key_size);
  */
 bool node_insert(struct node node, uint32_t pos, const void *key, uint32_t key_size,
                  const struct node_value *value, uint8_t *scratch);
-/* Put a key behind the last one.  False: it does not go there, does not match the prefix, or there is
- * no room.  Leaf pages. */
+/* Put a key behind the last one.  False: it does not go there, does not match the prefix, or there
+ * is no room.  Leaf pages. */
 bool node_append(struct node node, const void *key, uint32_t key_size,
                  const struct node_value *value, uint8_t *scratch);
 /* Replace the value at pos (leaf).  False: no room, node unchanged. */
@@ -163,9 +163,9 @@ void node_set_child(struct node node, uint32_t pos, uint64_t child);
 void node_remove(struct node node, uint32_t pos);
 
 /*
- * A virtual sequence of entries: those of `node` with a new entry put in at `extra_pos` (UINT32_MAX:
- * none).  Splitting, compacting and changing the prefix are all "write a range of the sequence into
- * a fresh page".
+ * A virtual sequence of entries: those of `node` with a new entry put in at `extra_pos`
+ * (UINT32_MAX: none).  Splitting, compacting and changing the prefix are all "write a range of the
+ * sequence into a fresh page".
  */
 struct node_source {
     struct node node;
@@ -180,9 +180,10 @@ uint32_t node_source_count(const struct node_source *source);
 uint32_t node_source_key(const struct node_source *source, uint32_t index, uint8_t *buffer);
 /*
  * Write [from, to) into dst; dst gets the source's type, level, flags and the given birth.  False:
- * does not fit (dst then holds rubbish).  For inner pages the first element written becomes entry 0.
- * Prefix: KEEP the source's (the extra key must match it), or the BEST: the longest common one of
- * the elements written (of the whole sequence when there is but one: its neighbours will follow).
+ * does not fit (dst then holds rubbish).  For inner pages the first element written becomes entry
+ * 0. Prefix: KEEP the source's (the extra key must match it), or the BEST: the longest common one
+ * of the elements written (of the whole sequence when there is but one: its neighbours will
+ * follow).
  */
 enum node_prefix { NODE_PREFIX_KEEP, NODE_PREFIX_BEST };
 bool node_build(const struct node_source *source, uint32_t from, uint32_t to, struct node dst,

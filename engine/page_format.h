@@ -97,8 +97,8 @@ enum {
  *     14    8 birth     number of the transaction that wrote the run
  * The run: the value's bytes from the first page's first byte on, then (8-aligned, still inside the
  * last pages of the run) one XXH3-64 for each page that holds value bytes, seeded like a page's.
- * A value of more than 16 MiB is cut into pieces of 16 MiB, each such a run; `page` is then one more
- * run, whose bytes are the first pages of the pieces (6 each).
+ * A value of more than 16 MiB is cut into pieces of 16 MiB, each such a run; `page` is then one
+ * more run, whose bytes are the first pages of the pieces (6 each).
  */
 enum { LARGE_REF_PAGE = 0, LARGE_REF_SIZE = 6, LARGE_REF_BIRTH = 14, LARGE_REF_BYTES = 22 };
 
@@ -108,7 +108,8 @@ enum { LARGE_REF_PAGE = 0, LARGE_REF_SIZE = 6, LARGE_REF_BIRTH = 14, LARGE_REF_B
  *     32    8 checkpoint  number of the checkpoint that wrote this copy
  *     40    8 group
  *     48   16 reserved    0
- *     64  P/2 bits        bit i: page g * G + i is reachable from the checkpoint (or is map or header)
+ *     64  P/2 bits        bit i: page g * G + i is reachable from the checkpoint (or is map or
+ * header)
  */
 enum { MAP_CHECKPOINT = 32, MAP_GROUP = 40, MAP_RESERVED = 48, MAP_BITS = 64 };
 
@@ -192,8 +193,8 @@ enum log_kind { LOG_FRAGMENT = 1, LOG_COMMIT = 2 };
  *   OP_COLL_CREATE  varint collection, 1 byte flags, varint name size, name
  *   OP_COLL_DROP, OP_COLL_CLEAR   varint collection
  *   OP_SAVEPOINT, OP_RELEASE, OP_ROLLBACK   nothing
- *   OP_LARGE        varint collection, varint key size, varint value size, key: a large value begins
- *   OP_CHUNK        varint size, bytes: the next piece of it
+ *   OP_LARGE        varint collection, varint key size, varint value size, key: a large value
+ *   begins OP_CHUNK        varint size, bytes: the next piece of it
  */
 enum log_op {
     OP_PUT = 1,

@@ -1,9 +1,10 @@
 /*
  * engine/record.h -- a record in memory: its body as it is stored, and a table of its items.
  *
- * The body (engine/records_format.h, 3) does not repeat the types of its fields.  The table has them:
- * from the append calls for a record that the user builds, from the dictionary for one that was read.
- * So adding a record neither decodes nor encodes anything: it compares types and copies the body.
+ * The body (engine/records_format.h, 3) does not repeat the types of its fields.  The table has
+ * them: from the append calls for a record that the user builds, from the dictionary for one that
+ * was read. So adding a record neither decodes nor encodes anything: it compares types and copies
+ * the body.
  */
 #ifndef ENGINE_RECORD_H
 #define ENGINE_RECORD_H
@@ -47,8 +48,8 @@ struct record_types {
  * Read a body.  types NULL: by structure alone, the types stay 0.
  *
  * owner:  body is copied.
- * errors: FTK_CORRUPT (malformed, or a field that the dictionary does not know), FTK_NOMEM; the record
- *         is empty after both.
+ * errors: FTK_CORRUPT (malformed, or a field that the dictionary does not know), FTK_NOMEM; the
+ *         record is empty after both.
  */
 ftk_status record_decode(struct kiln_record *record, const struct record_types *types,
                          const void *body, size_t body_bytes);

@@ -1,4 +1,5 @@
-/* engine/record_utf8.c -- UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above 10FFFF. */
+/* engine/record_utf8.c -- UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above
+ * 10FFFF. */
 #include "engine/record_utf8.h"
 
 #include <string.h>

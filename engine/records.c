@@ -1,8 +1,8 @@
 /*
  * engine/records.c -- add, update, delete, get; records of a container in order of id.
  *
- * New records with ids above all others are gathered and put in one batch; every other change goes to
- * the container at once.  Index changes are gathered always.  A call that fails leaves nothing
+ * New records with ids above all others are gathered and put in one batch; every other change goes
+ * to the container at once.  Index changes are gathered always.  A call that fails leaves nothing
  * gathered of its record (marks).
  */
 #include <string.h>

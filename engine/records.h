@@ -1,8 +1,9 @@
 /*
  * engine/records.h -- what the records part offers to the transactions below it.
  *
- * Records are built on collections (kiln_get, kiln_put_many ...).  A transaction keeps a slot for the
- * state of its records; the state is made at the first use of a record, field, container or index.
+ * Records are built on collections (kiln_get, kiln_put_many ...).  A transaction keeps a slot for
+ * the state of its records; the state is made at the first use of a record, field, container or
+ * index.
  */
 #ifndef ENGINE_RECORDS_H
 #define ENGINE_RECORDS_H
@@ -34,8 +35,9 @@ void records_rollback(kiln_txn *txn);
 void records_db_end(void *state);
 
 /*
- * Every record against the dictionary, every index entry against its record and the other way round.
- * `finding` is told each fault.  errors: FTK_CORRUPT when there was one; others end the check.
+ * Every record against the dictionary, every index entry against its record and the other way
+ * round. `finding` is told each fault.  errors: FTK_CORRUPT when there was one; others end the
+ * check.
  */
 ftk_status records_check(kiln_txn *read_txn, void (*finding)(void *context, const char *text),
                          void *context);

@@ -11,8 +11,8 @@
  *      01 "c" <decimal>    the records of container <number> (3)
  *      01 "i" <decimal>    the entries of index <number> (5); values are empty
  *
- * 2. Dictionary rows.  Key: one byte of kind, then the number (BE 32).  Numbers start at 1, are given
- *    out ascending and never again.
+ * 2. Dictionary rows.  Key: one byte of kind, then the number (BE 32).  Numbers start at 1, are
+ *    given out ascending and never again.
  *
  *      KIND  KEY SIZE  ROW
  *      00    1         header
@@ -64,9 +64,10 @@
  *                  field       varint
  *
  * 3. Container.  Key: the record id, BE 64, 1 or more.  Value: the record body (below).
- *    Key 0 is no record: its value is a varint, the highest id ever given out; it is written when the
- *    record with that very id is deleted, so that ids are never given out twice.  The next id is one
- *    above the larger of that value and the last key.
+ *    Key 0 is no record: its value is a varint, the highest id ever given out; it is written when
+ *    the record with that very id is deleted, so that ids are never given out twice.  The next id
+ *    is
+ *    one above the larger of that value and the last key.
  *
  *    Record body: items one after the other, up to the end of the value.  An item:
  *
@@ -88,12 +89,12 @@
  *      TYPE          PAYLOAD
  *      text          UTF-8
  *      bytes         as they are
- *      int           zigzag (0, -1, 1, -2 ... = 0, 1, 2, 3 ...), little-endian, no zero bytes at the
- *                    end: 0 has no payload
+ *      int           zigzag (0, -1, 1, -2 ... = 0, 1, 2, 3 ...), little-endian, no zero bytes at
+ *                    the end: 0 has no payload
  *      date-time     as int: microseconds since 1970-01-01 UTC
  *      bool          false: none; true: 01
- *      double        IEEE 754 binary64, BE, no zero bytes at the end: 0.0 has no payload, 1.0 is 3f f0
- *      group         items
+ *      double        IEEE 754 binary64, BE, no zero bytes at the end: 0.0 has no payload, 1.0 is 3f
+ *      f0 group         items
  *
  *    A field's type is in the dictionary and never changes, so an item does not repeat it.
  *
@@ -111,9 +112,9 @@
  *                    below: 10 - k, then the k low bytes of the two's complement, BE, k the least
  *                    for which -value - 1 fits in k bytes.
  *                    missing: 00
- *      double        8 bytes, BE: the bits, with all inverted when the sign is set and else the sign
- *                    alone; -0.0 counts as 0.0; every NaN is ff f8 00 00 00 00 00 00, above infinity.
- *                    missing: 00 00
+ *      double        8 bytes, BE: the bits, with all inverted when the sign is set and else the
+ *                    sign alone; -0.0 counts as 0.0; every NaN is ff f8 00 00 00 00 00 00, above
+ *                    infinity. missing: 00 00
  *      bool          01 false, 02 true; missing: 00
  *
  *    Number (of containers and record ids), the least class that holds it:

@@ -112,7 +112,8 @@ ftk_status records_read(struct records_txn *state, const struct dict_container *
 /* The cursor's present record; record may be NULL.  errors: as records_read. */
 ftk_status records_cursor_read(struct records_txn *state, const struct dict_container *container,
                                kiln_cursor *cursor, uint64_t *id_out, struct kiln_record *record);
-/* The container's highest id, when the last commit knew it and this transaction has not changed it. */
+/* The container's highest id, when the last commit knew it and this transaction has not changed
+ * it. */
 bool records_high_recall(const struct records_txn *state, kiln_container container,
                          struct record_gather *gather);
 /* Is the container's row 0 well-formed?  errors: FTK_CORRUPT. */

@@ -1,5 +1,6 @@
 /*
- * engine/records_state.c -- the records state of a transaction: its life, its dictionary, its flush.
+ * engine/records_state.c -- the records state of a transaction: its life, its dictionary, its
+ * flush.
  *
  * The dictionary of a database is kept once for all transactions that see the same version of it
  * (records_db).  A transaction compares its snapshot's version, one small get, with the kept one.
@@ -165,7 +166,8 @@ records_high_recall(const struct records_txn *state, kiln_container container,
 }
 
 /* Before a commit.  Should it fail, its number is given to no other commit, or to one that comes by
- * here as well, or to one that changes no records: an id may then be left out, never given twice. */
+ * here as well, or to one that changes no records: an id may then be left out, never given
+ * twice. */
 static void
 highs_remember(struct records_txn *state)
 {

@@ -461,9 +461,9 @@ out:
 /* ---- warming up ------------------------------------------------------------------------------ */
 
 /*
- * A long log touches most leaves of a database it is large beside.  Then, if they fit the cache, they
- * are read first, in page order and many at a time: the device does 3 GB/s that way and a tenth of it
- * in the order of the log.
+ * A long log touches most leaves of a database it is large beside.  Then, if they fit the cache,
+ * they are read first, in page order and many at a time: the device does 3 GB/s that way and a
+ * tenth of it in the order of the log.
  */
 enum { WARM_IDS = 32768, WARM_LOG_SHARE = 4 };
 

@@ -148,10 +148,10 @@ avail_clear(struct space *space, uint64_t page)
 
 /*
  * How many of 64 neighbouring pages must be free for a word of the map to be used.  Pages freed at
- * random leave holes of one or two pages; a checkpoint that fills those writes 4 KiB here and there,
- * a tenth of what the device does in long runs.  So crowded words are passed over and the file grows
- * instead, until so much of it is free that holes are what there is: a file under random updates
- * settles at about 3/8 free.
+ * random leave holes of one or two pages; a checkpoint that fills those writes 4 KiB here and
+ * there, a tenth of what the device does in long runs.  So crowded words are passed over and the
+ * file grows instead, until so much of it is free that holes are what there is: a file under random
+ * updates settles at about 3/8 free.
  */
 static uint32_t
 word_threshold(const struct space *space)

@@ -13,8 +13,8 @@
  *       --> else held on the list of the newest such snapshot, looked at again when it is unpinned
  *
  * Invariants
- * 1. A page is given out only if no pinned snapshot, published snapshot or durable header reaches it.
- * 2. live changes only together with the newest snapshot, under the mutex.
+ * 1. A page is given out only if no pinned snapshot, published snapshot or durable header reaches
+ * it. 2. live changes only together with the newest snapshot, under the mutex.
  * 3. Page ids of headers and map pages are always live, never avail.
  *
  * Locks: everything is called by the holder of the writer lock, but for space_checkpoint_* (the
@@ -107,8 +107,8 @@ bool space_reclaim_due(const struct space *space, uint64_t published);
 /* Few pages are left that can be had without growing the file, and the file cannot grow. */
 bool space_is_full(const struct space *space);
 
-/* For checks, between begin and end (under the mutex): is the page live; is it a header or map page,
- * which no tree reaches? */
+/* For checks, between begin and end (under the mutex): is the page live; is it a header or map
+ * page, which no tree reaches? */
 void space_compare_begin(struct space *space);
 void space_compare_end(struct space *space);
 bool space_is_live(const struct space *space, uint64_t page);
@@ -116,8 +116,8 @@ bool space_is_fixed(const struct space *space, uint64_t page);
 
 /* ---- the checkpointer ---- */
 
-/* Begin: freeze the live map as of now; `pin` runs under the mutex (it takes the newest snapshot and
- * returns its id, which is pinned from here to space_checkpoint_end). */
+/* Begin: freeze the live map as of now; `pin` runs under the mutex (it takes the newest snapshot
+ * and returns its id, which is pinned from here to space_checkpoint_end). */
 ftk_status space_checkpoint_begin(struct space *space, uint64_t checkpoint,
                                   uint64_t (*pin)(void *context), void *context);
 /* Write the frozen map pages; *pages_end_out and *map_hash_out go into the header. */

@@ -4,8 +4,8 @@
  * Each group has two map pages at fixed places.  A checkpoint writes the map of every group that
  * changed to the copy that its predecessor's header does not need, so the map needs no space of its
  * own (no recursion), and a crash before the header leaves the old map whole.  Of a group's two
- * copies the one with the largest number not above the header's counts; the header keeps a hash over
- * those numbers, so that a copy that rots later is noticed and not replaced by its older twin.
+ * copies the one with the largest number not above the header's counts; the header keeps a hash
+ * over those numbers, so that a copy that rots later is noticed and not replaced by its older twin.
  */
 #include <string.h>
 

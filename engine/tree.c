@@ -5,8 +5,8 @@
  * 1. All leaves are at level 0; a child's level is its parent's minus one.
  * 2. Keys under entry i of an inner page are >= separator i and < separator i + 1.
  * 3. Separators are the shortest byte strings that do it.
- * 4. A change touches only pages of the transaction (birth >= birth_floor): tree_own_path copies the
- *    others from the root down, so that a parent is always the transaction's before its child.
+ * 4. A change touches only pages of the transaction (birth >= birth_floor): tree_own_path copies
+ *    the others from the root down, so that a parent is always the transaction's before its child.
  */
 #include <string.h>
 
@@ -110,8 +110,8 @@ tree_descend_edge(kiln_txn *txn, const struct tree *tree, bool last, unsigned fe
 
 /* ---- change ---------------------------------------------------------------------------------- */
 
-/* Pages one put or delete can make or retire: a copy and a split of every level, and a new root; and
- * what in_place.c may set aside for a leaf. */
+/* Pages one put or delete can make or retire: a copy and a split of every level, and a new root;
+ * and what in_place.c may set aside for a leaf. */
 uint32_t
 tree_pages_needed(const struct tree *tree)
 {
@@ -218,8 +218,8 @@ split_at(kiln_txn *txn, const struct node_source *source, uint32_t at, struct no
     return true;
 }
 
-/* Split the page of mine at path level d, the entry put in; the separator and the right page go into
- * the parent next. */
+/* Split the page of mine at path level d, the entry put in; the separator and the right page go
+ * into the parent next. */
 static uint64_t
 split_page(kiln_txn *txn, const struct node_source *source, uint32_t preferred, uint8_t *separator,
            uint32_t *separator_size_out, uint32_t *at_out)

@@ -1,9 +1,9 @@
 /*
  * engine/tree_ahead.c -- looking ahead: the pages of the next keys of a sorted batch.
  *
- * All keys go down together, a level at a time.  Neighbours share pages, so a level is a list of pages
- * with the first key of each; while one page's lines are on their way the others are searched.  Walking
- * key by key would wait for every page above the leaves in turn.
+ * All keys go down together, a level at a time.  Neighbours share pages, so a level is a list of
+ * pages with the first key of each; while one page's lines are on their way the others are
+ * searched. Walking key by key would wait for every page above the leaves in turn.
  */
 #include "engine/txn.h"
 
@@ -79,7 +79,8 @@ children(struct walk *walk, struct node node, size_t from, size_t to, uint64_t *
     return n;
 }
 
-/* Lines that a change touches: of a leaf that will be copied all in use, else where an entry goes. */
+/* Lines that a change touches: of a leaf that will be copied all in use, else where an entry
+ * goes. */
 static void
 prefetch_change(const kiln_txn *txn, uint64_t page_id)
 {
@@ -101,7 +102,7 @@ prefetch_change(const kiln_txn *txn, uint64_t page_id)
 
 size_t
 tree_ahead(const kiln_txn *txn, const struct tree *tree, const kiln_slice *keys,
-           const struct batch_item *order, size_t count, bool change, struct tree_ahead *ahead)
+           const struct batch_item *order, size_t count, struct tree_ahead *ahead)
 {
     struct walk walk = {.txn = txn, .keys = keys, .order = order, .count = count, .ahead = ahead};
     uint64_t *level_items = ahead->items[0], *below = ahead->items[1];
@@ -126,7 +127,7 @@ tree_ahead(const kiln_txn *txn, const struct tree *tree, const kiln_slice *keys,
     }
     for (size_t k = 0; k < n; k++) {
         uint64_t page = item_page(level_items[k]);
-        if (is_usable(&walk, page, 0) && change)
+        if (is_usable(&walk, page, 0) && ahead->change)
             prefetch_change(txn, page);
     }
     return walk.absent;

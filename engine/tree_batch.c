@@ -51,7 +51,8 @@ path_level_for(const kiln_txn *txn, const struct tree_path *path, const kiln_sli
     return from;
 }
 
-/* Walk from level d down to level `to` (exclusive of reading the page there).  False: fetch needed. */
+/* Walk from level d down to level `to` (exclusive of reading the page there).  False: fetch
+ * needed. */
 static bool
 path_walk(const kiln_txn *txn, struct tree_path *path, uint32_t d, uint32_t to,
           const kiln_slice *key)
@@ -97,12 +98,14 @@ batch_seek(struct batch *batch, const kiln_slice *key)
 
 /* ---- looking ahead --------------------------------------------------------------------------- */
 
-/* Keys [from, to): what they need is on its way.  Absent pages are in ahead->absent; their number. */
+/* Keys [from, to): what they need is on its way.  Absent pages are in ahead->absent; their
+ * number. */
 static size_t
 look_ahead(struct batch *batch, size_t from, size_t to)
 {
+    batch->ahead->change = to - from <= GROUP;
     return tree_ahead(batch->txn, batch->tree, batch->keys, batch->order + from, to - from,
-                      to - from <= GROUP, batch->ahead);
+                      batch->ahead);
 }
 
 /* Read the missing pages of the next keys together; outside an epoch afterwards. */
@@ -294,9 +297,9 @@ put_chunk(struct batch *batch, size_t *done)
 }
 
 /*
- * Room to look ahead, and to sort `max` keys.  Kept by the transaction object: memory of this size that
- * comes and goes with every small batch goes back to the operating system in between, and each time
- * all processors are interrupted.
+ * Room to look ahead, and to sort `max` keys.  Kept by the transaction object: memory of this size
+ * that comes and goes with every small batch goes back to the operating system in between, and each
+ * time all processors are interrupted.
  */
 static ftk_status
 batch_memory(struct batch *batch, size_t max, struct batch_item **items_out)
@@ -317,7 +320,8 @@ batch_memory(struct batch *batch, size_t max, struct batch_item **items_out)
     return FTK_OK;
 }
 
-/* Take the next keys into the batch: as many as are sorted together, and room in the log for them. */
+/* Take the next keys into the batch: as many as are sorted together, and room in the log for
+ * them. */
 static ftk_status
 chunk_take(struct batch *batch, const kiln_slice *keys, const kiln_slice *values, size_t left,
            size_t max)

@@ -63,8 +63,8 @@ remove_empty(kiln_txn *txn, struct tree *tree, struct tree_path *path, uint32_t 
 }
 
 /*
- * Try to merge the page at level d with a neighbour under the same parent.  Inside an epoch, the path
- * is the transaction's own.  *again_out: a neighbour had to be fetched, descend anew.
+ * Try to merge the page at level d with a neighbour under the same parent.  Inside an epoch, the
+ * path is the transaction's own.  *again_out: a neighbour had to be fetched, descend anew.
  */
 static ftk_status
 merge_at(kiln_txn *txn, struct tree_path *path, uint32_t d, bool *merged_out, bool *again_out)

@@ -37,8 +37,8 @@ tree_get(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_siz
 
 /*
  * Keys of a group walk down level by level together: while one waits for its line, the others use
- * theirs.  More keys than lines the core can fetch at once gain nothing (16 on the machines at hand);
- * reading from a device gains from more.
+ * theirs.  More keys than lines the core can fetch at once gain nothing (16 on the machines at
+ * hand); reading from a device gains from more.
  */
 enum { GROUP = 32 };
 

@@ -418,8 +418,8 @@ commit_pages(kiln_txn *txn, uint64_t id)
 }
 
 /*
- * Everything that can fail before the commit record.  With an open window its mutex is held from here
- * on; one that was given back meanwhile has changed trees whose entries were written.
+ * Everything that can fail before the commit record.  With an open window its mutex is held from
+ * here on; one that was given back meanwhile has changed trees whose entries were written.
  */
 static ftk_status
 commit_prepare(kiln_txn *txn)
@@ -473,6 +473,26 @@ commit_wait(kiln_db *db, const struct db_snapshot *snapshot, kiln_durability dur
     return FTK_OK;
 }
 
+/* The commit record into the log; with an open window as durable as it is to be. */
+static ftk_status
+commit_log(kiln_txn *txn, uint64_t *lsn_end_out)
+{
+    ftk_status rc = txn_log_commit(txn, lsn_end_out);
+
+    if (!txn->in_place.locked)
+        return rc;
+    if (rc == FTK_OK)
+        return rfl_commit(txn->db->log, *lsn_end_out, rfl_durability_of(txn->durability));
+    if (rc != FTK_NOSPACE)
+        return rc;
+    in_place_unlock(txn); /* a checkpoint may give log space back: without a window */
+    FTK_TRY(in_place_end(txn));
+    FTK_TRY(commit_prepare(txn));
+    rc = txn_log_commit(txn, lsn_end_out);
+out:
+    return rc;
+}
+
 /* What was changed in place is what the snapshot before had: nobody may begin with that one now. */
 static void
 commit_window(kiln_txn *txn)
@@ -506,9 +526,7 @@ txn_commit(kiln_txn *txn)
         return FTK_OK;
     }
     if (rc == FTK_OK && txn->logs)
-        rc = txn_log_commit(txn, &lsn_end);
-    if (rc == FTK_OK && txn->logs && txn->in_place.locked)
-        rc = rfl_commit(db->log, lsn_end, rfl_durability_of(durability));
+        rc = commit_log(txn, &lsn_end);
     if (rc != FTK_OK) {
         if (rc == FTK_IO || rc == FTK_FAILED)
             db_fail(db, rc);

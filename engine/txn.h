@@ -75,8 +75,8 @@ struct kiln_txn {
     kiln_cursor *cursors;
 
     /* a writer's */
-    /* Pages that can be made or retired without failing.  Changed by whoever holds the window's mutex
-     * (engine/in_place.h), if there is a window. */
+    /* Pages that can be made or retired without failing.  Changed by whoever holds the window's
+     * mutex (engine/in_place.h), if there is a window. */
     _Atomic uint32_t prepared;
     struct in_place in_place;
     uint32_t appends; /* puts behind the last key of a tree, without a descent */
@@ -165,8 +165,8 @@ txn_is_prepared(const kiln_txn *txn, uint32_t pages)
            pages + atomic_load_explicit(&txn->in_place.reserved, memory_order_relaxed);
 }
 
-/* See that `pages` pages can be made.  Outside an epoch.  reserve: deletes may use the last pages of
- * a full disk. */
+/* See that `pages` pages can be made.  Outside an epoch.  reserve: deletes may use the last pages
+ * of a full disk. */
 ftk_status txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve);
 static inline ftk_status
 txn_prepare(kiln_txn *txn, uint32_t pages, bool reserve)
@@ -194,7 +194,8 @@ txn_page_mine(const kiln_txn *txn, uint64_t birth)
 
 /* ---- engine/txn_log.c: operations for the log ---- */
 
-/* Room for `bytes` more; appends a fragment to the log when much has gathered.  Outside an epoch. */
+/* Room for `bytes` more; appends a fragment to the log when much has gathered.  Outside an
+ * epoch. */
 ftk_status txn_log_reserve(kiln_txn *txn, size_t bytes);
 void txn_log_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, const void *value,
                  size_t value_size);
@@ -268,8 +269,8 @@ tree_node(const kiln_txn *txn, uint64_t page_id)
     return (struct node){cache_address(txn->fast, page_id), txn->db->page_bytes};
 }
 
-/* Have on the way what a search of the page begins with: the state, the header, the first heads; of a
- * page above the leaves, which has more of them, twice as far. */
+/* Have on the way what a search of the page begins with: the state, the header, the first heads; of
+ * a page above the leaves, which has more of them, twice as far. */
 static inline void
 tree_prefetch(const kiln_txn *txn, uint64_t page_id, uint32_t level)
 {
@@ -338,17 +339,17 @@ void batch_sort(const kiln_slice *keys, size_t count, struct batch_item *items,
 /* ---- engine/tree_ahead.c ---- */
 enum { TREE_AHEAD_MAX = 2048 };
 struct tree_ahead {
+    bool change;                     /* lines that a change of the leaf touches are wanted, too */
     uint64_t absent[TREE_AHEAD_MAX]; /* pages to be read */
     uint64_t items[2][TREE_AHEAD_MAX];
 };
 /*
- * Find the leaves of the next keys (in order, up to TREE_AHEAD_MAX) and have their lines on the way:
- * with `change` those that a change of the leaf needs.  Inside an epoch.  Returns the number of pages
- * that are absent; below those nothing is looked at.
+ * Find the leaves of the next keys (in order, up to TREE_AHEAD_MAX) and have their lines on the
+ * way.  Inside an epoch.  Returns the number of pages that are absent; below those nothing is
+ * looked at.
  */
 size_t tree_ahead(const kiln_txn *txn, const struct tree *tree, const kiln_slice *keys,
-                  const struct batch_item *order, size_t count, bool change,
-                  struct tree_ahead *ahead);
+                  const struct batch_item *order, size_t count, struct tree_ahead *ahead);
 
 /* ---- engine/tree_batch.c: these do log; values are small ---- */
 ftk_status tree_delete_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys, size_t count,

@@ -34,7 +34,8 @@ extents_push(struct space_extents *extents, uint64_t page, uint32_t count, uint6
     extents->items[extents->count++] = space_extent(page, count, birth);
 }
 
-/* A replay in memory can write nothing out: what it dirties must leave room for what is prepared. */
+/* A replay in memory can write nothing out: what it dirties must leave room for what is
+ * prepared. */
 static ftk_status
 replay_fits(const kiln_txn *txn)
 {

@@ -3,8 +3,8 @@
  *
  *   flusher   writes a long stream out while it is appended, syncs full segments, serves RFL_LAZY
  *   keeper    prepares segments ahead, pre-writes them where that pays; archives and recycles
- *             released ones.  It may be held up by the archive function as long as that likes, or by
- *             pre-writing: appenders make raw segments for themselves then.
+ *             released ones.  It may be held up by the archive function as long as that likes, or
+ *             by pre-writing: appenders make raw segments for themselves then.
  *
  * Without `background` there is neither: the caller's thread does all of it, when it must.
  */

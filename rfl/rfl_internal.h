@@ -29,8 +29,8 @@
 #define RFL_SEGMENT_BYTES_FIRST (4u << 20)
 /* Segments ready beyond the open one that, on a full disk, only rfl_append_reserved may use. */
 #define RFL_RESERVE_SEGMENTS 1u
-/* A sync over pre-written blocks saves 70 to 140 us of the device's time, pre-writing takes 0.3 to 1
- * ms of it for each MiB: it pays where so many bytes see a sync. */
+/* A sync over pre-written blocks saves 70 to 140 us of the device's time, pre-writing takes 0.3 to
+ * 1 ms of it for each MiB: it pays where so many bytes see a sync. */
 #define RFL_PREWRITE_SYNC_BYTES (512u << 10)
 /* Changes that pile up in the operating system before it is asked to write them back. */
 #define RFL_WRITEBACK_BYTES (4u << 20)

@@ -1,11 +1,11 @@
 /*
  * tests/crash/test_engine_crash.c -- power cuts and killed processes at every step of a database.
  *
- * A world (tests/support/world.h) works on a simulated disk.  At its I/O steps the disk is cloned and
- * crashed, the clone is opened, and its contents must be exactly those of one committed transaction:
- * none older than the last that was promised (full: survives the power cut; os: survives the
- * process), none that never was, nothing in between; kiln_check finds nothing.  Some survivors are
- * crashed again while they recover, some work on and crash again, generations deep.
+ * A world (tests/support/world.h) works on a simulated disk.  At its I/O steps the disk is cloned
+ * and crashed, the clone is opened, and its contents must be exactly those of one committed
+ * transaction: none older than the last that was promised (full: survives the power cut; os:
+ * survives the process), none that never was, nothing in between; kiln_check finds nothing.  Some
+ * survivors are crashed again while they recover, some work on and crash again, generations deep.
  *
  * KILN_CRASH_STATES=n says how many states (make crash); KILN_SEED replays.
  */

@@ -1,6 +1,7 @@
 /*
- * tests/fuzz/fuzz_keycode.c -- key parts: any bytes are refused, or are the only encoding of a value
- * (encoding gives the same bytes again).  Input: a byte that picks type and direction, then a part.
+ * tests/fuzz/fuzz_keycode.c -- key parts: any bytes are refused, or are the only encoding of a
+ * value (encoding gives the same bytes again).  Input: a byte that picks type and direction, then a
+ * part.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,9 @@
 /*
  * tests/fuzz/fuzz_log_body.c -- any bytes as the operations of a transaction in the log.
  *
- * The records are whole (right checksums), what they say is anything.  The input is cut into records
- * by its length bytes; recovery must end with a status, and a database that it opens is sound.
+ * The records are whole (right checksums), what they say is anything.  The input is cut into
+ * records by its length bytes; recovery must end with a status, and a database that it opens is
+ * sound.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -3,8 +3,8 @@
  *
  * What node_validate takes (as when a page is read) must be safe to search, to read, and to change;
  * what it takes thoroughly must keep its order through changes.  The first byte chooses the page
- * size; the rest is the page, zero-padded in the middle: its first half is the page's beginning, its
- * second half the page's end.
+ * size; the rest is the page, zero-padded in the middle: its first half is the page's beginning,
+ * its second half the page's end.
  */
 #include <stdlib.h>
 #include <string.h>

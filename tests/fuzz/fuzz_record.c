@@ -1,6 +1,6 @@
 /*
- * tests/fuzz/fuzz_record.c -- record bodies: any bytes are refused, or are the only form of a record
- * (append gives the same bytes again).
+ * tests/fuzz/fuzz_record.c -- record bodies: any bytes are refused, or are the only form of a
+ * record (append gives the same bytes again).
  */
 #include <stdlib.h>
 #include <string.h>

@@ -3,8 +3,8 @@
  *
  * The keys of a world are a fixed, sorted universe, so that a model's state is one array: for each
  * collection and key the value's seed and size.  Values are made from their seeds.  Every committed
- * transaction writes its number under one more key, so that a recovered database says which state it
- * claims to be.
+ * transaction writes its number under one more key, so that a recovered database says which state
+ * it claims to be.
  *
  *     world_init(&world, &options);  world.disk = simdisk_new(...);
  *     world_open(&world, KILN_CREATE);

@@ -1,5 +1,6 @@
 /*
- * tests/unit/test_engine_badinput.c -- data.kdb and the log with bytes that are not what was written.
+ * tests/unit/test_engine_badinput.c -- data.kdb and the log with bytes that are not what was
+ * written.
  *
  * Whatever is done to the files: opening, reading everything and checking end with an error that
  * says so, or find exactly what was there.  Never other data, never a crash, never a hang.
@@ -127,7 +128,8 @@ says_so(kiln_status rc)
 
 enum outcome { SAME, NOTICED };
 
-/* Opens the damaged disk; it is freed.  Losing the last commit of the log is all that may be lost. */
+/* Opens the damaged disk; it is freed.  Losing the last commit of the log is all that may be
+ * lost. */
 static enum outcome
 judge(struct simdisk *disk, unsigned logged, const char *how)
 {

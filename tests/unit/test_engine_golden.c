@@ -1,6 +1,6 @@
 /*
- * tests/unit/test_engine_golden.c -- databases written by earlier builds: one of each format version,
- * below tests/golden, that every later build opens, checks and reads.
+ * tests/unit/test_engine_golden.c -- databases written by earlier builds: one of each format
+ * version, below tests/golden, that every later build opens, checks and reads.
  *
  * "closed" was closed properly; "crashed" has transactions that only its log holds.  A new format
  * version adds a directory; those of released versions are never made anew.  Making them:

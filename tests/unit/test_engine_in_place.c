@@ -1,8 +1,8 @@
 /*
  * tests/unit/test_engine_in_place.c -- leaves changed in place, and who asks for the state before.
  *
- * The random worlds (tests/sim, tests/crash) do the same at random; here each way out of a window is
- * taken on purpose, and threads take them at any moment.
+ * The random worlds (tests/sim, tests/crash) do the same at random; here each way out of a window
+ * is taken on purpose, and threads take them at any moment.
  */
 #include <time.h>
 
@@ -74,7 +74,8 @@ changes_of(kiln_db *db, uint64_t *returns)
     return stat.in_place_changes;
 }
 
-/* A write transaction with an open window: every 16th key has value 2, every 16th beside is gone. */
+/* A write transaction with an open window: every 16th key has value 2, every 16th beside is
+ * gone. */
 static kiln_txn *
 with_window(kiln_db *db, kiln_coll coll)
 {
@@ -315,7 +316,8 @@ struct shared {
     _Atomic uint64_t reads, failures;
 };
 
-/* Every transaction gives all keys of one residue the same value: a snapshot is all one or the other. */
+/* Every transaction gives all keys of one residue the same value: a snapshot is all one or the
+ * other. */
 static void
 check_snapshot(struct shared *shared, kiln_txn *txn, struct ftk_random *random)
 {

@@ -1,4 +1,5 @@
-/* Asynchronous I/O of the native disk, both backends: every I/O ends once, with the right status. */
+/* Asynchronous I/O of the native disk, both backends: every I/O ends once, with the right
+ * status. */
 #include <string.h>
 #include <unistd.h>
 

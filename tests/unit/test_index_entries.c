@@ -1,4 +1,5 @@
-/* tests/unit/test_index_entries.c -- index entries: order, kinds of parts, uniqueness, long texts. */
+/* tests/unit/test_index_entries.c -- index entries: order, kinds of parts, uniqueness, long
+ * texts. */
 #include <math.h>
 #include <stdio.h>
 

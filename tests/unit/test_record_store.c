@@ -1,4 +1,5 @@
-/* tests/unit/test_record_store.c -- add, update, delete, get; against a model; faults; the check. */
+/* tests/unit/test_record_store.c -- add, update, delete, get; against a model; faults; the
+ * check. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -16,7 +16,8 @@ struct reader {
     const char *fault; /* NULL: none; checks belong to the main thread */
 };
 
-/* What every snapshot must show: round r has defined field "extra-r" and added PER_ROUND records. */
+/* What every snapshot must show: round r has defined field "extra-r" and added PER_ROUND
+ * records. */
 static const char *
 snapshot_fault(struct reader *reader, kiln_txn *txn, kiln_record *record)
 {

@@ -1,7 +1,8 @@
 /*
  * tests/bench/waiters/waiters.c -- what the buffer-waiter queue is worth.
  *
- *     waiters [--ios N] [--threads N] [--buffers N] [--size BYTES] [--seed N] [--even NS] [--file PATH]
+ *     waiters [--ios N] [--threads N] [--buffers N] [--size BYTES] [--seed N] [--even NS] [--file
+ * PATH]
  *
  * Writes the same I/Os twice through the buffer manager: a waiter gets the buffer of whichever I/O
  * ends first, or (as engines did before completion callbacks) has to wait for the oldest.  On a
