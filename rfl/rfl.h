@@ -81,7 +81,7 @@ ftk_status rfl_close(struct rfl_log *log);
  *
  * shapes: sum of sizes 1..RFL_BODY_MAX.  kind is the owner's (1..255), stream likewise.
  * errors: FTK_FAILED (an earlier write or sync failed: only rfl_close is legal), FTK_NOSPACE (no
- * room for a segment: log unchanged, later appends may succeed), FTK_TOOBIG.
+ * room for a segment: no record was added, later appends may succeed), FTK_TOOBIG.
  * locks: the append lock; callers that need an order between records serialise themselves.
  */
 struct rfl_part {
