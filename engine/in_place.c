@@ -12,6 +12,8 @@ enum {
     CACHE_PART = 128,           /* at most this part of the cache's pages are such leaves */
     UNDO_MAX = 1 << 16,
     BYTES_MAX = 4 << 20,
+    UNDO_KEPT = 4096, /* memory for so much stays with the transaction object */
+    BYTES_KEPT = 256 << 10,
     REST = 256, /* transactions, after a reader came in */
 };
 
@@ -403,6 +405,22 @@ undo_all(kiln_txn *txn)
         undo_one(txn, &txn->in_place.undo[i]);
 }
 
+/* Objects are used again, by readers too: what one large transaction wanted goes back. */
+static void
+memory_trim(struct in_place *mine)
+{
+    if (mine->undo_capacity > UNDO_KEPT) {
+        ftk_free(mine->undo);
+        mine->undo = NULL;
+        mine->undo_capacity = 0;
+    }
+    if (mine->bytes_capacity > BYTES_KEPT) {
+        ftk_free(mine->bytes);
+        mine->bytes = NULL;
+        mine->bytes_capacity = 0;
+    }
+}
+
 /* The window is no more; mutex held. */
 static void
 window_shut(kiln_txn *txn)
@@ -414,6 +432,7 @@ window_shut(kiln_txn *txn)
     mine->leaf_count = 0;
     mine->undo_count = 0;
     mine->bytes_used = 0;
+    memory_trim(mine);
     atomic_store_explicit(&mine->reserved, 0, memory_order_relaxed);
     atomic_store(&mine->open, false);
     txn->db->in_place.txn = NULL;
