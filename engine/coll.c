@@ -236,19 +236,19 @@ coll_write_entries(kiln_txn *txn)
         struct tree *tree = txn->trees[i];
         uint32_t size = 0;
         bool dirty;
-        txn_enter(txn); /* who gives a window back changes root and dirty */
+        txn_window_hold(txn); /* who gives a window back changes root and dirty */
         dirty = tree->dirty && !tree->dropped;
-        txn_leave(txn);
+        txn_window_let(txn);
         if (!dirty)
             continue;
         number_key(tree->id, key);
         rc = catalog_get(txn, key, sizeof(key), entry, &size);
         if (rc != FTK_OK)
             return rc;
-        txn_enter(txn);
+        txn_window_hold(txn);
         tree->dirty = false;
         entry_encode(tree, "", 0, entry);
-        txn_leave(txn);
+        txn_window_let(txn);
         rc = catalog_put(txn, key, sizeof(key), entry, size);
         if (rc != FTK_OK)
             return rc;

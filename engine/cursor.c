@@ -79,6 +79,7 @@ arrived(kiln_cursor *cursor)
 {
     cursor->positioned = true;
     cursor->deleted = false;
+    cursor->sought = false;
     cursor->plain = !cursor->txn->write && !cursor->has_low && !cursor->has_high;
     if (cursor->txn->write)
         cursor->key_size = node_key(leaf_node(cursor), *leaf_pos(cursor), cursor->key);
@@ -135,14 +136,11 @@ prefetch_scan(kiln_cursor *cursor)
 {
     kiln_txn *txn = cursor->txn;
     struct node leaf = leaf_node(cursor);
-    uint32_t heap = ftk_get_le16(leaf.page + PAGE_HEAP_BYTES);
     uint32_t d = cursor->path.depth - 1;
 
-    cursor->sought = false;
     if (leaf.bytes > PREFETCH_BYTES)
         return;
-    for (uint32_t at = (leaf.bytes - heap) & ~63u; at < leaf.bytes; at += 64)
-        __builtin_prefetch(leaf.page + at, 0, 2);
+    node_prefetch_heap(leaf);
     if (d == 0)
         return;
     cache_enter(txn->fast, txn->slot);

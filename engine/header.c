@@ -98,8 +98,8 @@ decode(const uint8_t *block, struct header *header)
         return FTK_FAIL(FTK_VERSION, "header: unknown flags %#x", header->flags);
     if (!is_zero(block + HEADER_RESERVED, HEADER_CHECKSUM - HEADER_RESERVED))
         return FTK_FAIL(FTK_CORRUPT, "header: reserved bytes are not zero");
-    if (header->snapshot.catalog_height > 24 || header->snapshot.catalog_root > PAGE_ID_MAX ||
-        header->pages_end > PAGE_ID_MAX ||
+    if (header->snapshot.catalog_height > TREE_HEIGHT_MAX ||
+        header->snapshot.catalog_root > PAGE_ID_MAX || header->pages_end > PAGE_ID_MAX ||
         (header->snapshot.catalog_height == 0) != (header->snapshot.catalog_root == 0))
         return FTK_FAIL(FTK_CORRUPT, "header: impossible catalog");
     return FTK_OK;

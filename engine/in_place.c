@@ -260,14 +260,11 @@ undo_push(struct in_place *mine, const struct in_place_undo *undo)
     mine->bytes_used += (size_t)undo->key_size + undo->value_size;
 }
 
-/* The page is going to change. */
+/* The leaf is going to change. */
 static void
-page_touch(kiln_txn *txn, struct tree *tree, uint64_t page)
+leaf_touch(kiln_txn *txn, struct tree *tree, uint64_t page)
 {
-    if (!cache_is_dirty(txn->fast, page)) { /* it was written out early */
-        atomic_fetch_add_explicit(&txn->spill_pages, 1, memory_order_relaxed);
-        cache_dirty(txn->cache, txn->fast, page);
-    }
+    txn_page_touch(txn, page);
     tree->dirty = true;
     tree->changes++;
 }
@@ -290,7 +287,7 @@ replace_here(kiln_txn *txn, struct tree *tree, const struct tree_path *path,
     undo.value_size = (uint16_t)old.value_size;
     if (old.value_size > 0)
         memcpy(mine->bytes + undo.at, old.value, old.value_size);
-    page_touch(txn, tree, page);
+    leaf_touch(txn, tree, page);
     if (!node_replace(node, pos, value, txn->page_scratch))
         return false;
     undo_push(mine, &undo);
@@ -309,7 +306,7 @@ insert_here(kiln_txn *txn, struct tree *tree, const struct tree_path *path, cons
 
     if (!node_prefix_matches(node, key, key_size) || !undo_room(mine, 0))
         return false;
-    page_touch(txn, tree, page);
+    leaf_touch(txn, tree, page);
     if (!node_insert(node, pos, key, key_size, value, txn->page_scratch))
         return false;
     undo_push(mine, &(struct in_place_undo){.page = page, .pos = pos, .kind = UNDO_INSERT});
@@ -370,7 +367,7 @@ in_place_delete(kiln_txn *txn, struct tree *tree, struct tree_path *path)
     memcpy(mine->bytes + undo.at, key, undo.key_size);
     if (old.value_size > 0)
         memcpy(mine->bytes + undo.at + undo.key_size, old.value, old.value_size);
-    page_touch(txn, tree, page);
+    leaf_touch(txn, tree, page);
     node_remove(node, pos);
     undo_push(mine, &undo);
     tree->keys--;
@@ -489,13 +486,15 @@ leaf_copy(kiln_txn *txn, const struct in_place_leaf *leaf, uint64_t *absent_out)
 {
     struct tree_path path;
     uint8_t key[NODE_KEY_BUFFER];
-    uint32_t key_size = node_key(tree_node(txn, leaf->page), 0, key);
-    bool found = true;
+    uint32_t key_size;
+    bool found;
 
+    if (leaf->tree->height == 0) /* cleared or dropped */
+        return true;
+    key_size = node_key(tree_node(txn, leaf->page), 0, key);
     cache_enter(txn->fast, txn->slot);
-    if (leaf->tree->height > 0)
-        found = walk(txn, leaf->tree, key, key_size, &path, absent_out);
-    if (found && leaf->tree->height > 0 && path.page[path.depth - 1] == leaf->page)
+    found = walk(txn, leaf->tree, key, key_size, &path, absent_out);
+    if (found && path.page[path.depth - 1] == leaf->page)
         tree_own_path(txn, leaf->tree, &path);
     cache_leave(txn->slot);
     return found;
@@ -514,22 +513,22 @@ give_back(kiln_db *db)
     atomic_fetch_add_explicit(&db->in_place.returns, 1, memory_order_relaxed);
     for (uint32_t i = 0; i < mine->leaf_count;) {
         uint64_t absent = 0;
-        ftk_status rc = FTK_OK;
+        ftk_status rc;
         if (leaf_copy(txn, &mine->leaves[i], &absent)) {
             i++;
             continue;
         }
         ftk_mutex_unlock(&db->in_place.mutex);
-        while (pins == TREE_HEIGHT_MAX || (rc != FTK_OK && pins > 0))
+        if (pins == TREE_HEIGHT_MAX)
             cache_unpin(db->fast, pinned[--pins]);
         rc = cache_fetch(db->cache, absent, 0);
         ftk_mutex_lock(&db->in_place.mutex);
         if (rc == FTK_OK)
             pinned[pins++] = absent;
         if (!atomic_load(&db->in_place.open) || db->in_place.number != number)
-            goto out;       /* the transaction ended, or another thread gave it back */
-        if (rc != FTK_OK) { /* its changes cannot be kept */
-            atomic_store(&mine->failed, rc);
+            goto out; /* the transaction ended, or another thread gave it back */
+        if (rc != FTK_OK) {
+            atomic_store(&mine->failed, rc); /* its changes cannot be kept */
             break;
         }
     }

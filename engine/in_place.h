@@ -34,6 +34,7 @@
 
 #include <stdatomic.h>
 
+#include "engine/page_format.h"
 #include "ftk/thread.h"
 #include "kiln.h"
 
@@ -75,12 +76,12 @@ struct in_place {
     _Atomic bool open;         /* cleared by whoever gives the window back (mutex) */
     _Atomic int failed;        /* ftk_status: it could not be given back, T can only be aborted */
     bool locked;               /* T has the mutex */
-    uint64_t above;            /* births that may be changed */
+    uint64_t above;            /* births above this may be changed */
     _Atomic uint32_t reserved; /* of the prepared pages: for the copies */
     uint32_t leaves_max, leaf_count, leaf_capacity;
     struct in_place_leaf *leaves;
     uint32_t *set; /* page -> index in leaves + 1, open addressing */
-    uint64_t last_path[24];
+    uint64_t last_path[TREE_HEIGHT_MAX];
     struct in_place_undo *undo;
     size_t undo_count, undo_capacity;
     uint8_t *bytes;

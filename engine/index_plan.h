@@ -46,8 +46,7 @@ struct index_plan {
 #define INDEX_COUNT_MAX 1024
 #define INDEX_EDGES_MAX 65535
 
-/* Make the plan of a container.  errors: FTK_NOMEM, FTK_TOOBIG (more than INDEX_EDGES_MAX
- * edges). */
+/* Make the plan of a container.  errors: FTK_NOMEM; FTK_TOOBIG: more than INDEX_EDGES_MAX. */
 ftk_status index_plan_make(struct dict *dict, struct dict_container *container);
 
 /* The edge from a node that is not 0; 0: none. */

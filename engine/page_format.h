@@ -108,8 +108,8 @@ enum { LARGE_REF_PAGE = 0, LARGE_REF_SIZE = 6, LARGE_REF_BIRTH = 14, LARGE_REF_B
  *     32    8 checkpoint  number of the checkpoint that wrote this copy
  *     40    8 group
  *     48   16 reserved    0
- *     64  P/2 bits        bit i: page g * G + i is reachable from the checkpoint (or is map or
- * header)
+ *     64  P/2 bits        bit i: page g * G + i is reachable from the checkpoint, or is a map or
+ *                         header page
  */
 enum { MAP_CHECKPOINT = 32, MAP_GROUP = 40, MAP_RESERVED = 48, MAP_BITS = 64 };
 
@@ -166,11 +166,12 @@ enum { HEADER_EXTERNAL_LOG = 1 };
  * Catalog entry
  * OFFSET SIZE FIELD   MEANING
  *      0    6 root    page id, 0: empty
- *      6    1 height  levels; 0: empty
+ *      6    1 height  levels, at most TREE_HEIGHT_MAX; 0: empty
  *      7    1 flags   CATALOG_KEYS_ONLY, CATALOG_U64_KEYS
  *      8    8 keys    number of keys
  *     16      name    the rest
  */
+enum { TREE_HEIGHT_MAX = 24 };
 enum {
     CATALOG_ROOT = 0,
     CATALOG_HEIGHT = 6,
@@ -193,8 +194,8 @@ enum log_kind { LOG_FRAGMENT = 1, LOG_COMMIT = 2 };
  *   OP_COLL_CREATE  varint collection, 1 byte flags, varint name size, name
  *   OP_COLL_DROP, OP_COLL_CLEAR   varint collection
  *   OP_SAVEPOINT, OP_RELEASE, OP_ROLLBACK   nothing
- *   OP_LARGE        varint collection, varint key size, varint value size, key: a large value
- *   begins OP_CHUNK        varint size, bytes: the next piece of it
+ *   OP_LARGE        varint collection, varint key size, varint value size, key; a value follows
+ *   OP_CHUNK        varint size, bytes: the next piece of it
  */
 enum log_op {
     OP_PUT = 1,

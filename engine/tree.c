@@ -373,13 +373,12 @@ tree_append(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
     struct node node = tree_node(txn, tree->append_leaf);
     uint32_t state =
         atomic_load_explicit(&txn->fast->states[tree->append_leaf], memory_order_acquire);
-
-    bool locked, done;
+    bool done;
 
     if (tree->append_leaf == 0 || (state & CACHE_DIRTY) == 0 ||
         !txn_page_mine(txn, node_birth(node.page)))
         return false;
-    locked = atomic_load_explicit(&txn->in_place.open, memory_order_acquire) && in_place_lock(txn);
+    txn_window_hold(txn);
     done = node_append(node, key, (uint32_t)key_size, value, txn->page_scratch);
     if (done) {
         tree->keys++;
@@ -387,8 +386,7 @@ tree_append(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
         tree->dirty = true;
         txn->appends++;
     }
-    if (locked)
-        in_place_unlock(txn);
+    txn_window_let(txn);
     return done;
 }
 

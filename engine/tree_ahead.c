@@ -28,7 +28,6 @@ struct walk {
     const kiln_txn *txn;
     const kiln_slice *keys;
     const struct batch_item *order;
-    size_t count;
     struct tree_ahead *ahead;
     size_t absent;
 };
@@ -85,26 +84,24 @@ static void
 prefetch_change(const kiln_txn *txn, uint64_t page_id)
 {
     struct node node = tree_node(txn, page_id);
-    uint32_t heap = ftk_get_le16(node.page + PAGE_HEAP_BYTES);
     uint64_t birth = node_birth(node.page);
 
     if (txn_page_mine(txn, birth) || in_place_expected(txn, birth)) {
-        const uint8_t *top = node.page + node.bytes - heap;
+        const uint8_t *top = node.page + node_heap_at(node);
         __builtin_prefetch(top - 64, 1, 2);
         __builtin_prefetch(top - 128, 1, 2);
         return;
     }
     for (uint32_t at = 256; at < node_arrays_end(node.page); at += 64)
         __builtin_prefetch(node.page + at, 0, 2);
-    for (uint32_t at = (node.bytes - heap) & ~63u; at < node.bytes; at += 64)
-        __builtin_prefetch(node.page + at, 0, 2);
+    node_prefetch_heap(node);
 }
 
 size_t
 tree_ahead(const kiln_txn *txn, const struct tree *tree, const kiln_slice *keys,
            const struct batch_item *order, size_t count, struct tree_ahead *ahead)
 {
-    struct walk walk = {.txn = txn, .keys = keys, .order = order, .count = count, .ahead = ahead};
+    struct walk walk = {.txn = txn, .keys = keys, .order = order, .ahead = ahead};
     uint64_t *level_items = ahead->items[0], *below = ahead->items[1];
     size_t n = 1;
 

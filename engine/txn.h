@@ -13,8 +13,6 @@
 #include "engine/db.h"
 #include "engine/node.h"
 
-enum { TREE_HEIGHT_MAX = 24 };
-
 /* A collection's tree as this transaction sees it. */
 struct tree {
     kiln_coll id;
@@ -130,20 +128,31 @@ txn_unhold(kiln_txn *txn)
 
 /* ---- epochs: with an open window its mutex comes with them ---- */
 
+/* Nobody gives the window back, if there is one, until it is let. */
 static inline void
-txn_enter(kiln_txn *txn)
+txn_window_hold(kiln_txn *txn)
 {
     if (FTK_UNLIKELY(atomic_load_explicit(&txn->in_place.open, memory_order_acquire)))
         (void)in_place_lock(txn);
-    cache_enter(txn->fast, txn->slot);
+}
+static inline void
+txn_window_let(kiln_txn *txn)
+{
+    if (FTK_UNLIKELY(txn->in_place.locked))
+        in_place_unlock(txn);
 }
 
+static inline void
+txn_enter(kiln_txn *txn)
+{
+    txn_window_hold(txn);
+    cache_enter(txn->fast, txn->slot);
+}
 static inline void
 txn_leave(kiln_txn *txn)
 {
     cache_leave(txn->slot);
-    if (FTK_UNLIKELY(txn->in_place.locked))
-        in_place_unlock(txn);
+    txn_window_let(txn);
 }
 
 /* Before what a window cannot bear: see engine/in_place.h.  Outside an epoch. */
@@ -179,6 +188,8 @@ txn_prepare(kiln_txn *txn, uint32_t pages, bool reserve)
 /* A new page, resident and dirty, birth not yet set in its header (node_init or node_build do). */
 uint64_t txn_page_new(kiln_txn *txn);
 void txn_page_born(kiln_txn *txn, uint64_t page_id); /* after its header is written: mark dirty */
+/* Before a page is changed where it is: dirty again if it was written out early. */
+void txn_page_touch(kiln_txn *txn, uint64_t page_id);
 /* The page as mine: itself, or a copy (then the old one is retired). */
 uint64_t txn_page_own(kiln_txn *txn, uint64_t page_id);
 void txn_page_retire(kiln_txn *txn, uint64_t page_id, uint32_t count, uint64_t birth);

@@ -236,6 +236,15 @@ txn_page_retire(kiln_txn *txn, uint64_t page, uint32_t count, uint64_t birth)
     }
 }
 
+void
+txn_page_touch(kiln_txn *txn, uint64_t page_id)
+{
+    if (cache_is_dirty(txn->fast, page_id))
+        return;
+    spill_add(txn, 1); /* it was written out early */
+    cache_dirty(txn->cache, txn->fast, page_id);
+}
+
 uint64_t
 txn_page_own(kiln_txn *txn, uint64_t page_id)
 {
@@ -247,10 +256,7 @@ txn_page_own(kiln_txn *txn, uint64_t page_id)
     uint32_t arrays, heap;
 
     if (txn_page_mine(txn, birth)) {
-        if (!cache_is_dirty(txn->fast, page_id)) { /* it was written out early */
-            spill_add(txn, 1);
-            cache_dirty(txn->cache, txn->fast, page_id);
-        }
+        txn_page_touch(txn, page_id);
         return page_id;
     }
     page = txn_page_new(txn);

@@ -1,8 +1,8 @@
 /*
  * engine/value.c -- large values: runs of pages outside the leaf.
  *
- * A value of up to CHUNK bytes is one run: its bytes, then a checksum for each page that holds
- * some. A larger one is cut into chunks of CHUNK bytes, each such a run, and a last run of one page
+ * A value of up to CHUNK bytes is one run: its bytes, then a checksum for each page that holds any.
+ * A larger one is cut into chunks of CHUNK bytes, each such a run, and a last run of one page
  * lists their first pages (6 bytes each): 4 GiB / 16 MiB = 256 chunks, 1536 bytes.
  */
 #include <string.h>
