@@ -250,14 +250,6 @@ files_sync(struct rfl_log *log, uint64_t lsn)
 {
     ftk_status rc = FTK_OK;
 
-    if (log->names_unclean) {
-        ftk_mutex_unlock(&log->mutex);
-        rc = rfl__names_sync(log);
-        ftk_mutex_lock(&log->mutex);
-        log->names_unclean = false;
-        if (rc != FTK_OK)
-            return rc;
-    }
     /* No segment here can leave the list: it ends above lsn_durable. */
     for (struct rfl__segment *s = log->oldest; s != NULL && s->lsn_begin <= lsn; s = s->next) {
         uint64_t began;

@@ -120,7 +120,6 @@ struct rfl_log {
     uint32_t salt;      /* of the last record; of all records of this open once it has begun */
     bool epoch_begun;   /* this open has written its epoch record */
     bool tail_unclean;  /* bytes behind lsn_end may hold old records: write the tail block first */
-    bool names_unclean; /* names found at open may not be durable: sync directories once, first */
     bool stream_wanted; /* the flusher has been told */
 
     /* Flushing. */

@@ -171,6 +171,8 @@ log_create(struct rfl_log *log, uint64_t lsn_start, struct end *end)
 
     if (rc == FTK_OK || rc == FTK_EXISTS)
         rc = rfl__segment_create_first(log, 1, lsn_start);
+    if (rc == FTK_OK)
+        rc = rfl__names_sync(log); /* of the directory itself */
     end->tail = log->oldest;
     end->lsn = lsn_start;
     end->salt = 0;
@@ -293,7 +295,6 @@ writable_begin(struct rfl_log *log, uint64_t lsn_start, const struct end *end)
     /* Records of an open that failed may stand behind the end: the tail block is written before
      * the end is called durable. */
     log->tail_unclean = true;
-    log->names_unclean = true;
     end->tail->dirty = true;
     log->lsn_prepare = end->tail->lsn_begin + (end->tail->lsn_end - end->tail->lsn_begin) / 2;
     return rc;

@@ -13,6 +13,8 @@
  * 4. Raw or pre-written is a question of speed alone.  A recycled file was written nearly to its
  *    end and counts as pre-written.  So does every .spare found at open: one in a long while, left
  *    by a crash, may be a raw one that was cut from behind the tail.
+ * 5. A file is written under its new name only when that name is durable: whoever opens a log that
+ *    a process left by dying syncs the names that it finds, first.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -279,6 +281,9 @@ rfl__segments_load(struct rfl_log *log, uint64_t lsn_start)
 
     log->file_number_next = 1;
     FTK_TRY(log->disk->ops->list(log->disk, log->dir, list_each, &list));
+    /* What a dead process renamed is not for good yet: rule 5. */
+    if (!log->read_only && list.count + list.other_count > 0)
+        FTK_TRY(rfl__names_sync(log));
     for (size_t i = 0; i < list.other_count && !log->read_only; i++)
         FTK_TRY(other_load(log, list.others[i]));
     if (list.count == 0) {

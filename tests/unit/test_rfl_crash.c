@@ -274,7 +274,115 @@ large_records_in_raw_segments_survive_crashes(void)
     crashes(3, 10, 500, 8);
 }
 
+/* ---- a death and then a power cut ------------------------------------------------------------ */
+
+enum { LONG_RECORD = 100000, LONG_RECORDS = 50 };
+
+static void
+append_long(struct world *world, struct rfl_log *log, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct expected *expected = &world->records[world->count];
+        expected->size = LONG_RECORD;
+        expected->number = (uint64_t)world->generation << 48 | world->count;
+        REQUIRE_OK(testing_append(log, expected->number, expected->size, &expected->lsn_end));
+        expected->lsn = expected->lsn_end - ((36 + expected->size + 7) & ~7u);
+        world->count++;
+    }
+    REQUIRE_OK(rfl_commit(log, world->records[world->count - 1].lsn_end, RFL_OS));
+}
+
+/* The same names or files as after the last step, or new ones? */
+static bool
+is_turn(struct simdisk *disk, uint64_t *before)
+{
+    uint64_t now = simdisk_count(disk, SIMDISK_NAMES) + simdisk_count(disk, SIMDISK_SYNC) +
+                   simdisk_count(disk, SIMDISK_SYNC_DIR);
+    bool turn = now != *before;
+
+    *before = now;
+    return turn;
+}
+
+static uint64_t turn_dying, turn_surviving;
+
+static void
+power_cut_hook(void *context, struct simdisk *disk, uint64_t step)
+{
+    const struct world *from = context;
+
+    if (!is_turn(disk, &turn_surviving))
+        return;
+    for (unsigned i = 0; i < 3; i++) {
+        struct world world = *from;
+        uint64_t seed = ftk_random_next(from->random);
+        enum simdisk_policy policy = i == 0 ? SIMDISK_NONE : simdisk_policy_of(seed);
+        char how[160];
+
+        world.disk = simdisk_clone(disk, seed);
+        simdisk_crash_as(world.disk, policy, seed);
+        snprintf(how, sizeof how, "step %llu, %s", (unsigned long long)step,
+                 simdisk_policy_name(policy));
+        REQUIRE_OK(rfl_close(open_and_compare(&world, false, world.full_count, how)));
+        simdisk_free(world.disk);
+    }
+}
+
+static void
+death_hook(void *context, struct simdisk *disk, uint64_t step)
+{
+    const struct world *from = context;
+    struct world world = *from;
+    struct rfl_log *log;
+    char how[160];
+
+    if (!is_turn(disk, &turn_dying))
+        return;
+    world.disk = simdisk_clone(disk, step);
+    simdisk_kill(world.disk, step);
+    world.records = malloc(RECORDS_MAX * sizeof *world.records);
+    memcpy(world.records, from->records, from->count * sizeof *world.records);
+    world.generation++;
+    snprintf(how, sizeof how, "step %llu, killed", (unsigned long long)step);
+    turn_surviving = 0;
+    simdisk_hook(world.disk, power_cut_hook, &world);
+    log = open_and_compare(&world, false, world.os_count, how);
+    append_long(&world, log, LONG_RECORDS);
+    simdisk_hook(world.disk, NULL, NULL);
+    REQUIRE_OK(rfl_close(log));
+    simdisk_free(world.disk);
+    free(world.records);
+}
+
+/* What a dead process renamed is there, but perhaps not for good: whoever comes next must not build
+ * on it before it is. */
+static void
+a_death_in_a_release_and_then_a_power_cut(void)
+{
+    struct ftk_random random = test_random();
+    struct world world = {.random = &random};
+    struct rfl_log *log;
+    uint64_t lsn;
+
+    world.disk = simdisk_new(&(struct simdisk_options){.seed = ftk_random_next(&random)});
+    world.records = calloc(RECORDS_MAX, sizeof *world.records);
+    log = open_and_compare(&world, true, 0, "new log");
+    append_long(&world, log, LONG_RECORDS);
+    lsn = rfl_lsn_end(log);
+    REQUIRE_OK(rfl_commit(log, lsn, RFL_FULL));
+    world.full_count = world.os_count = world.start_count = world.count;
+    world.lsn_start = lsn;
+    turn_dying = 0;
+    simdisk_hook(world.disk, death_hook, &world);
+    REQUIRE_OK(rfl_release(log, lsn));
+    simdisk_hook(world.disk, NULL, NULL);
+    REQUIRE_OK(rfl_close(log));
+    simdisk_free(world.disk);
+    free(world.records);
+}
+
 TEST_MAIN("rfl_crash", TEST(equal_records_of_lost_generations_do_not_come_back),
           TEST(records_that_end_with_blocks_survive_crashes), TEST(small_records_survive_crashes),
           TEST(large_records_and_segment_switches_survive_crashes),
-          TEST(large_records_in_raw_segments_survive_crashes))
+          TEST(large_records_in_raw_segments_survive_crashes),
+          TEST(a_death_in_a_release_and_then_a_power_cut))
