@@ -261,58 +261,86 @@ batch_pages(struct cache *cache)
     return part >= CACHE__BATCH_PAGES ? CACHE__BATCH_PAGES : part < 8 ? 8 : (size_t)part;
 }
 
-/* Read what is absent of one batch and wait for it.  *read_out: pages read. */
-static ftk_status
-read_batch(struct cache *cache, const uint64_t *ids, size_t count, bool scan, bool raw,
-           size_t *read_out)
-{
-    uint64_t picked[CACHE__BATCH_PAGES];
-    struct cache__read read = {.cache = cache, .scan = scan, .raw = raw};
+/* Reads under way that one caller waits for. */
+struct reads {
+    struct cache__read read;
     struct ftk_iogroup group;
+    size_t started; /* pages, since the last wait */
+};
+
+static void
+reads_init(struct reads *reads, struct cache *cache, bool scan, bool raw)
+{
+    reads->read = (struct cache__read){.cache = cache, .scan = scan, .raw = raw};
+    ftk_iogroup_init(&reads->group, cache->bufs);
+    reads->started = 0;
+}
+
+static ftk_status
+reads_wait(struct reads *reads)
+{
+    ftk_status rc = ftk_iogroup_wait(&reads->group);
+
+    reads->started = 0;
+    if (atomic_load(&reads->read.failed) != 0) { /* its text is better than that of the I/O alone */
+        ftk_error_set(&reads->read.error);
+        rc = reads->read.error.status;
+    }
+    return rc;
+}
+
+/* Start to read what is absent of one batch. */
+static ftk_status
+reads_start(struct reads *reads, const uint64_t *ids, size_t count)
+{
+    struct cache *cache = reads->read.cache;
+    uint64_t picked[CACHE__BATCH_PAGES];
     size_t wanted = pick_absent(cache, ids, count, picked);
+    size_t claimed;
     ftk_status rc;
 
-    *read_out = 0;
     if (wanted == 0)
         return FTK_OK;
     rc = cache__charge(cache, wanted);
     if (rc != FTK_OK)
         return rc;
-    size_t claimed = claim(cache, picked, wanted);
+    claimed = claim(cache, picked, wanted);
     cache__uncharge(cache, wanted - claimed);
     atomic_fetch_add_explicit(&cache->misses, claimed, memory_order_relaxed);
-    *read_out = claimed;
-    if (claimed == 1)
-        return read_one(cache, picked[0], scan, raw);
-
-    ftk_iogroup_init(&group, cache->bufs);
+    reads->started += claimed;
+    if (reads->started == 1 && claimed == 1) /* alone, as far as can be seen */
+        return read_one(cache, picked[0], reads->read.scan, reads->read.raw);
     for (size_t i = 0; i < claimed;) {
         size_t n = run_length(cache, &picked[i], claimed - i);
         struct ftk_iobuf *buf;
         ftk_iobuf_acquire(cache->bufs, &buf);
-        submit_run(cache, buf, picked[i], n, &group, &read);
+        submit_run(cache, buf, picked[i], n, &reads->group, &reads->read);
         i += n;
     }
-    rc = ftk_iogroup_wait(&group);
-    if (atomic_load(&read.failed) != 0) { /* its text is better than that of the I/O alone */
-        ftk_error_set(&read.error);
-        rc = read.error.status;
-    }
-    return rc;
+    return FTK_OK;
 }
 
+/* Batches follow each other without a wait, up to a part of the cache: those that are read cannot
+ * make room. */
 ftk_status
 cache_fetch_many(struct cache *cache, const uint64_t *ids, size_t count, unsigned flags)
 {
-    size_t batch = batch_pages(cache), read;
+    size_t batch = batch_pages(cache);
+    uint64_t most = (cache_limit() >> cache->fast.page_shift) / 16;
+    struct reads reads;
     ftk_status rc = FTK_OK;
 
     for (size_t i = 0; i < count; i++)
         if (FTK_UNLIKELY(ids[i] >= cache->fast.pages_max))
             return check_range(cache, ids[i], 1);
-    for (size_t i = 0; i < count; i += batch)
-        FTK_KEEP_FIRST(read_batch(cache, ids + i, count - i < batch ? count - i : batch,
-                                  (flags & CACHE_SCAN) != 0, false, &read));
+    reads_init(&reads, cache, (flags & CACHE_SCAN) != 0, false);
+    for (size_t i = 0; i < count && rc == FTK_OK; i += batch) {
+        if (reads.started + batch > most)
+            rc = reads_wait(&reads);
+        if (rc == FTK_OK)
+            rc = reads_start(&reads, ids + i, count - i < batch ? count - i : batch);
+    }
+    FTK_KEEP_FIRST(reads_wait(&reads));
     for (size_t i = 0; i < count && rc == FTK_OK; i++) /* those that others are reading */
         cache__wait_page(cache, ids[i], false);
     return rc;
@@ -322,14 +350,19 @@ static ftk_status
 fetch_run_part(struct cache *cache, uint64_t first, size_t count, bool *read_out)
 {
     uint64_t ids[CACHE__BATCH_PAGES];
-    size_t pinned = 0, read;
+    size_t pinned = 0;
+    struct reads reads;
     ftk_status rc = FTK_OK;
 
     for (size_t i = 0; i < count; i++)
         ids[i] = first + i;
-    FTK_TRY(read_batch(cache, ids, count, false, true, &read));
-    if (read > 0)
+    reads_init(&reads, cache, false, true);
+    rc = reads_start(&reads, ids, count);
+    if (reads.started > 0)
         *read_out = true;
+    FTK_KEEP_FIRST(reads_wait(&reads));
+    if (rc != FTK_OK)
+        goto out;
     for (; pinned < count; pinned++) /* reads again what was evicted in between */
         FTK_TRY(fetch_one(cache, first + pinned, false, true, read_out));
 out:
