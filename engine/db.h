@@ -157,6 +157,8 @@ ftk_status header_read(struct ftk_file *file, const struct ftk_log *log, bool re
 
 /* engine/recovery.c: replay the log from the newest snapshot's LSN. */
 ftk_status recovery_run(kiln_db *db);
+/* The leaves of a database that so much log is replayed into are in the cache, if that pays. */
+ftk_status recovery_warm(kiln_db *db, uint64_t log_bytes);
 
 /* engine/checkpoint.c */
 void checkpoint_hooks_init(kiln_db *db);

@@ -13,18 +13,19 @@
 #include "ftk/mem.h"
 
 enum {
-    BATCH_OPS = 32768,      /* puts gathered for one tree_put_many: many for one leaf */
-    GATHER_BYTES = 8 << 20, /* their bytes */
-    TXN_BYTES = 256 << 20,  /* log bytes applied in one replay transaction: a leaf is copied
+    GATHER_OPS = 262144,     /* puts gathered for tree_put_many: many for one leaf */
+    GATHER_BYTES = 24 << 20, /* their bytes */
+    GATHER_FIRST = 1024,     /* of a collection, at first */
+    TXN_BYTES = 256 << 20,   /* log bytes applied in one replay transaction: a leaf is copied
                                   once, then changed in place */
-    COLLS_MAX = 16,         /* collections gathered for at once */
+    COLLS_MAX = 16,          /* collections gathered for at once */
     PROGRESS_BYTES = 16 << 20,
 };
 
 struct gathered {
     kiln_coll coll;
-    size_t count;
-    kiln_slice *keys, *values; /* BATCH_OPS each; data are offsets into `bytes` until applied */
+    size_t count, capacity;
+    kiln_slice *keys, *values; /* data are offsets into `bytes` until applied */
 };
 
 struct replay {
@@ -38,6 +39,7 @@ struct replay {
     struct ftk_error skip_error;
     struct gathered gathered[COLLS_MAX];
     size_t gathered_count;
+    size_t gathered_ops; /* of all of them */
     uint8_t *bytes;
     size_t bytes_used;
     /* a large value that arrives in chunks */
@@ -59,35 +61,61 @@ malformed(uint64_t lsn, const char *what)
 
 /* ---- gathering ------------------------------------------------------------------------------- */
 
+static void
+gathered_release(struct gathered *g)
+{
+    ftk_free(g->keys);
+    ftk_free(g->values);
+    g->keys = g->values = NULL;
+    g->count = g->capacity = 0;
+}
+
+static ftk_status
+apply_one(struct replay *replay, struct gathered *g)
+{
+    struct tree *tree;
+    size_t done;
+    ftk_status rc;
+
+    for (size_t i = 0; i < g->count; i++) {
+        g->keys[i].data = replay->bytes + (uintptr_t)g->keys[i].data;
+        g->values[i].data = replay->bytes + (uintptr_t)g->values[i].data;
+    }
+    rc = txn_tree(replay->txn, g->coll, &tree);
+    if (rc == FTK_OK)
+        rc =
+            tree_put_many(replay->txn, tree, g->keys, g->values, g->count, KILN_PUT_REPLACE, &done);
+    return rc;
+}
+
+static void
+gathered_forget(struct replay *replay)
+{
+    for (size_t i = 0; i < replay->gathered_count; i++) {
+        struct gathered *g = &replay->gathered[i];
+        if (g->capacity > GATHER_OPS / COLLS_MAX)
+            gathered_release(g); /* all of them so large would be too much */
+        g->count = 0;
+    }
+    replay->gathered_ops = 0;
+    replay->bytes_used = 0;
+}
+
 static ftk_status
 apply_gathered(struct replay *replay)
 {
     ftk_status rc = FTK_OK;
 
-    for (size_t i = 0; i < replay->gathered_count && rc == FTK_OK; i++) {
-        struct gathered *g = &replay->gathered[i];
-        struct tree *tree;
-        size_t done;
-        if (g->count == 0)
-            continue;
-        for (size_t j = 0; j < g->count; j++) {
-            g->keys[j].data = replay->bytes + (uintptr_t)g->keys[j].data;
-            g->values[j].data = replay->bytes + (uintptr_t)g->values[j].data;
-        }
-        rc = txn_tree(replay->txn, g->coll, &tree);
-        if (rc == FTK_OK)
-            rc = tree_put_many(replay->txn, tree, g->keys, g->values, g->count, KILN_PUT_REPLACE,
-                               &done);
-        g->count = 0;
-    }
-    replay->bytes_used = 0;
+    for (size_t i = 0; i < replay->gathered_count && rc == FTK_OK; i++)
+        if (replay->gathered[i].count > 0)
+            rc = apply_one(replay, &replay->gathered[i]);
+    gathered_forget(replay);
     return rc;
 }
 
 static ftk_status
 gathered_for(struct replay *replay, kiln_coll coll, struct gathered **out)
 {
-    struct gathered *g;
     ftk_status rc;
 
     for (size_t i = 0; i < replay->gathered_count; i++) {
@@ -100,20 +128,28 @@ gathered_for(struct replay *replay, kiln_coll coll, struct gathered **out)
         rc = apply_gathered(replay);
         if (rc != FTK_OK)
             return rc;
-        replay->gathered[0].coll = coll;
         *out = &replay->gathered[0];
-        return FTK_OK;
+    } else {
+        *out = &replay->gathered[replay->gathered_count++];
     }
-    g = &replay->gathered[replay->gathered_count];
-    rc = FTK_NEW_ARRAY(&g->keys, BATCH_OPS);
-    if (rc == FTK_OK)
-        rc = FTK_NEW_ARRAY(&g->values, BATCH_OPS);
-    if (rc != FTK_OK)
-        return rc;
-    g->coll = coll;
-    replay->gathered_count++;
-    *out = g;
+    (*out)->coll = coll;
     return FTK_OK;
+}
+
+static ftk_status
+gathered_grow(struct gathered *g)
+{
+    size_t capacity = g->capacity == 0 ? GATHER_FIRST : 2 * g->capacity;
+    ftk_status rc;
+
+    if (g->count < g->capacity)
+        return FTK_OK;
+    rc = ftk_realloc((void **)&g->keys, capacity * sizeof(*g->keys));
+    if (rc == FTK_OK)
+        rc = ftk_realloc((void **)&g->values, capacity * sizeof(*g->values));
+    if (rc == FTK_OK)
+        g->capacity = capacity;
+    return rc;
 }
 
 static ftk_status
@@ -124,14 +160,15 @@ gather_put(struct replay *replay, kiln_coll coll, const uint8_t *key, size_t key
     uint8_t *to;
     ftk_status rc;
 
-    if (replay->bytes_used + key_size + value_size > GATHER_BYTES) {
+    if (replay->bytes_used + key_size + value_size > GATHER_BYTES ||
+        replay->gathered_ops == GATHER_OPS) {
         rc = apply_gathered(replay);
         if (rc != FTK_OK)
             return rc;
     }
     rc = gathered_for(replay, coll, &g);
-    if (rc == FTK_OK && g->count == BATCH_OPS)
-        rc = apply_gathered(replay);
+    if (rc == FTK_OK)
+        rc = gathered_grow(g);
     if (rc != FTK_OK)
         return rc;
     to = replay->bytes + replay->bytes_used;
@@ -140,6 +177,7 @@ gather_put(struct replay *replay, kiln_coll coll, const uint8_t *key, size_t key
     g->values[g->count] =
         (kiln_slice){(const void *)(uintptr_t)(replay->bytes_used + key_size), value_size};
     g->count++;
+    replay->gathered_ops++;
     replay->bytes_used += key_size + value_size;
     return FTK_OK;
 }
@@ -391,9 +429,7 @@ replay_commit(struct replay *replay)
 static void
 replay_abort(struct replay *replay)
 {
-    for (size_t i = 0; i < replay->gathered_count; i++)
-        replay->gathered[i].count = 0;
-    replay->bytes_used = 0;
+    gathered_forget(replay);
     if (replay->large_open)
         value_writer_abort(replay->txn, &replay->writer);
     replay->large_open = false;
@@ -458,86 +494,6 @@ out:
     return rc;
 }
 
-/* ---- warming up ------------------------------------------------------------------------------ */
-
-/*
- * A long log touches most leaves of a database it is large beside.  Then, if they fit the cache,
- * they are read first, in page order and many at a time: the device does 3 GB/s that way and a
- * tenth of it in the order of the log.
- */
-enum { WARM_IDS = 32768, WARM_LOG_SHARE = 4 };
-
-struct warm {
-    kiln_txn *txn;
-    uint64_t *ids;
-    size_t count;
-};
-
-static ftk_status
-warm_flush(struct warm *warm)
-{
-    ftk_status rc = cache_fetch_many(warm->txn->cache, warm->ids, warm->count, 0);
-
-    warm->count = 0;
-    return rc;
-}
-
-static ftk_status
-warm_children(struct warm *warm, uint64_t page_id, uint32_t level)
-{
-    kiln_txn *txn = warm->txn;
-    struct node node = tree_node(txn, page_id);
-    ftk_status rc = cache_fetch(txn->cache, page_id, 0);
-
-    if (rc != FTK_OK)
-        return rc;
-    rc = tree_check_page(txn, page_id, level);
-    for (uint32_t i = 0; rc == FTK_OK && i < node_count(node.page); i++) {
-        uint64_t child = node_child(node.page, i);
-        if (level > 1) {
-            rc = warm_children(warm, child, level - 1);
-            continue;
-        }
-        if (warm->count == WARM_IDS)
-            rc = warm_flush(warm);
-        warm->ids[warm->count++] = child;
-    }
-    cache_unpin(txn->fast, page_id);
-    return rc;
-}
-
-static ftk_status
-warm_tree(void *context, kiln_coll coll, const struct tree *tree, const uint8_t *name,
-          size_t name_size)
-{
-    (void)coll;
-    (void)name;
-    (void)name_size;
-    return tree->height < 2 ? FTK_OK : warm_children(context, tree->root, tree->height - 1u);
-}
-
-static ftk_status
-warm_up(kiln_db *db, uint64_t log_bytes)
-{
-    struct warm warm = {0};
-    struct space_stats space;
-    ftk_status rc;
-
-    space_stats(db->space, &space);
-    if (space.pages_live * db->page_bytes > cache_limit() / 2 ||
-        log_bytes < space.pages_live * db->page_bytes / WARM_LOG_SHARE)
-        return FTK_OK;
-    FTK_TRY(FTK_NEW_ARRAY(&warm.ids, WARM_IDS));
-    FTK_TRY(txn_begin(db, KILN_READ, KILN_DURABILITY_DEFAULT, 0, &warm.txn));
-    FTK_TRY(coll_each(warm.txn, warm_tree, &warm));
-    rc = warm_flush(&warm);
-out:
-    if (warm.txn != NULL)
-        txn_abort(warm.txn);
-    ftk_free(warm.ids);
-    return rc;
-}
-
 /* ---- run ------------------------------------------------------------------------------------- */
 
 static ftk_status
@@ -553,14 +509,8 @@ static void
 replay_release(struct replay *replay)
 {
     replay_abort(replay);
-    for (size_t i = 0; i < replay->gathered_count; i++) {
-        ftk_free(replay->gathered[i].keys);
-        ftk_free(replay->gathered[i].values);
-    }
-    if (replay->gathered_count < COLLS_MAX) { /* one that was made half */
-        ftk_free(replay->gathered[replay->gathered_count].keys);
-        ftk_free(replay->gathered[replay->gathered_count].values);
-    }
+    for (size_t i = 0; i < replay->gathered_count; i++)
+        gathered_release(&replay->gathered[i]);
     ftk_free(replay->bytes);
     ftk_free(replay);
 }
@@ -591,7 +541,7 @@ recovery_run(kiln_db *db)
     FTK_TRY(FTK_NEW(&replay));
     replay->db = db;
     FTK_TRY(ftk_alloc(GATHER_BYTES, (void **)&replay->bytes));
-    FTK_TRY(warm_up(db, end - start));
+    FTK_TRY(recovery_warm(db, end - start));
     FTK_TRY(rfl_reader_open(db->log, start, &reader));
     while ((rc = rfl_reader_next(reader, &record)) == FTK_OK) {
         if (record.stream == 0)

@@ -16,6 +16,7 @@
 
 enum {
     CHUNK = 32768,           /* keys sorted at a time: bounds memory */
+    CHUNK_UNLOGGED = 262144, /* where nothing waits for the log: a replay */
     CHUNK_BYTES = 384 << 10, /* their bytes: what a log record can carry */
     GROUP = 32,              /* keys whose leaves are looked up ahead */
 };
@@ -346,7 +347,8 @@ tree_put_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys, const ki
               size_t count, uint32_t flags, size_t *done_out)
 {
     struct batch batch = {.txn = txn, .tree = tree, .flags = flags};
-    size_t max = count < CHUNK ? count : CHUNK;
+    size_t most = txn->logs ? CHUNK : CHUNK_UNLOGGED;
+    size_t max = count < most ? count : most;
     struct batch_item *items;
     ftk_status rc;
 

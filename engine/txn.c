@@ -20,7 +20,10 @@
 #include "engine/txn_internal.h"
 #include "ftk/mem.h"
 
-enum { APPENDS_MANY = 16 };
+enum {
+    APPENDS_MANY = 16,
+    BATCH_KEPT = 2 << 20, /* bytes of memory for batches that stay with an idle object */
+};
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
@@ -79,6 +82,11 @@ txn_idle(kiln_txn *txn)
 {
     kiln_db *db = txn->db;
 
+    if (txn->batch_bytes > BATCH_KEPT) {
+        ftk_free(txn->batch_memory);
+        txn->batch_memory = NULL;
+        txn->batch_bytes = 0;
+    }
     atomic_store(&txn->slot->snapshot, 0);
     atomic_fetch_sub(&db->open_txns, 1);
     for (size_t i = 0; i < DB_IDLE_TXNS; i++) {
