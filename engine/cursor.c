@@ -6,8 +6,10 @@
 #include "ftk/mem.h"
 
 enum {
-    AHEAD_PAGES = 64,      /* read ahead by scans */
-    PREFETCH_BYTES = 4096, /* of the next leaf, into the second-level cache */
+    AHEAD_PAGES = 64,     /* read ahead by scans */
+    AHEAD_ITEMS = 8,      /* prefetched: what the core can have on the way */
+    ITEM_LINES_MAX = 4,   /* of one of them: the rest of a longer one follows by itself */
+    ARRAYS_MAX = 16 * 64, /* bytes, of the slot arrays of the next leaf */
 };
 
 static void
@@ -70,6 +72,7 @@ settle(kiln_cursor *cursor)
     }
     cursor->changes = cursor->tree->changes;
     cursor->leaf_count = node_count(leaf_node(cursor).page);
+    cursor->scanning = false;
     cache_leave(cursor->txn->slot);
 }
 
@@ -118,46 +121,104 @@ read_ahead(kiln_cursor *cursor, uint64_t parent_id, struct node parent, uint32_t
         cache_prefetch(cursor->txn->cache, ids, n, CACHE_SCAN);
 }
 
-/* All of a leaf: in one filled at random, neighbours in order lie anywhere in the heap. */
-static void
-prefetch_leaf(const kiln_cursor *cursor, uint64_t page_id)
-{
-    const uint8_t *page = cache_address(cursor->txn->fast, page_id);
+/* ---- looking ahead: what the next items touch is on its way while this one is looked at ------ */
 
-    __builtin_prefetch((const char *)(uintptr_t)&cursor->txn->fast->states[page_id], 1);
-    for (uint32_t at = 0; at < cursor->txn->db->page_bytes && at < PREFETCH_BYTES; at += 64)
-        __builtin_prefetch(page + at, 0, 2);
+/* The body of an item: in a leaf filled at random, neighbours in order lie anywhere in the heap. */
+static inline void
+prefetch_item(const kiln_cursor *cursor, const uint8_t *page, uint32_t pos)
+{
+    const uint8_t *body = node_body(page, pos);
+
+    for (uint32_t line = 0; line < cursor->item_lines; line++)
+        __builtin_prefetch(body + (size_t)line * 64);
 }
 
-/* The first step forward after a seek: a scan begins.  What is left of this leaf and all of the
- * next are on their way while the first items are looked at. */
+/* The scan is in a leaf; `next`: the leaf behind it, 0: not known. */
 static void
-prefetch_scan(kiln_cursor *cursor)
+scan_leaf(kiln_cursor *cursor, uint64_t next)
+{
+    const struct cache_fast *fast = cursor->txn->fast;
+    struct node leaf = leaf_node(cursor);
+    uint32_t body, arrays;
+
+    cursor->scanning = !cursor->txn->write;
+    cursor->next_leaf = next < fast->pages_max ? next : 0;
+    if (!cursor->scanning || node_count(leaf.page) == 0)
+        return;
+    body = ftk_get_le16(leaf.page + PAGE_HEAP_BYTES) / node_count(leaf.page);
+    cursor->item_lines = (body + 2 * 63) / 64;
+    if (cursor->item_lines > ITEM_LINES_MAX)
+        cursor->item_lines = ITEM_LINES_MAX;
+    if (cursor->next_leaf == 0)
+        return;
+    arrays = node_arrays_end(leaf.page); /* the next leaf will be much like this one */
+    if (arrays > ARRAYS_MAX)
+        arrays = ARRAYS_MAX;
+    __builtin_prefetch((const char *)(uintptr_t)&fast->states[next], 1);
+    for (uint32_t at = 0; at < arrays; at += 64)
+        __builtin_prefetch(cache_address(fast, next) + at);
+}
+
+/* The first items of the next leaf. */
+static void
+prefetch_next_leaf(kiln_cursor *cursor)
 {
     kiln_txn *txn = cursor->txn;
-    struct node leaf = leaf_node(cursor);
-    uint32_t d = cursor->path.depth - 1;
+    const uint8_t *page = cache_address(txn->fast, cursor->next_leaf);
 
-    if (leaf.bytes > PREFETCH_BYTES)
-        return;
-    node_prefetch_heap(leaf);
-    if (d == 0)
-        return;
     cache_enter(txn->fast, txn->slot);
-    if (cache_use(txn->fast, cursor->path.page[d - 1])) {
-        const uint8_t *parent = cache_address(txn->fast, cursor->path.page[d - 1]);
-        if (cursor->path.pos[d - 1] + 1 < node_count(parent))
-            prefetch_leaf(cursor, node_child(parent, cursor->path.pos[d - 1] + 1));
-    }
+    if (cache_use(txn->fast, cursor->next_leaf) && node_level(page) == 0)
+        for (uint32_t pos = 0; pos < AHEAD_ITEMS && pos < node_count(page); pos++)
+            prefetch_item(cursor, page, pos);
     cache_leave(txn->slot);
+    cursor->next_leaf = 0;
+}
+
+/* The cursor has gone one item forward. */
+static inline void
+look_ahead(kiln_cursor *cursor)
+{
+    uint32_t ahead = *leaf_pos(cursor) + AHEAD_ITEMS;
+
+    if (!cursor->scanning)
+        return;
+    if (FTK_LIKELY(ahead < cursor->leaf_count))
+        prefetch_item(cursor, leaf_node(cursor).page, ahead);
+    else if (cursor->next_leaf != 0)
+        prefetch_next_leaf(cursor);
+}
+
+/* The first step forward after a seek: a scan begins. */
+static void
+scan_begin(kiln_cursor *cursor)
+{
+    kiln_txn *txn = cursor->txn;
+    const struct tree_path *path = &cursor->path;
+    const uint8_t *leaf = leaf_node(cursor).page;
+    uint64_t next = 0;
+    uint32_t d = path->depth - 1;
+
+    if (d > 0) {
+        cache_enter(txn->fast, txn->slot);
+        if (cache_use(txn->fast, path->page[d - 1])) {
+            const uint8_t *parent = cache_address(txn->fast, path->page[d - 1]);
+            if (path->pos[d - 1] + 1 < node_count(parent))
+                next = node_child(parent, path->pos[d - 1] + 1);
+        }
+        cache_leave(txn->slot);
+    }
+    scan_leaf(cursor, next);
+    for (uint32_t i = 1; i <= AHEAD_ITEMS && *leaf_pos(cursor) + i < cursor->leaf_count; i++)
+        prefetch_item(cursor, leaf, *leaf_pos(cursor) + i);
 }
 
 /*
  * To the leaf before or behind this one; FTK_NOTFOUND: there is none.  On FTK_OK inside an epoch
  * and path complete, leaf pos at its near end.  The path is valid (the tree did not change).
+ * *next_out: forward, the leaf behind that one under the same parent, 0: none.
  */
 static ftk_status
-step_leaf(kiln_cursor *cursor, bool forward)
+step_leaf(kiln_cursor *cursor, bool forward, uint64_t *next_out)
 {
     kiln_txn *txn = cursor->txn;
     struct tree_path *path = &cursor->path;
@@ -183,8 +244,9 @@ step_leaf(kiln_cursor *cursor, bool forward)
         uint64_t child = node_child(node.page, path->pos[d]);
         if (level == 0 && forward) {
             read_ahead(cursor, path->page[d], node, path->pos[d]);
-            if (path->pos[d] + 1 < node_count(node.page))
-                prefetch_leaf(cursor, node_child(node.page, path->pos[d] + 1));
+            *next_out = path->pos[d] + 1 < node_count(node.page)
+                            ? node_child(node.page, path->pos[d] + 1)
+                            : 0;
         }
         path->page[d + 1] = child;
         FTK_TRY(tree_use(txn, child, level == 0 ? fetch_flags(cursor) : 0, &again));
@@ -202,10 +264,11 @@ out:
 static ftk_status
 normalize(kiln_cursor *cursor, bool forward)
 {
+    uint64_t next = 0;
     ftk_status rc;
 
     while (*leaf_pos(cursor) >= node_count(leaf_node(cursor).page)) {
-        rc = step_leaf(cursor, forward);
+        rc = step_leaf(cursor, forward, &next);
         if (rc == FTK_NOTFOUND)
             return nothing(cursor);
         if (rc != FTK_OK) {
@@ -213,6 +276,8 @@ normalize(kiln_cursor *cursor, bool forward)
             return rc;
         }
         settle(cursor);
+        if (forward)
+            scan_leaf(cursor, next);
     }
     return arrived(cursor);
 }
@@ -292,6 +357,7 @@ cursor_seek(kiln_cursor *cursor, const void *key, size_t key_size)
 static ftk_status
 step_back(kiln_cursor *cursor)
 {
+    uint64_t next;
     ftk_status rc;
 
     if (*leaf_pos(cursor) > 0) {
@@ -299,7 +365,7 @@ step_back(kiln_cursor *cursor)
         release_run(cursor);
         return arrived(cursor);
     }
-    rc = step_leaf(cursor, false);
+    rc = step_leaf(cursor, false, &next);
     if (rc == FTK_NOTFOUND)
         return nothing(cursor);
     if (rc != FTK_OK) {
@@ -380,13 +446,14 @@ cursor_next(kiln_cursor *cursor)
         uint32_t *pos = leaf_pos(cursor);
         if (FTK_LIKELY(*pos + 1 < cursor->leaf_count && cursor->held_first == 0)) {
             ++*pos;
+            look_ahead(cursor);
             return FTK_OK;
         }
     }
     if (!cursor->positioned)
         return cursor_first(cursor);
     if (cursor->sought)
-        prefetch_scan(cursor);
+        scan_begin(cursor);
     rc = refresh(cursor, &at);
     if (rc != FTK_OK)
         return rc;
@@ -398,7 +465,10 @@ cursor_next(kiln_cursor *cursor)
         rc = arrived(cursor);
     else
         rc = normalize(cursor, true);
-    return check_bounds(cursor, rc);
+    rc = check_bounds(cursor, rc);
+    if (rc == FTK_OK)
+        look_ahead(cursor);
+    return rc;
 }
 
 ftk_status

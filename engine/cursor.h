@@ -18,13 +18,16 @@ struct kiln_cursor {
     kiln_cursor *next; /* of the transaction's cursors */
     uint32_t flags;
     bool positioned;
-    bool plain;   /* positioned, in a read transaction, no bounds: the short ways are open */
-    bool sought;  /* by a seek, and not moved since */
-    bool deleted; /* the item was deleted: key is its key, next gives the following one */
+    bool plain;    /* positioned, in a read transaction, no bounds: the short ways are open */
+    bool sought;   /* by a seek, and not moved since */
+    bool deleted;  /* the item was deleted: key is its key, next gives the following one */
+    bool scanning; /* it goes forward through a snapshot: items ahead are prefetched */
     uint64_t changes;
     struct tree_path path;
     uint64_t pinned;     /* leaf, 0: none */
     uint32_t leaf_count; /* its items */
+    uint32_t item_lines; /* cache lines that one of them touches, about */
+    uint64_t next_leaf;  /* the one behind it, until its first items are prefetched; 0: none */
     uint64_t held_first; /* run of a large value, 0: none */
     uint64_t held_count;
     uint64_t ahead_page; /* parent whose children are being read ahead, and how far */

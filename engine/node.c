@@ -251,10 +251,11 @@ head_lower_bound(const uint8_t *page, uint32_t low, uint32_t high, uint32_t head
     return low;
 }
 
-/* First entry at or after `first` with a suffix >= the given one. */
-static uint32_t
+/* First entry at or after `first` with a suffix >= the given one.  wanted: so is the body behind
+ * its key. */
+static inline uint32_t
 suffix_lower_bound(const uint8_t *page, uint32_t first, const uint8_t *suffix, uint32_t size,
-                   bool *exact_out)
+                   bool wanted, bool *exact_out)
 {
     uint32_t head_bytes = page[PAGE_HEAD_BYTES];
     uint32_t head = node_head_of(suffix, size, head_bytes);
@@ -265,6 +266,10 @@ suffix_lower_bound(const uint8_t *page, uint32_t first, const uint8_t *suffix, u
     *exact_out = false;
     if (low == count || node_head(page, low) != head)
         return low;
+    if (wanted) {
+        __builtin_prefetch(node_body(page, low) + 64);
+        __builtin_prefetch(node_body(page, low) + 128);
+    }
     /* A run of equal heads: mostly one entry. */
     high = low + 1;
     if (high < count && node_head(page, high) == head)
@@ -334,7 +339,7 @@ node_lower_bound(struct node node, const void *key, uint32_t key_size, bool *exa
     *exact_out = false;
     if (order != 0)
         return order > 0 ? 0 : node_count(node.page);
-    return suffix_lower_bound(node.page, 0, (const uint8_t *)key + prefix, key_size - prefix,
+    return suffix_lower_bound(node.page, 0, (const uint8_t *)key + prefix, key_size - prefix, true,
                               exact_out);
 }
 
@@ -348,8 +353,8 @@ node_child_pos(struct node node, const void *key, uint32_t key_size)
 
     if (order != 0)
         return order > 0 ? 0 : node_count(node.page) - 1;
-    pos =
-        suffix_lower_bound(node.page, 1, (const uint8_t *)key + prefix, key_size - prefix, &exact);
+    pos = suffix_lower_bound(node.page, 1, (const uint8_t *)key + prefix, key_size - prefix, false,
+                             &exact);
     return exact ? pos : pos - 1;
 }
 
