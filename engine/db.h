@@ -149,8 +149,9 @@ struct header {
 ftk_status header_write(struct ftk_file *file, const struct header *header);
 /*
  * The newest valid header.  repair: rewrite a copy that is not as its twin; what is returned is
- * then durable.  errors: FTK_FOREIGN, FTK_VERSION, FTK_CORRUPT; FTK_IO: also a sync before a
- * repair; a copy that cannot be rewritten is only told to the log.
+ * then durable.  errors: FTK_FOREIGN, FTK_VERSION, FTK_CORRUPT; FTK_IO: a copy cannot be read and
+ * its twin is not whole, or it cannot be repaired, or a sync before a repair fails.  A damaged copy
+ * that cannot be rewritten is only told to the log.
  */
 ftk_status header_read(struct ftk_file *file, const struct ftk_log *log, bool repair,
                        struct header *header_out);

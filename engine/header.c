@@ -126,6 +126,8 @@ out:
 struct found {
     uint8_t *blocks;                              /* slot * 2 + copy */
     uint64_t number[HEADER_SLOTS][HEADER_COPIES]; /* of the checkpoint; 0: not valid */
+    bool unreadable[HEADER_SLOTS][HEADER_COPIES];
+    struct ftk_error error; /* of the last read that failed */
 };
 
 static uint8_t *
@@ -134,16 +136,37 @@ found_block(const struct found *found, unsigned slot, unsigned copy)
     return found->blocks + (slot * HEADER_COPIES + copy) * (size_t)HEADER_BLOCK_BYTES;
 }
 
+/* A copy that cannot be read is as good as a damaged one, if its twin is whole: whatever it held
+ * must not come back, so it has to be repaired. */
+static ftk_status
+unreadable_check(const struct found *found)
+{
+    for (unsigned slot = 0; slot < HEADER_SLOTS; slot++) {
+        for (unsigned copy = 0; copy < HEADER_COPIES; copy++) {
+            if (found->unreadable[slot][copy] && found->number[slot][1 - copy] == 0) {
+                ftk_error_set(&found->error);
+                return found->error.status;
+            }
+        }
+    }
+    return FTK_OK;
+}
+
 static ftk_status
 read_all(struct ftk_file *file, struct found *found)
 {
     bool any_magic = false, any_ok = false;
+    ftk_status rc;
 
     for (unsigned slot = 0; slot < HEADER_SLOTS; slot++) {
         for (unsigned copy = 0; copy < HEADER_COPIES; copy++) {
             uint8_t *block = found_block(found, slot, copy);
-            ftk_status rc =
-                ftk_file_read(file, block, HEADER_BLOCK_BYTES, block_offset(slot, copy));
+            rc = ftk_file_read(file, block, HEADER_BLOCK_BYTES, block_offset(slot, copy));
+            if (rc == FTK_IO) {
+                found->unreadable[slot][copy] = true;
+                found->error = *ftk_error_last();
+                continue;
+            }
             if (rc != FTK_OK)
                 return rc;
             any_magic |= magic_ok(block);
@@ -152,6 +175,9 @@ read_all(struct ftk_file *file, struct found *found)
             any_ok |= found->number[slot][copy] != 0;
         }
     }
+    rc = unreadable_check(found);
+    if (rc != FTK_OK)
+        return rc;
     if (!any_magic)
         return FTK_FAIL(FTK_FOREIGN, "%s is not a kiln database", file->path);
     if (!any_ok)
@@ -160,7 +186,7 @@ read_all(struct ftk_file *file, struct found *found)
 }
 
 /* Rewrite a copy from its twin. */
-static void
+static ftk_status
 repair_copy(struct ftk_file *file, const struct ftk_log *log, const struct found *found,
             unsigned slot, unsigned copy)
 {
@@ -175,6 +201,7 @@ repair_copy(struct ftk_file *file, const struct ftk_log *log, const struct found
     else
         ftk_log(log, FTK_LOG_WARNING, "%s: header slot %u copy %u not repaired: %s", file->path,
                 slot, copy, ftk_error_last()->text);
+    return rc;
 }
 
 /* Repair each copy that is not valid or older than its twin, once what was read is durable. */
@@ -192,7 +219,9 @@ repair_all(struct ftk_file *file, const struct ftk_log *log, const struct found 
             if (rc != FTK_OK)
                 return rc;
             synced = true;
-            repair_copy(file, log, found, slot, copy);
+            rc = repair_copy(file, log, found, slot, copy);
+            if (rc != FTK_OK && found->unreadable[slot][copy])
+                return rc;
         }
     }
     return FTK_OK;

@@ -579,6 +579,58 @@ what_a_repairing_read_returns_survives_though_the_repair_fails(void)
 
 /* ---- faults ---------------------------------------------------------------------------------- */
 
+/* One copy after the other cannot be read: its twin is as good, but the copy must be repaired. */
+static void
+a_copy_that_cannot_be_read_is_repaired_from_its_twin(void)
+{
+    struct ftk_random random = test_random();
+    struct simdisk *disk = disk_new();
+    struct ftk_file *file = file_make(disk);
+    struct header header = header_of(1, &random), next = header_of(2, &random), got;
+    unsigned repaired;
+
+    REQUIRE_OK(header_write(file, &header));
+    REQUIRE_OK(header_write(file, &next));
+    ftk_file_close(file);
+    for (unsigned nth = 1; nth <= 4; nth++) {
+        struct simdisk *clone = simdisk_clone(disk, nth);
+        simdisk_fail(clone, SIMDISK_READ, nth, 1, EIO);
+        CHECK_OK(read_header(clone, false, &repaired, &got));
+        CHECK(same(&got, &next));
+        CHECK_EQ(repaired, 0);
+        simdisk_fail(clone, SIMDISK_READ, nth, 1, EIO);
+        CHECK_OK(read_header(clone, true, &repaired, &got));
+        CHECK(same(&got, &next));
+        CHECK_EQ(repaired, 1);
+        simdisk_fail(clone, SIMDISK_READ, nth, 1, EIO);
+        simdisk_fail(clone, SIMDISK_WRITE, 1, 1, EIO);
+        CHECK_STATUS(read_header(clone, true, &repaired, &got), FTK_IO);
+        simdisk_free(clone);
+    }
+    simdisk_fail(disk, SIMDISK_READ, 1, 2, EIO); /* both copies of a slot */
+    CHECK_STATUS(read_header(disk, true, &repaired, &got), FTK_IO);
+    simdisk_free(disk);
+}
+
+/* Beside a slot that is still empty, too: it may have held the first half of checkpoint 2. */
+static void
+a_copy_that_cannot_be_read_beside_an_empty_one_is_refused(void)
+{
+    struct ftk_random random = test_random();
+    struct simdisk *disk = disk_new();
+    struct ftk_file *file = file_make(disk);
+    struct header header = header_of(1, &random), got;
+    unsigned repaired;
+
+    REQUIRE_OK(header_write(file, &header));
+    ftk_file_close(file);
+    for (unsigned nth = 1; nth <= 4; nth++) {
+        simdisk_fail(disk, SIMDISK_READ, nth, 1, EIO);
+        CHECK_STATUS(read_header(disk, true, &repaired, &got), nth <= 2 ? FTK_IO : FTK_OK);
+    }
+    simdisk_free(disk);
+}
+
 struct attempt {
     struct header header;
     uint64_t failures;
@@ -616,7 +668,8 @@ each_fault_is_reported(void)
         struct attempt attempt = {.header = header_of(1, &random)};
         uint64_t faults = test_each_fault(kinds[i], write_and_read, &attempt);
         CHECK(faults >= 2);
-        CHECK_EQ(attempt.failures, faults);
+        /* Two of the reads have a twin: see above. */
+        CHECK_EQ(attempt.failures, kinds[i] == FTK_FAULT_READ ? faults - 2 : faults);
     }
 }
 
@@ -628,4 +681,6 @@ TEST_MAIN("engine_header", TEST(copies_of_the_newest_slot_mean_what_the_table_sa
           TEST(header_in_the_wrong_slot_is_refused), TEST(checkpoint_0_is_refused),
           TEST(crashes_in_writes_and_repairs_leave_a_legal_header),
           TEST(what_a_repairing_read_returns_survives_though_the_repair_fails),
+          TEST(a_copy_that_cannot_be_read_is_repaired_from_its_twin),
+          TEST(a_copy_that_cannot_be_read_beside_an_empty_one_is_refused),
           TEST(each_fault_is_reported))
