@@ -18,7 +18,7 @@ struct check {
     const kiln_check_options *options;
     uint64_t *seen; /* bitmap by page id */
     uint64_t pages_end;
-    uint64_t pages_done, pages_total;
+    uint64_t done, total; /* pages, then records */
     uint64_t findings;
     uint64_t keys; /* of the tree being walked */
 };
@@ -153,13 +153,14 @@ check_children(struct check *check, struct node node, uint32_t level, const stru
 }
 
 static ftk_status
-check_progress(struct check *check)
+check_progress(void *context)
 {
+    struct check *check = context;
     const kiln_check_options *options = check->options;
 
-    check->pages_done++;
-    if (options == NULL || options->progress == NULL || check->pages_done % 256 != 0 ||
-        options->progress(options->progress_context, check->pages_done, check->pages_total) == 0)
+    check->done++;
+    if (options == NULL || options->progress == NULL || check->done % 256 != 0 ||
+        options->progress(options->progress_context, check->done, check->total) == 0)
         return FTK_OK;
     return FTK_FAIL(FTK_CANCELED, "the check was canceled");
 }
@@ -249,18 +250,22 @@ kiln_status
 kiln_check(kiln_db *db, const kiln_check_options *options)
 {
     struct check check = {.db = db, .options = options};
+    struct records_check_calls calls = {records_finding, check_progress, &check};
     struct space_stats space;
     ftk_status rc;
 
     FTK_TRY(txn_begin(db, KILN_READ, KILN_DURABILITY_DEFAULT, 0, &check.txn));
     space_stats(db->space, &space);
     check.pages_end = space.pages_end;
-    check.pages_total = space.pages_live;
+    if (records_count(check.txn, &check.total) != FTK_OK)
+        check.total = 0; /* records_check tells why */
+    check.total += space.pages_live;
     FTK_TRY(FTK_NEW_ARRAY(&check.seen, check.pages_end / 64 + 1));
     FTK_TRY(check_tree(&check, &check.txn->catalog, "catalog"));
     FTK_TRY(coll_each(check.txn, check_coll, &check));
     check_space(&check);
-    rc = records_check(check.txn, records_finding, &check);
+    check.done = space.pages_live; /* of pages of large values only the first was counted */
+    rc = records_check(check.txn, &calls);
     if (rc == FTK_CORRUPT)
         rc = FTK_OK; /* counted */
 out:

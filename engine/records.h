@@ -36,11 +36,16 @@ void records_db_end(void *state);
 
 /*
  * Every record against the dictionary, every index entry against its record and the other way
- * round. `finding` is told each fault.  errors: FTK_CORRUPT when there was one; others end the
- * check.
+ * round.  errors: FTK_CORRUPT when there was a fault; others end the check.
  */
-ftk_status records_check(kiln_txn *read_txn, void (*finding)(void *context, const char *text),
-                         void *context);
+struct records_check_calls {
+    void (*finding)(void *context, const char *text); /* each fault */
+    ftk_status (*step)(void *context);                /* each record; an error ends the check */
+    void *context;
+};
+ftk_status records_check(kiln_txn *read_txn, const struct records_check_calls *calls);
+/* Records of all containers. */
+ftk_status records_count(kiln_txn *read_txn, uint64_t *count_out);
 
 /* What a function of the public interface has returned (engine/db.h has kiln_status_of). */
 static inline ftk_status

@@ -18,8 +18,7 @@ enum { CHECK_BYTES = 1 << 20 };
 
 struct check {
     struct records_txn *state;
-    void (*finding)(void *context, const char *text);
-    void *context;
+    const struct records_check_calls *calls;
     bool found; /* a fault */
     const struct dict_container *container;
     struct index_batch *batches; /* by index position: keys that must be there */
@@ -35,12 +34,10 @@ report(struct check *check, const char *format, ...)
     va_list arguments;
 
     check->found = true;
-    if (check->finding == NULL)
-        return;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    check->finding(check->context, text);
+    check->calls->finding(check->calls->context, text);
 }
 
 /* ---- records: each key is in its index ------------------------------------------------------- */
@@ -136,6 +133,7 @@ container_check(struct check *check, const struct dict_container *container)
         ftk_status_of(kiln_cursor_open(state->txn, container->coll, KILN_CURSOR_SCAN, &cursor)));
     for (rc = ftk_status_of(kiln_cursor_first(cursor)); rc == FTK_OK;
          rc = ftk_status_of(kiln_cursor_next(cursor))) {
+        FTK_TRY(check->calls->step(check->calls->context));
         rc = records_cursor_read(state, container, cursor, &id, NULL);
         if (rc == FTK_OK && id == 0)
             continue;
@@ -297,9 +295,27 @@ out:
 }
 
 ftk_status
-records_check(kiln_txn *read_txn, void (*finding)(void *context, const char *text), void *context)
+records_count(kiln_txn *read_txn, uint64_t *count_out)
 {
-    struct check check = {.finding = finding, .context = context};
+    struct records_txn *state;
+    uint64_t count;
+    ftk_status rc;
+
+    *count_out = 0;
+    FTK_TRY(records_enter(read_txn, &state));
+    for (uint32_t i = 0; i < state->dict->container_count; i++) {
+        FTK_TRY(
+            ftk_status_of(kiln_coll_count(state->txn, state->dict->containers[i]->coll, &count)));
+        *count_out += count;
+    }
+out:
+    return rc;
+}
+
+ftk_status
+records_check(kiln_txn *read_txn, const struct records_check_calls *calls)
+{
+    struct check check = {.calls = calls};
     ftk_status rc;
 
     rc = records_enter(read_txn, &check.state);

@@ -382,12 +382,12 @@ on_check_finding(void *context, const char *text)
 }
 
 static int
-on_check_progress(void *context, uint64_t pages_done, uint64_t pages_total)
+on_check_progress(void *context, uint64_t done, uint64_t total)
 {
     struct giga_run *run = context;
 
-    atomic_store(&run->gauges.done, pages_done);
-    atomic_store(&run->gauges.total, pages_total);
+    atomic_store(&run->gauges.done, done);
+    atomic_store(&run->gauges.total, total);
     return giga_stop_wanted();
 }
 

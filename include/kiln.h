@@ -508,7 +508,8 @@ typedef struct kiln_check_options {
     size_t size;
     void (*finding)(void *context, const char *text);
     void *context;
-    int (*progress)(void *context, uint64_t pages_done, uint64_t pages_total); /* not 0: cancel */
+    /* done, total: pages and then records, about; not 0: cancel */
+    int (*progress)(void *context, uint64_t done, uint64_t total);
     void *progress_context;
 } kiln_check_options;
 #define KILN_CHECK_OPTIONS_INIT {.size = sizeof(kiln_check_options)}

@@ -17,11 +17,11 @@ check_finding(void *context, const char *text)
 }
 
 static int
-check_progress(void *context, uint64_t pages_done, uint64_t pages_total)
+check_progress(void *context, uint64_t done, uint64_t total)
 {
     (void)context;
-    fprintf(stderr, "\r%llu of %llu pages", (unsigned long long)pages_done,
-            (unsigned long long)pages_total);
+    fprintf(stderr, "\r%llu of %llu pages and records", (unsigned long long)done,
+            (unsigned long long)total);
     return 0;
 }
 

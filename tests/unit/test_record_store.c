@@ -568,10 +568,54 @@ the_check_finds_lost_and_stray_entries(void)
     OK(kiln_close(db));
 }
 
+struct progress {
+    uint64_t done, total, calls;
+    uint64_t cancel_at;
+};
+
+static int
+progress_note(void *context, uint64_t done, uint64_t total)
+{
+    struct progress *progress = context;
+
+    CHECK(done > progress->done && done <= total);
+    progress->done = done;
+    progress->total = total;
+    progress->calls++;
+    return progress->cancel_at != 0 && done >= progress->cancel_at;
+}
+
+static void
+the_check_shows_how_far_it_is_and_can_be_canceled(void)
+{
+    enum { PEOPLE = 5000 };
+    kiln_check_options options = KILN_CHECK_OPTIONS_INIT;
+    struct progress progress = {0};
+    kiln_db *db = records_open();
+    kiln_txn *txn = records_begin(db, KILN_WRITE);
+    struct people people = people_define(txn);
+    char name[16];
+
+    for (int i = 0; i < PEOPLE; i++) {
+        snprintf(name, sizeof name, "%d", i * 7919 % PEOPLE);
+        person_add(txn, &people, name, "b", i);
+    }
+    OK(kiln_txn_commit(txn));
+    options.progress = progress_note;
+    options.progress_context = &progress;
+    OK(kiln_check(db, &options));
+    CHECK(progress.calls >= PEOPLE / 256);
+    CHECK(progress.total > PEOPLE && progress.total - progress.done <= 256);
+    progress = (struct progress){.cancel_at = progress.total / 2}; /* among the records */
+    STATUS(kiln_check(db, &options), FTK_CANCELED);
+    records_close(db);
+}
+
 TEST_MAIN("record_store", TEST(ids_are_never_given_out_twice),
           TEST(chosen_ids_are_kept_and_may_be_anywhere),
           TEST(wrong_records_are_refused_and_leave_nothing),
           TEST(large_and_empty_records_come_back), TEST(everything_is_there_after_reopening),
           TEST(a_renewed_reader_sees_the_newest), TEST(random_changes_agree_with_a_model),
           TEST(every_failed_allocation_leaves_the_database_whole),
-          TEST(the_check_finds_lost_and_stray_entries))
+          TEST(the_check_finds_lost_and_stray_entries),
+          TEST(the_check_shows_how_far_it_is_and_can_be_canceled))
