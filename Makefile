@@ -252,9 +252,11 @@ fuzz:
 .PHONY: coverage
 coverage:
 	@rm -rf '$(BUILD)/coverage'
-	@$(MAKE) --no-print-directory test BUILD='$(BUILD)/coverage' OPT='-O0 -g' TEST_TIMEOUT='$(SLOW_TIMEOUT)' \
-	    CFLAGS='--coverage -fprofile-update=atomic $(CFLAGS)' LDFLAGS='--coverage $(LDFLAGS)' || true
-	@sh tests/tidy/coverage.sh '$(BUILD)/coverage'
+	@rc=0; \
+	$(MAKE) --no-print-directory test BUILD='$(BUILD)/coverage' OPT='-O0 -g' \
+	    TEST_TIMEOUT='$(SLOW_TIMEOUT)' LDFLAGS='--coverage $(LDFLAGS)' \
+	    CFLAGS='--coverage -fprofile-update=atomic $(CFLAGS)' || rc=$$?; \
+	sh tests/tidy/coverage.sh '$(BUILD)/coverage' || rc=$$?; exit $$rc
 
 # ---- benchmarks and demonstration -------------------------------------------------------------
 

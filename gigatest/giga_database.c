@@ -33,7 +33,8 @@ static bool
 is_segment(const char *name)
 {
     return strspn(name, "0123456789abcdef") == 16 &&
-           (strcmp(name + 16, ".rfl") == 0 || strcmp(name + 16, ".spare") == 0);
+           (strcmp(name + 16, ".rfl") == 0 || strcmp(name + 16, ".spare") == 0 ||
+            strcmp(name + 16, ".new") == 0);
 }
 
 /* The segments in directory `path`, and the directory when nothing else is in it. */
