@@ -4,8 +4,8 @@
  * Knows nothing of trees, caches or transactions: works on P bytes of memory.
  *
  * Invariants (node_validate checks them)
- * 1. Entries are in ascending order of their full keys; entry 0 of an inner page has an empty
- * suffix. 2. Every key of the page begins with the page's prefix (inner: but entry 0).
+ * 1. Entries are in ascending order of their full keys; entry 0 of an inner page has no suffix.
+ * 2. Every key of the page begins with the page's prefix (inner: but entry 0).
  * 3. arrays + heap fit: heads_at + capacity * (head_bytes + 2) + heap_bytes <= P.
  * 4. garbage_bytes = heap_bytes - sum of body sizes.
  */
@@ -166,8 +166,8 @@ bool node_prefix_matches(struct node node, const void *key, uint32_t key_size);
  */
 bool node_insert(struct node node, uint32_t pos, const void *key, uint32_t key_size,
                  const struct node_value *value, uint8_t *scratch);
-/* Put a key behind the last one.  False: it does not go there, does not match the prefix, or there
- * is no room.  Leaf pages. */
+/* Put a key behind the last one.  False: there is none, the key does not go there or does not match
+ * the prefix, or there is no room.  Leaf pages. */
 bool node_append(struct node node, const void *key, uint32_t key_size,
                  const struct node_value *value, uint8_t *scratch);
 /* Replace the value at pos (leaf).  False: no room, node unchanged. */
@@ -193,10 +193,9 @@ uint32_t node_source_count(const struct node_source *source);
 uint32_t node_source_key(const struct node_source *source, uint32_t index, uint8_t *buffer);
 /*
  * Write [from, to) into dst; dst gets the source's type, level, flags and the given birth.  False:
- * does not fit (dst then holds rubbish).  For inner pages the first element written becomes entry
- * 0. Prefix: KEEP the source's (the extra key must match it), or the BEST: the longest common one
- * of the elements written (of the whole sequence when there is but one: its neighbours will
- * follow).
+ * does not fit (dst then holds rubbish).  Of inner pages the first element written becomes entry 0.
+ * Prefix: KEEP the source's (the extra key must match it), or the BEST: the longest common one of
+ * the elements written (of the whole sequence when there is but one: its neighbours will follow).
  */
 enum node_prefix { NODE_PREFIX_KEEP, NODE_PREFIX_BEST };
 bool node_build(const struct node_source *source, uint32_t from, uint32_t to, struct node dst,

@@ -13,8 +13,8 @@
  *       --> else held on the list of the newest such snapshot, looked at again when it is unpinned
  *
  * Invariants
- * 1. A page is given out only if no pinned snapshot, published snapshot or durable header reaches
- * it. 2. live changes only together with the newest snapshot, under the mutex.
+ * 1. A page is given out only if no pinned or published snapshot and no durable header reaches it.
+ * 2. live changes only together with the newest snapshot, under the mutex.
  * 3. Page ids of headers and map pages are always live, never avail.
  *
  * Locks: everything is called by the holder of the writer lock, but for space_checkpoint_* (the
