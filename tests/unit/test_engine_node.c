@@ -62,6 +62,8 @@ key_make(struct model *model, struct entry *entry)
     memcpy(entry->key, begin, model->prefix);
     for (uint32_t i = 0; i < rest; i++)
         entry->key[model->prefix + i] = bytes[below(model, sizeof bytes)];
+    if (below(model, 6) == 0) /* the highest head there is, and often */
+        memset(entry->key + model->prefix, 0xff, rest < 5 ? rest : 5);
     entry->key_size = model->prefix + rest;
     if (entry->key_size == 0)
         entry->key[entry->key_size++] = 'x';
