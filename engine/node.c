@@ -273,9 +273,7 @@ suffix_lower_bound(const uint8_t *page, uint32_t first, const uint8_t *suffix, u
     /* A run of equal heads: mostly one entry. */
     high = low + 1;
     if (high < count && node_head(page, high) == head)
-        high = head == UINT32_MAX || (head_bytes == 2 && head == UINT16_MAX)
-                   ? count
-                   : head_lower_bound(page, high, count, head + 1);
+        high = head == UINT32_MAX ? count : head_lower_bound(page, high, count, head + 1);
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         int order = compare_rest(page, middle, suffix, size);
