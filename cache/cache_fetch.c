@@ -289,35 +289,63 @@ reads_wait(struct reads *reads)
     return rc;
 }
 
+/* Memory for what is absent of one batch; those pages are READING then.  *count_out: their number,
+ * 0 where it fails. */
+static ftk_status
+claim_absent(struct cache *cache, const uint64_t *ids, size_t count, uint64_t *picked,
+             size_t *count_out)
+{
+    size_t wanted = pick_absent(cache, ids, count, picked);
+    ftk_status rc = wanted > 0 ? cache__charge(cache, wanted) : FTK_OK;
+
+    *count_out = 0;
+    if (wanted == 0 || rc != FTK_OK)
+        return rc;
+    *count_out = claim(cache, picked, wanted);
+    cache__uncharge(cache, wanted - *count_out);
+    atomic_fetch_add_explicit(&cache->misses, *count_out, memory_order_relaxed);
+    return FTK_OK;
+}
+
+static void
+submit_claimed(struct cache *cache, const uint64_t *picked, size_t claimed,
+               struct ftk_iogroup *group, struct cache__read *read)
+{
+    for (size_t i = 0; i < claimed;) {
+        size_t n = run_length(cache, &picked[i], claimed - i);
+        struct ftk_iobuf *buf;
+        ftk_iobuf_acquire(cache->bufs, &buf);
+        if (read->loose)
+            atomic_fetch_add(&cache->loose_pending, 1);
+        submit_run(cache, buf, picked[i], n, group, read);
+        i += n;
+    }
+}
+
 /* Start to read what is absent of one batch. */
 static ftk_status
 reads_start(struct reads *reads, const uint64_t *ids, size_t count)
 {
     struct cache *cache = reads->read.cache;
     uint64_t picked[CACHE__BATCH_PAGES];
-    size_t wanted = pick_absent(cache, ids, count, picked);
     size_t claimed;
-    ftk_status rc;
+    ftk_status rc = claim_absent(cache, ids, count, picked, &claimed);
 
-    if (wanted == 0)
-        return FTK_OK;
-    rc = cache__charge(cache, wanted);
-    if (rc != FTK_OK)
-        return rc;
-    claimed = claim(cache, picked, wanted);
-    cache__uncharge(cache, wanted - claimed);
-    atomic_fetch_add_explicit(&cache->misses, claimed, memory_order_relaxed);
     reads->started += claimed;
     if (reads->started == 1 && claimed == 1) /* alone, as far as can be seen */
         return read_one(cache, picked[0], reads->read.scan, reads->read.raw);
-    for (size_t i = 0; i < claimed;) {
-        size_t n = run_length(cache, &picked[i], claimed - i);
-        struct ftk_iobuf *buf;
-        ftk_iobuf_acquire(cache->bufs, &buf);
-        submit_run(cache, buf, picked[i], n, &reads->group, &reads->read);
-        i += n;
-    }
-    return FTK_OK;
+    submit_claimed(cache, picked, claimed, &reads->group, &reads->read);
+    return rc;
+}
+
+void
+cache__read_start(struct cache *cache, const uint64_t *ids, size_t count)
+{
+    uint64_t picked[CACHE__BATCH_PAGES];
+    size_t claimed;
+
+    (void)claim_absent(cache, ids, count, picked, &claimed); /* who needs them is told */
+    submit_claimed(cache, picked, claimed, &cache->loose, &cache->loose_read[false]);
 }
 
 /* Batches follow each other without a wait, up to a part of the cache: those that are read cannot

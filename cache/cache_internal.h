@@ -10,6 +10,7 @@
 enum {
     CACHE__RUN_BYTES = 1 << 20, /* largest I/O of a pass, a run or a prefetch */
     CACHE__BATCH_PAGES = 256,   /* pages of one fetch_many round; a 1 MiB run of 4 KiB pages */
+    CACHE__AHEAD_MAX = 512,     /* pages asked for ahead */
     CACHE__EVICT_PAGES = 128,   /* pages marked per eviction batch: one epoch wait for them all */
     CACHE__HINTS = 4096,        /* ring of page ids to be evicted first; a power of two */
     CACHE__META_PAGES = 1024,   /* pages whose states fill 4 KiB */
@@ -63,6 +64,16 @@ struct cache__read {
     struct ftk_error error;
 };
 
+struct cache__ahead { /* what the reading thread is asked for */
+    struct ftk_mutex mutex;
+    struct ftk_cond asked;
+    struct ftk_thread thread;
+    bool tried; /* to start it */
+    bool ending;
+    size_t at, count;
+    uint64_t ids[CACHE__AHEAD_MAX];
+};
+
 struct cache {
     struct cache_fast fast; /* first: cache_use_slow finds the cache by it */
     struct ftk_file *file;
@@ -103,6 +114,8 @@ struct cache {
     struct ftk_iogroup loose; /* prefetches: nobody waits for them */
     _Atomic uint64_t loose_pending;
     struct cache__read loose_read[2]; /* [scan] */
+
+    struct cache__ahead ahead;
 
     struct ftk_mutex pass; /* one write pass at a time */
 
@@ -169,5 +182,12 @@ void cache__evict_soon(struct cache *cache);
 
 /* ---- cache_fetch.c ---- */
 void cache__read_finish(struct cache *cache, uint64_t page_id, bool scan, bool raw, bool ok);
+/* Read what is absent of up to CACHE__BATCH_PAGES pages, without waiting for the reads; outside
+ * epochs. */
+void cache__read_start(struct cache *cache, const uint64_t *ids, size_t count);
+
+/* ---- cache_ahead.c ---- */
+void cache__ahead_init(struct cache *cache);
+void cache__ahead_end(struct cache *cache);
 
 #endif

@@ -132,6 +132,7 @@ fields_init(struct cache *cache, const struct cache_options *options)
         ftk_cond_init(&cache->buckets[i].changed);
     }
     ftk_mutex_init(&cache->pass);
+    cache__ahead_init(cache);
     ftk_iogroup_init(&cache->loose, cache->bufs);
     for (int scan = 0; scan < 2; scan++) {
         cache->loose_read[scan].cache = cache;
@@ -166,6 +167,7 @@ cache_close(struct cache *cache)
 {
     if (cache == NULL)
         return;
+    cache__ahead_end(cache);
     (void)ftk_iogroup_wait(&cache->loose);
     cache__pool_remove(cache);
     ftk_region_release(cache->region, cache->region_bytes);

@@ -6,7 +6,7 @@
  *   1. The batch is sorted, so that neighbours share their path: the next key starts at the lowest
  *      page of the last path that covers it.
  *   2. For each group of keys the leaves are looked up first and their first lines prefetched.
- *   3. When leaves are missing, those of a whole window of keys are read together.
+ *   3. When leaves are missing, another thread reads those of the next keys meanwhile.
  */
 #include <string.h>
 
@@ -19,6 +19,7 @@ enum {
     CHUNK_UNLOGGED = 262144, /* where nothing waits for the log: a replay */
     CHUNK_BYTES = 384 << 10, /* their bytes: what a log record can carry */
     GROUP = 32,              /* keys whose leaves are looked up ahead */
+    ASK_AHEAD = 512,         /* and asked for ahead, where some are missing */
 };
 
 struct batch {
@@ -31,6 +32,8 @@ struct batch {
     struct tree_path path;
     bool path_valid; /* in the epoch the slot is in */
     struct tree_ahead *ahead;
+    bool misses;  /* some pages were missing */
+    size_t asked; /* what keys before this one will miss was asked for */
 };
 
 /* ---- walking from key to key ----------------------------------------------------------------- */
@@ -109,25 +112,42 @@ look_ahead(struct batch *batch, size_t from, size_t to)
                       batch->ahead);
 }
 
-/* Read the missing pages of the next keys together; outside an epoch afterwards. */
-static ftk_status
-fetch_ahead(struct batch *batch, size_t from)
+/* Pages that the keys behind this group will miss are asked for: another thread reads them while
+ * this one works.  Outside an epoch. */
+static void
+ask_ahead(struct batch *batch, size_t from)
 {
     kiln_txn *txn = batch->txn;
-    uint64_t window = cache_limit() / 8 / txn->db->page_bytes;
-    size_t to = from + (window < TREE_AHEAD_MAX ? (size_t)window : TREE_AHEAD_MAX);
+    uint64_t part = cache_limit() / 16 / txn->db->page_bytes;
+    size_t window = part < ASK_AHEAD ? (size_t)part : ASK_AHEAD;
+    size_t to = from + window < batch->count ? from + window : batch->count;
+    size_t absent;
+
+    if (from >= to)
+        return;
+    txn_enter(txn);
+    absent = look_ahead(batch, from, to);
+    txn_leave(txn);
+    cache_read_ahead(txn->cache, batch->ahead->absent, absent);
+    batch->asked = from + window / 2;
+}
+
+/* The missing pages of keys [from, to) are read.  Outside an epoch. */
+static ftk_status
+fetch_ahead(struct batch *batch, size_t from, size_t to)
+{
+    kiln_txn *txn = batch->txn;
+    size_t absent = 1;
     ftk_status rc = FTK_OK;
 
-    if (to > batch->count)
-        to = batch->count;
+    batch->misses = true;
+    if (from >= batch->asked)
+        ask_ahead(batch, to);
     /* Once for each level that may be missing. */
-    for (uint32_t round = 0; round <= batch->tree->height && rc == FTK_OK; round++) {
-        size_t absent;
+    for (uint32_t round = 0; round <= batch->tree->height && absent > 0 && rc == FTK_OK; round++) {
         txn_enter(txn);
         absent = look_ahead(batch, from, to);
         txn_leave(txn);
-        if (absent == 0)
-            break;
         rc = cache_fetch_many(txn->cache, batch->ahead->absent, absent, 0);
     }
     return rc;
@@ -225,9 +245,9 @@ put_sorted(struct batch *batch, size_t from, size_t *done)
         batch->path_valid = false;
         if (batch->tree->height > 1)
             absent = look_ahead(batch, i, to);
-        if (absent > 0) {
+        if (absent > 0 || (batch->misses && i >= batch->asked)) {
             txn_leave(txn);
-            rc = fetch_ahead(batch, i);
+            rc = fetch_ahead(batch, i, to);
             txn_enter(txn);
         }
         if (rc == FTK_OK)
@@ -356,6 +376,7 @@ tree_put_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys, const ki
     FTK_TRY(batch_memory(&batch, max, &items));
     for (size_t at = 0; at < count; at += batch.count) {
         FTK_TRY(chunk_take(&batch, keys + at, values + at, count - at, max));
+        batch.asked = 0;
         batch_sort(batch.keys, batch.count, items, items + max);
         FTK_TRY(put_chunk(&batch, done_out));
     }
@@ -376,8 +397,8 @@ delete_group(struct batch *batch, size_t from, size_t to, uint64_t *deleted)
         absent = look_ahead(batch, from, to);
         txn_leave(txn);
     }
-    if (absent > 0) {
-        ftk_status rc = fetch_ahead(batch, from);
+    if (absent > 0 || (batch->misses && from >= batch->asked)) {
+        ftk_status rc = fetch_ahead(batch, from, to);
         if (rc != FTK_OK)
             return rc;
     }
@@ -407,6 +428,7 @@ tree_delete_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys, size_
     FTK_TRY(batch_memory(&batch, max, &items));
     for (size_t at = 0; at < count; at += batch.count) {
         FTK_TRY(chunk_take(&batch, keys + at, NULL, count - at, max));
+        batch.asked = 0;
         batch_sort(batch.keys, batch.count, items, items + max);
         for (size_t i = 0; i < batch.count; i += GROUP) {
             size_t to = i + GROUP < batch.count ? i + GROUP : batch.count;

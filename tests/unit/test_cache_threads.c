@@ -244,4 +244,42 @@ each_page_is_read_once_by_all(void)
     fixture_close(&f);
 }
 
-TEST_MAIN("cache_threads", TEST(everyone_at_once), TEST(each_page_is_read_once_by_all))
+/* Pages that were asked for come without anyone fetching them; beside others who do, once. */
+static void
+pages_asked_for_are_read_by_another_thread(void)
+{
+    struct fixture f;
+    struct ftk_thread thread;
+    struct same same = {.f = &f, .count = 2048};
+    uint64_t ids[512];
+    uint64_t deadline = ftk_clock_ns() + UINT64_C(60) * 1000000000;
+
+    REQUIRE_OK(cache_limit_set(64 * MIB));
+    fixture_open(&f, "data", 4096);
+    REQUIRE_OK(fixture_load(&f, 0, 2048));
+    fixture_reopen(&f, "data", 4096);
+    for (uint64_t i = 0; i < 400; i++)
+        ids[i] = 399 - i;
+    cache_read_ahead(f.cache, ids, 400);
+    while (atomic_load(&f.verifies) < 400 && ftk_clock_ns() < deadline)
+        ftk_clock_sleep_ns(1000000);
+    CHECK_EQ(f.verifies, 400);
+    cache_read_ahead(f.cache, ids, 400); /* they are there */
+
+    REQUIRE_OK(ftk_thread_start(&thread, "same", same_run, &same));
+    for (uint64_t at = 0; at < 2048; at += 256) {
+        for (uint64_t i = 0; i < 512; i++)
+            ids[i] = (at + i * 5) % 2048;
+        cache_read_ahead(f.cache, ids, 512);
+    }
+    ftk_thread_join(&thread);
+    CHECK_EQ(same.errors, 0);
+    CHECK_EQ(f.verifies, 2048);
+
+    fixture_reopen(&f, "data", 4096);
+    cache_read_ahead(f.cache, ids, 512);
+    fixture_close(&f); /* with reads under way */
+}
+
+TEST_MAIN("cache_threads", TEST(everyone_at_once), TEST(each_page_is_read_once_by_all),
+          TEST(pages_asked_for_are_read_by_another_thread))
