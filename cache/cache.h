@@ -168,8 +168,8 @@ void cache_unpin_run(struct cache *cache, uint64_t first, uint64_t count);
 /* Outside an epoch: read all absent pages of ids[0..count) with I/Os under way together; returns
  * when they are resident (not pinned: use them soon).  Duplicates are fine.  First error. */
 ftk_status cache_fetch_many(struct cache *cache, const uint64_t *ids, size_t count, unsigned flags);
-/* Let another thread read absent pages, about in this order; best effort.  What was asked before and
- * has not been begun is forgotten.  Legal anywhere. */
+/* Let another thread read absent pages, about in this order; best effort.  What was asked before
+ * and has not been begun is forgotten.  Legal anywhere. */
 void cache_read_ahead(struct cache *cache, const uint64_t *ids, size_t count);
 /* Start such reads and return at once; best effort: no memory, no buffer: nothing happens.  Legal
  * inside an epoch too (it does not wait for slots to leave). */
