@@ -19,7 +19,6 @@ enum {
     CHUNK_UNLOGGED = 262144, /* where nothing waits for the log: a replay */
     CHUNK_BYTES = 384 << 10, /* their bytes: what a log record can carry */
     GROUP = 32,              /* keys whose leaves are looked up ahead */
-    ASK_AHEAD = 512,         /* and asked for ahead, where some are missing */
 };
 
 struct batch {
@@ -107,6 +106,8 @@ batch_seek(struct batch *batch, const kiln_slice *key)
 static size_t
 look_ahead(struct batch *batch, size_t from, size_t to)
 {
+    if (batch->tree->height <= 1) /* a delete may have left so much */
+        return 0;
     batch->ahead->change = to - from <= GROUP;
     return tree_ahead(batch->txn, batch->tree, batch->keys, batch->order + from, to - from,
                       batch->ahead);
@@ -119,7 +120,7 @@ ask_ahead(struct batch *batch, size_t from)
 {
     kiln_txn *txn = batch->txn;
     uint64_t part = cache_limit() / 16 / txn->db->page_bytes;
-    size_t window = part < ASK_AHEAD ? (size_t)part : ASK_AHEAD;
+    size_t window = part < TREE_AHEAD_MAX ? (size_t)part : TREE_AHEAD_MAX;
     size_t to = from + window < batch->count ? from + window : batch->count;
     size_t absent;
 
@@ -240,11 +241,10 @@ put_sorted(struct batch *batch, size_t from, size_t *done)
 
     for (size_t i = from; i < batch->count && rc == FTK_OK; i += GROUP) {
         size_t to = i + GROUP < batch->count ? i + GROUP : batch->count;
-        size_t absent = 0;
+        size_t absent;
         txn_enter(txn);
         batch->path_valid = false;
-        if (batch->tree->height > 1)
-            absent = look_ahead(batch, i, to);
+        absent = look_ahead(batch, i, to);
         if (absent > 0 || (batch->misses && i >= batch->asked)) {
             txn_leave(txn);
             rc = fetch_ahead(batch, i, to);
@@ -390,13 +390,11 @@ static ftk_status
 delete_group(struct batch *batch, size_t from, size_t to, uint64_t *deleted)
 {
     kiln_txn *txn = batch->txn;
-    size_t absent = 0;
+    size_t absent;
 
-    if (batch->tree->height > 1) {
-        txn_enter(txn);
-        absent = look_ahead(batch, from, to);
-        txn_leave(txn);
-    }
+    txn_enter(txn);
+    absent = look_ahead(batch, from, to);
+    txn_leave(txn);
     if (absent > 0 || (batch->misses && from >= batch->asked)) {
         ftk_status rc = fetch_ahead(batch, from, to);
         if (rc != FTK_OK)

@@ -348,16 +348,16 @@ void batch_sort(const kiln_slice *keys, size_t count, struct batch_item *items,
                 struct batch_item *scratch);
 
 /* ---- engine/tree_ahead.c ---- */
-enum { TREE_AHEAD_MAX = 2048 };
+enum { TREE_AHEAD_MAX = 512 };
 struct tree_ahead {
     bool change;                     /* lines that a change of the leaf touches are wanted, too */
     uint64_t absent[TREE_AHEAD_MAX]; /* pages to be read */
     uint64_t items[2][TREE_AHEAD_MAX];
 };
 /*
- * Find the leaves of the next keys (in order, up to TREE_AHEAD_MAX) and have their lines on the
- * way.  Inside an epoch.  Returns the number of pages that are absent; below those nothing is
- * looked at.
+ * Find the leaves of the next keys (in order, up to TREE_AHEAD_MAX) in a tree that is not empty,
+ * and have their lines on the way.  Inside an epoch.  Returns the number of pages that are absent;
+ * below those nothing is looked at.
  */
 size_t tree_ahead(const kiln_txn *txn, const struct tree *tree, const kiln_slice *keys,
                   const struct batch_item *order, size_t count, struct tree_ahead *ahead);
