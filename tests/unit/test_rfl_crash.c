@@ -100,20 +100,28 @@ open_and_compare(struct world *world, bool create, size_t promised, const char *
     return log;
 }
 
+/* Append record `number`, in the log and in the model. */
 static void
-step_append(struct world *world, struct rfl_log *log)
+record_append(struct world *world, struct rfl_log *log, uint64_t number, size_t size)
 {
     struct expected *expected = &world->records[world->count];
-    uint64_t number = (uint64_t)world->generation << 48 |
-                      (ftk_random_next(world->random) & 0xffff) << 32 | world->count;
 
     REQUIRE(world->count < RECORDS_MAX);
-    expected->size = (uint32_t)body_size(world, log);
+    expected->size = (uint32_t)size;
     expected->number = number;
     REQUIRE_OK(testing_append(log, number, expected->size, &expected->lsn_end));
     expected->lsn = expected->lsn_end - ((36 + expected->size + 7) & ~7u);
     world->count++;
     world->fresh = false;
+}
+
+static void
+step_append(struct world *world, struct rfl_log *log)
+{
+    uint64_t number = (uint64_t)world->generation << 48 |
+                      (ftk_random_next(world->random) & 0xffff) << 32 | world->count;
+
+    record_append(world, log, number, body_size(world, log));
 }
 
 static void
@@ -281,18 +289,12 @@ enum { LONG_RECORD = 100000, LONG_RECORDS = 50 };
 static void
 append_long(struct world *world, struct rfl_log *log, unsigned count)
 {
-    for (unsigned i = 0; i < count; i++) {
-        struct expected *expected = &world->records[world->count];
-        expected->size = LONG_RECORD;
-        expected->number = (uint64_t)world->generation << 48 | world->count;
-        REQUIRE_OK(testing_append(log, expected->number, expected->size, &expected->lsn_end));
-        expected->lsn = expected->lsn_end - ((36 + expected->size + 7) & ~7u);
-        world->count++;
-    }
+    for (unsigned i = 0; i < count; i++)
+        record_append(world, log, (uint64_t)world->generation << 48 | world->count, LONG_RECORD);
     REQUIRE_OK(rfl_commit(log, world->records[world->count - 1].lsn_end, RFL_OS));
 }
 
-/* The same names or files as after the last step, or new ones? */
+/* Has a name changed, or something been synced, since the last call? */
 static bool
 is_turn(struct simdisk *disk, uint64_t *before)
 {
