@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "cache/cache_internal.h"
+#include "ftk/bytes.h"
 #include "ftk/mem.h"
 
 /* READING -> RESIDENT or ABSENT. */
@@ -196,13 +197,6 @@ read_done(void *context, void *memory, size_t size, ftk_status status)
         atomic_fetch_sub(&cache->loose_pending, 1);
 }
 
-static int
-compare_ids(const void *a, const void *b)
-{
-    const uint64_t *x = a, *y = b;
-    return *x < *y ? -1 : *x > *y;
-}
-
 /* Sorted, each once, in range, and only those that are ABSENT now. */
 static size_t
 pick_absent(struct cache *cache, const uint64_t *ids, size_t count, uint64_t *picked)
@@ -215,7 +209,7 @@ pick_absent(struct cache *cache, const uint64_t *ids, size_t count, uint64_t *pi
              CACHE_STATE_MASK) == CACHE_ABSENT)
             picked[n++] = ids[i];
     if (n > 1)
-        qsort(picked, n, sizeof *picked, compare_ids);
+        qsort(picked, n, sizeof *picked, ftk_u64_order);
     for (size_t i = 0; i < n; i++)
         if (kept == 0 || picked[kept - 1] != picked[i])
             picked[kept++] = picked[i];

@@ -145,7 +145,7 @@ scan_leaf(kiln_cursor *cursor, uint64_t next)
     cursor->next_leaf = next < fast->pages_max ? next : 0;
     if (!cursor->scanning || node_count(leaf.page) == 0)
         return;
-    body = ftk_get_le16(leaf.page + PAGE_HEAP_BYTES) / node_count(leaf.page);
+    body = (leaf.bytes - node_heap_at(leaf)) / node_count(leaf.page);
     cursor->item_lines = (body + 2 * 63) / 64;
     if (cursor->item_lines > ITEM_LINES_MAX)
         cursor->item_lines = ITEM_LINES_MAX;

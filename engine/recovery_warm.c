@@ -24,13 +24,6 @@ struct warm {
     uint64_t *inner; /* children of one page */
 };
 
-static int
-compare_ids(const void *a, const void *b)
-{
-    const uint64_t *x = a, *y = b;
-    return *x < *y ? -1 : *x > *y;
-}
-
 static ftk_status
 warm_flush(struct warm *warm)
 {
@@ -38,7 +31,7 @@ warm_flush(struct warm *warm)
 
     warm->count = 0;
     if (count > 1)
-        qsort(warm->ids, count, sizeof(*warm->ids), compare_ids);
+        qsort(warm->ids, count, sizeof(*warm->ids), ftk_u64_order);
     return cache_fetch_many(warm->txn->cache, warm->ids, count, 0);
 }
 

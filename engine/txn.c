@@ -168,14 +168,6 @@ txn_check_write(kiln_txn *txn)
 
 /* ---- dead pages ------------------------------------------------------------------------------ */
 
-static int
-compare_ids(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return x < y ? -1 : x > y;
-}
-
 void
 txn__reclaim(kiln_db *db)
 {
@@ -202,7 +194,7 @@ txn__reclaim(kiln_db *db)
         }
         pins[count++] = id;
     }
-    qsort(pins, count, sizeof(*pins), compare_ids);
+    qsort(pins, count, sizeof(*pins), ftk_u64_order);
     space_reclaim(db->space, published, pins, count);
 out:
     if (pins != few)

@@ -93,6 +93,15 @@ ftk_varint_get(const uint8_t *p, const uint8_t *end, uint64_t *v_out)
     return NULL;
 }
 
+/* For qsort of uint64_t. */
+static inline int
+ftk_u64_order(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
 static inline int
 ftk_bytes_compare(const void *a, size_t a_size, const void *b, size_t b_size)
 {

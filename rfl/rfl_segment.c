@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ftk/bytes.h"
 #include "ftk/clock.h"
 #include "ftk/mem.h"
 #include "rfl/rfl_internal.h"
@@ -139,14 +140,6 @@ list_each(void *context, const char *name)
     if (number >= list->log->file_number_next)
         list->log->file_number_next = number + 1;
     return number_push(&list->others, &list->other_count, &list->other_room, number * 2 + !spare);
-}
-
-static int
-number_order(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return x < y ? -1 : x > y;
 }
 
 /* Keep a spare found in the directory, or remove it when it is of no use. */
@@ -290,7 +283,7 @@ rfl__segments_load(struct rfl_log *log, uint64_t lsn_start)
         rc = FTK_FAIL(FTK_NOTFOUND, "%s: holds no log", log->dir);
         goto out;
     }
-    qsort(list.numbers, list.count, sizeof *list.numbers, number_order);
+    qsort(list.numbers, list.count, sizeof *list.numbers, ftk_u64_order);
     rc = chain_load(log, &list, lsn_start);
 out:
     ftk_free(list.numbers);
