@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "engine/txn.h"
+#include "engine/tree.h"
 
 static uint64_t
 head_at(kiln_slice key, size_t skip)

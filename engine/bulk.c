@@ -7,7 +7,7 @@
  */
 #include <string.h>
 
-#include "engine/txn.h"
+#include "engine/tree.h"
 #include "ftk/mem.h"
 
 struct kiln_bulk {

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/records.h"
 #include "engine/txn.h"
 #include "ftk/mem.h"
 

@@ -7,6 +7,7 @@
  * 2. Log bytes are released, and pages of the last checkpoint become free, only when C's header is
  *    durable.
  */
+#include "engine/open.h"
 #include "engine/db.h"
 #include "ftk/clock.h"
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "engine/cursor.h"
-#include "engine/txn.h"
+#include "engine/coll.h"
 #include "ftk/mem.h"
 
 enum { CATALOG_ENTRY_MAX = CATALOG_NAME + KILN_COLLECTION_NAME_MAX, NAME_KEY_MAX = 256 };

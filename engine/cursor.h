@@ -10,7 +10,7 @@
 #ifndef ENGINE_CURSOR_H
 #define ENGINE_CURSOR_H
 
-#include "engine/txn.h"
+#include "engine/tree.h"
 
 struct kiln_cursor {
     kiln_txn *txn;

@@ -16,25 +16,27 @@
 
 #include "cache/cache.h"
 #include "cache/checkpointer.h"
-#include "engine/in_place.h"
+#include "engine/header.h"
+#include "engine/window.h"
+#include "engine/status_map.h"
 #include "engine/page_format.h"
-#include "engine/records.h"
 #include "engine/space.h"
 #include "ftk/thread.h"
 #include "kiln.h"
 #include "rfl/rfl.h"
 
-struct db_snapshot {
-    uint64_t id; /* transaction number; 0: the empty database */
-    uint64_t catalog_root;
-    uint64_t catalog_keys;
-    uint32_t catalog_height;
-    uint32_t coll_next;
-    uint64_t lsn; /* end of its commit record */
-    uint64_t applied;
-};
 
 enum { DB_IDLE_TXNS = 64 };
+
+/* Who builds on collections wants to know what becomes of a transaction.  Called only for one that
+ * has state of the extension (txn->records), or for a database that has (db->records). */
+struct db_extension {
+    ftk_status (*before_commit)(kiln_txn *txn);
+    ftk_status (*savepoint)(kiln_txn *txn);
+    void (*rollback)(kiln_txn *txn);
+    void (*txn_end)(kiln_txn *txn);
+    void (*db_end)(void *state);
+};
 
 struct db_published {
     _Atomic uint64_t sequence; /* odd while it changes */
@@ -101,6 +103,7 @@ struct kiln_db {
     _Atomic(kiln_txn *)
         idle[DB_IDLE_TXNS]; /* transaction objects to be used again, with their slot */
 
+    _Atomic(const struct db_extension *) extension;
     void *records; /* of the records layer: see engine/records.h */
 
     _Atomic uint64_t open_txns;
@@ -108,17 +111,6 @@ struct kiln_db {
     uint64_t recovered_txns, recovered_ops, recovery_ns;
 };
 
-/* How tests open a database: on a disk of theirs, without threads. */
-struct db_environment {
-    struct ftk_disk *disk; /* NULL: the operating system's */
-    bool manual;           /* no threads; checkpoints run in the writer */
-    enum ftk_aio_kind aio_kind;
-};
-ftk_status db_open(const char *path, const kiln_options *options,
-                   const struct db_environment *environment, kiln_db **db_out);
-ftk_status db_close(kiln_db *db);
-/* Give up as a crash would: nothing is written. */
-void db_abandon(kiln_db *db);
 
 /* A final error: remembered, and every later write is refused. */
 ftk_status db_fail(kiln_db *db, ftk_status status);
@@ -128,47 +120,12 @@ ftk_status db_check_failed(kiln_db *db);
 void db_publish(kiln_db *db, const struct db_snapshot *snapshot);
 void db_published_get(kiln_db *db, struct db_snapshot *snapshot_out);
 uint64_t db_published_id(kiln_db *db);
-/* Pin the published snapshot in the slot: lock-free, but when a writer changes leaves of it in
- * place (engine/in_place.h). */
-void db_pin(kiln_db *db, struct cache_slot *slot, struct db_snapshot *snapshot_out);
 
 /* Writer queue.  timeout_ms 0xffffffff: forever.  errors: FTK_TIMEOUT. */
 ftk_status db_writer_lock(kiln_db *db, uint32_t timeout_ms);
 void db_writer_unlock(kiln_db *db);
 
-/* engine/header.c */
-struct header {
-    uint32_t page_bytes;
-    uint8_t identity[16];
-    uint64_t checkpoint;
-    struct db_snapshot snapshot;
-    uint64_t pages_end, map_hash, wall_ns;
-    uint32_t flags;
-};
-/* Both copies, each synced before the next. */
-ftk_status header_write(struct ftk_file *file, const struct header *header);
-/*
- * The newest valid header.  repair: rewrite a copy that is not as its twin; what is returned is
- * then durable.  errors: FTK_FOREIGN, FTK_VERSION, FTK_CORRUPT; FTK_IO: a copy cannot be read and
- * its twin is not whole, or it cannot be repaired, or a sync before a repair fails.  A damaged copy
- * that cannot be rewritten is only told to the log.
- */
-ftk_status header_read(struct ftk_file *file, const struct ftk_log *log, bool repair,
-                       struct header *header_out);
 
-/* engine/recovery.c: replay the log from the newest snapshot's LSN. */
-ftk_status recovery_run(kiln_db *db);
-/* The leaves of a database that so much log is replayed into are in the cache, if that pays. */
-ftk_status recovery_warm(kiln_db *db, uint64_t log_bytes);
 
-/* engine/checkpoint.c */
-void checkpoint_hooks_init(kiln_db *db);
-
-/* The two enumerations have the same numbers (engine/status_api.c asserts it). */
-static inline kiln_status
-kiln_status_of(ftk_status status)
-{
-    return (kiln_status)status;
-}
 
 #endif

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/txn.h"
+#include "engine/coll.h"
 #include "ftk/checksum.h"
 #include "ftk/mem.h"
 
@@ -311,17 +311,6 @@ dict_add_index(struct dict *dict, const struct dict_index *model)
     }
     FTK_TRY(name_add(dict, DICT_KIND_INDEX, index->name, strlen(index->name), index->number));
     dict->indexes[dict->index_count++] = index;
-out:
-    return rc;
-}
-
-ftk_status
-dict_plan(struct dict *dict)
-{
-    ftk_status rc = FTK_OK;
-
-    for (uint32_t i = 0; i < dict->container_count; i++)
-        FTK_TRY(index_plan_make(dict, dict->containers[i]));
 out:
     return rc;
 }

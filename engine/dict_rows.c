@@ -4,7 +4,7 @@
 #include "engine/dict.h"
 #include "engine/record_utf8.h"
 #include "engine/records.h"
-#include "engine/txn.h"
+#include "engine/coll.h"
 #include "ftk/bytes.h"
 
 /* What is being read. */

@@ -1,6 +1,7 @@
 /* engine/engine_api.c -- kiln.h: databases, transactions, collections. */
 #include <string.h>
 
+#include "engine/open.h"
 #include "engine/cursor.h"
 #include "engine/txn.h"
 #include "ftk/mem.h"

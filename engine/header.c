@@ -15,7 +15,7 @@
  */
 #include <string.h>
 
-#include "engine/db.h"
+#include "engine/header.h"
 #include "ftk/checksum.h"
 #include "ftk/mem.h"
 

@@ -125,3 +125,14 @@ index_plan_make(struct dict *dict, struct dict_container *container)
 out:
     return rc;
 }
+
+ftk_status
+dict_plan(struct dict *dict)
+{
+    ftk_status rc = FTK_OK;
+
+    for (uint32_t i = 0; i < dict->container_count; i++)
+        FTK_TRY(index_plan_make(dict, dict->containers[i]));
+out:
+    return rc;
+}

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#include "engine/db.h"
+#include "engine/status_map.h"
 #include "engine/record_utf8.h"
 #include "ftk/bytes.h"
 #include "ftk/mem.h"

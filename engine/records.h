@@ -8,8 +8,12 @@
 #ifndef ENGINE_RECORDS_H
 #define ENGINE_RECORDS_H
 
+#include "engine/status_map.h"
 #include "ftk/status.h"
 #include "kiln.h"
+
+struct db_extension;
+extern const struct db_extension records_extension;
 
 struct records_txn; /* what a transaction has gathered, and its dictionary */
 
@@ -47,11 +51,5 @@ ftk_status records_check(kiln_txn *read_txn, const struct records_check_calls *c
 /* Records of all containers. */
 ftk_status records_count(kiln_txn *read_txn, uint64_t *count_out);
 
-/* What a function of the public interface has returned (engine/db.h has kiln_status_of). */
-static inline ftk_status
-ftk_status_of(kiln_status status)
-{
-    return (ftk_status)(int)status;
-}
 
 #endif

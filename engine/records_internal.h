@@ -140,4 +140,9 @@ ftk_status index_entries_drop(struct records_txn *state, kiln_container containe
 ftk_status index_flush(struct records_txn *state, const struct dict_index *index,
                        struct index_batch *batch);
 
+void records_highs_remember(struct records_txn *state);
+ftk_status records_state_new(kiln_txn *txn, struct records_txn **slot);
+ftk_status records_dict_find(struct records_txn *state);
+ftk_status records_positions_room(struct records_txn *state);
+
 #endif

@@ -168,8 +168,8 @@ records_high_recall(const struct records_txn *state, kiln_container container,
 /* Before a commit.  Should it fail, its number is given to no other commit, or to one that comes by
  * here as well, or to one that changes no records: an id may then be left out, never given
  * twice. */
-static void
-highs_remember(struct records_txn *state)
+void
+records_highs_remember(struct records_txn *state)
 {
     struct records_db *db = state->db;
     struct records_high *high;
@@ -252,8 +252,8 @@ version_find(struct records_txn *state, uint64_t *version_out)
     return rc == FTK_NOTFOUND ? FTK_OK : rc;
 }
 
-static ftk_status
-dict_find_snapshot(struct records_txn *state)
+ftk_status
+records_dict_find(struct records_txn *state)
 {
     uint64_t version;
     ftk_status rc;
@@ -275,8 +275,8 @@ out:
 }
 
 /* Room for the positions of the dictionary. */
-static ftk_status
-positions_room(struct records_txn *state)
+ftk_status
+records_positions_room(struct records_txn *state)
 {
     void *memory;
     uint32_t room;
@@ -304,8 +304,8 @@ out:
     return rc;
 }
 
-static ftk_status
-state_new(kiln_txn *txn, struct records_txn **slot)
+ftk_status
+records_state_new(kiln_txn *txn, struct records_txn **slot)
 {
     struct records_txn *state;
     struct records_db *db;
@@ -324,103 +324,6 @@ state_new(kiln_txn *txn, struct records_txn **slot)
     state->failed = FTK_OK;
     *slot = state;
 out:
-    return rc;
-}
-
-static ftk_status
-enter_slow(kiln_txn *txn, struct records_txn **slot)
-{
-    struct records_txn *state;
-    ftk_status rc = FTK_OK;
-
-    if (*slot == NULL)
-        FTK_TRY(state_new(txn, slot));
-    state = *slot;
-    if (state->failed != FTK_OK) {
-        rc = FTK_FAIL(FTK_STATE, "an earlier change of an index failed (%s): roll back",
-                      ftk_status_text(state->failed));
-        goto out;
-    }
-    if (state->dict == NULL || state->snapshot_id != txn->snapshot.id) {
-        records_forget(state);
-        state->snapshot_id = txn->snapshot.id;
-        FTK_TRY(dict_find_snapshot(state));
-        rc = positions_room(state);
-        if (rc != FTK_OK)
-            records_forget(state);
-    }
-out:
-    return rc;
-}
-
-ftk_status
-records_enter(kiln_txn *txn, struct records_txn **state_out)
-{
-    struct records_txn **slot;
-    struct records_txn *state;
-    ftk_status rc = FTK_OK;
-
-    if (FTK_UNLIKELY(txn == NULL))
-        return FTK_FAIL(FTK_INVALID, "transaction is NULL");
-    slot = txn_records(txn);
-    state = *slot;
-    if (FTK_UNLIKELY(state == NULL || state->dict == NULL || state->failed != FTK_OK ||
-                     state->snapshot_id != txn->snapshot.id))
-        rc = enter_slow(txn, slot);
-    *state_out = *slot;
-    return rc;
-}
-
-ftk_status
-records_enter_write(kiln_txn *txn, struct records_txn **state_out)
-{
-    ftk_status rc = records_enter(txn, state_out);
-
-    if (rc == FTK_OK && !(*state_out)->write)
-        rc = FTK_FAIL(FTK_READONLY, "a read transaction cannot change records");
-    return rc;
-}
-
-ftk_status
-records_dict_change(struct records_txn *state)
-{
-    struct dict *own = NULL;
-    ftk_status rc;
-
-    FTK_TRY(records_flush(state));
-    if (!state->dict_own) {
-        state->recalls = false;
-        if (!state->coll_known) {
-            state->dict_changed = true; /* the collection may be gone after a rollback */
-            FTK_TRY(coll_open_internal(state->txn, DICT_COLLECTION, DICT_COLLECTION_BYTES,
-                                       KILN_COLL_CREATE, &state->dict_coll));
-            state->coll_known = true;
-        }
-        state->dict_changed = true;
-        if (state->dict->version == 0)
-            FTK_TRY(dict_new(&own));
-        else
-            FTK_TRY(dict_load(state->txn, state->dict_coll, &own));
-        records_forget(state);
-        state->dict = own;
-        state->dict_own = true;
-        rc = positions_room(state);
-    }
-out:
-    return rc;
-}
-
-ftk_status
-records_dict_changed(struct records_txn *state, ftk_status rc)
-{
-    if (rc == FTK_OK)
-        rc = dict_header_write(state->txn, state->dict_coll, state->dict);
-    if (rc == FTK_OK)
-        rc = positions_room(state);
-    if (rc != FTK_OK) {
-        state->failed = rc; /* rows may be there without the header, or the other way round */
-        records_forget(state);
-    }
     return rc;
 }
 
@@ -476,113 +379,5 @@ out:
     return rc;
 }
 
-static ftk_status
-gather_flush(struct records_txn *state, const struct dict_container *container,
-             struct record_gather *gather)
-{
-    kiln_slice *keys, *values;
-    uint32_t first = 0;
-    ftk_status rc;
-
-    FTK_TRY(records_slices(state, gather->count, &keys, &values));
-    for (uint32_t i = 0; i < gather->count; i++) {
-        keys[i] = (kiln_slice){&gather->keys[i], sizeof gather->keys[i]};
-        values[i] = (kiln_slice){gather->bodies + first, gather->ends[i] - first};
-        first = gather->ends[i];
-    }
-    /* INSERT: an id that is there after all must not be lost. */
-    FTK_TRY(ftk_status_of(kiln_put_many(state->txn, container->coll, keys, values, gather->count,
-                                        KILN_PUT_INSERT, NULL)));
-    gather->count = 0;
-    gather->bodies_bytes = 0;
-out:
-    return rc;
-}
-
-ftk_status
-records_flush_container(struct records_txn *state, const struct dict_container *container)
-{
-    struct record_gather *gather = &state->gathers[container->position];
-    ftk_status rc = FTK_OK;
-
-    if (gather->count > 0) {
-        rc = gather_flush(state, container, gather);
-        if (rc != FTK_OK)
-            state->failed = rc;
-    }
-    return rc;
-}
-
-ftk_status
-records_flush(struct records_txn *state)
-{
-    struct dict *dict = state->dict;
-    ftk_status rc = FTK_OK;
-
-    if (state->pending_bytes == 0)
-        return rc;
-    /* Records first: the check of a unique index may have to look at them. */
-    for (uint32_t i = 0; i < dict->container_count; i++) {
-        if (state->gathers[i].count > 0)
-            FTK_TRY(gather_flush(state, dict->containers[i], &state->gathers[i]));
-    }
-    for (uint32_t i = 0; i < dict->index_count; i++) {
-        if (state->batches[i].count > 0)
-            FTK_TRY(index_flush(state, dict->indexes[i], &state->batches[i]));
-    }
-    state->pending_bytes = 0;
-out:
-    if (rc != FTK_OK)
-        state->failed = rc;
-    return rc;
-}
-
 /* ---- hooks of the transaction ---------------------------------------------------------------- */
 
-ftk_status
-records_savepoint(kiln_txn *txn)
-{
-    struct records_txn *state = *txn_records(txn);
-
-    if (state == NULL)
-        return FTK_OK;
-    if (state->failed != FTK_OK)
-        return FTK_FAIL(state->failed, "an earlier change of an index failed (%s)",
-                        ftk_status_text(state->failed));
-    return state->dict == NULL ? FTK_OK : records_flush(state);
-}
-
-ftk_status
-records_before_commit(kiln_txn *txn)
-{
-    struct records_txn *state = *txn_records(txn);
-    ftk_status rc = records_savepoint(txn);
-
-    if (rc == FTK_OK && state != NULL && state->write && state->dict != NULL)
-        highs_remember(state);
-    return rc;
-}
-
-void
-records_rollback(kiln_txn *txn)
-{
-    struct records_txn *state = *txn_records(txn);
-
-    if (state == NULL)
-        return;
-    records_forget(state);
-    state->coll_known = false;
-    state->recalls = false;
-    state->failed = FTK_OK;
-}
-
-kiln_status
-kiln_records_flush(kiln_txn *txn)
-{
-    struct records_txn *state = NULL;
-    ftk_status rc = records_enter(txn, &state);
-
-    if (rc == FTK_OK && state != NULL)
-        rc = records_flush(state);
-    return kiln_status_of(rc);
-}

@@ -8,6 +8,7 @@
  */
 #include <string.h>
 
+#include "engine/open.h"
 #include "engine/txn.h"
 #include "ftk/clock.h"
 #include "ftk/mem.h"

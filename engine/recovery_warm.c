@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "engine/open.h"
 #include "engine/txn.h"
 #include "engine/txn_internal.h"
 #include "ftk/mem.h"

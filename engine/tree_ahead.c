@@ -5,7 +5,7 @@
  * pages with the first key of each; while one page's lines are on their way the others are
  * searched. Walking key by key would wait for every page above the leaves in turn.
  */
-#include "engine/txn.h"
+#include "engine/tree.h"
 
 /* A page of a level and the number of the first key that goes there; page 0: not known. */
 static inline uint64_t

@@ -1,7 +1,7 @@
 /* engine/tree_delete.c -- delete, merge, clear. */
 #include <string.h>
 
-#include "engine/txn.h"
+#include "engine/tree.h"
 #include "engine/txn_internal.h"
 #include "ftk/mem.h"
 
@@ -193,43 +193,6 @@ tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
 }
 
 /* ---- whole trees ----------------------------------------------------------------------------- */
-
-ftk_status
-tree_each_page(kiln_txn *txn, uint64_t page_id, uint32_t level,
-               ftk_status (*each)(void *context, uint64_t page_id, uint32_t level), void *context)
-{
-    struct node node = tree_node(txn, page_id);
-    uint64_t *children = NULL;
-    uint32_t count = 0;
-    ftk_status rc;
-
-    if (page_id >= txn->fast->pages_max)
-        return FTK_FAIL(FTK_CORRUPT, "reference to page %llu, which cannot be",
-                        (unsigned long long)page_id);
-    if (level > 0) {
-        rc = cache_fetch(txn->cache, page_id, CACHE_SCAN);
-        if (rc != FTK_OK)
-            return rc;
-        rc = tree_check_page(txn, page_id, level);
-        if (rc == FTK_OK) {
-            count = node_count(node.page);
-            rc = FTK_NEW_ARRAY(&children, count);
-        }
-        for (uint32_t i = 0; rc == FTK_OK && i < count; i++)
-            children[i] = node_child(node.page, i);
-        cache_unpin(txn->fast, page_id);
-        if (rc != FTK_OK)
-            goto out;
-        if (level == 1)
-            cache_prefetch(txn->cache, children, count, CACHE_SCAN);
-    }
-    for (uint32_t i = 0; i < count; i++)
-        FTK_TRY(tree_each_page(txn, children[i], level - 1, each, context));
-    rc = each(context, page_id, level);
-out:
-    ftk_free(children);
-    return rc;
-}
 
 static ftk_status
 clear_page(void *context, uint64_t page_id, uint32_t level)

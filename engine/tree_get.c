@@ -1,7 +1,7 @@
 /* engine/tree_get.c -- reads: one key, many keys, estimates. */
 #include <string.h>
 
-#include "engine/txn.h"
+#include "engine/tree.h"
 
 ftk_status
 tree_get(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_size,

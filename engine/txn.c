@@ -25,6 +25,12 @@ enum {
     BATCH_KEPT = 2 << 20, /* bytes of memory for batches that stay with an idle object */
 };
 
+static const struct db_extension *
+extension_of(const kiln_txn *txn)
+{
+    return atomic_load_explicit(&txn->db->extension, memory_order_acquire);
+}
+
 /* ---- objects --------------------------------------------------------------------------------- */
 
 void
@@ -114,94 +120,30 @@ txn_start(kiln_txn *txn)
 }
 
 void
-txn_unhold_slow(kiln_txn *txn)
-{
-    if (txn->held_run)
-        cache_unpin_run(txn->cache, txn->held_page, txn->held_count);
-    else
-        cache_unpin(txn->fast, txn->held_page);
-    txn->held_page = 0;
-    txn->held_run = false;
-}
-
-void
 txn__cursors_reset(kiln_txn *txn)
 {
     for (kiln_cursor *cursor = txn->cursors; cursor != NULL; cursor = cursor->next)
         cursor_unposition(cursor);
 }
 
-struct records_txn **
-txn_records(kiln_txn *txn)
-{
-    return &txn->records;
-}
-
-void **
-db_records(kiln_txn *txn)
-{
-    return &txn->db->records;
-}
-
-bool
-txn_is_write(const kiln_txn *txn)
-{
-    return txn->write;
-}
-
-static bool
-is_ended(const kiln_txn *txn)
-{
-    return txn->ended ||
-           atomic_load_explicit(&txn->in_place.failed, memory_order_relaxed) != FTK_OK;
-}
-
-ftk_status
-txn_check_write(kiln_txn *txn)
-{
-    if (FTK_UNLIKELY(!txn->write))
-        return FTK_FAIL(FTK_READONLY, "a read transaction cannot change anything");
-    if (FTK_UNLIKELY(is_ended(txn)))
-        return FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: abort it");
-    return FTK_OK;
-}
-
 /* ---- dead pages ------------------------------------------------------------------------------ */
 
-void
-txn__reclaim(kiln_db *db)
-{
-    uint64_t published = db_published_id(db);
-    uint64_t few[128];
-    uint64_t *pins = few;
-    size_t count = 0, capacity = 128;
-
-    if (!space_reclaim_due(db->space, published))
-        return;
-    for (struct cache_slot *slot = cache_slots(db->cache); slot != NULL; slot = slot->next) {
-        uint64_t id = atomic_load(&slot->snapshot);
-        if (id == 0)
-            continue;
-        if (count == capacity) { /* more readers than fit on the stack */
-            uint64_t *more = NULL;
-            if (ftk_alloc(2 * capacity * sizeof(*more), (void **)&more) != FTK_OK)
-                goto out; /* later, then */
-            memcpy(more, pins, count * sizeof(*pins));
-            if (pins != few)
-                ftk_free(pins);
-            pins = more;
-            capacity *= 2;
-        }
-        pins[count++] = id;
-    }
-    qsort(pins, count, sizeof(*pins), ftk_u64_order);
-    space_reclaim(db->space, published, pins, count);
-out:
-    if (pins != few)
-        ftk_free(pins);
-}
-
 /* ---- begin ----------------------------------------------------------------------------------- */
+
+void
+db_pin(kiln_db *db, struct cache_slot *slot, struct db_snapshot *snapshot)
+{
+    /* Announce first, then look again: whoever frees pages publishes first, then reads the slots;
+     * whoever changes pages in place announces that first, then reads the slots. */
+    for (;;) {
+        db_published_get(db, snapshot);
+        atomic_store(&slot->snapshot, snapshot->id);
+        if (FTK_UNLIKELY(atomic_load(&db->in_place.open)))
+            in_place_yield(db);
+        if (db_published_id(db) == snapshot->id)
+            return;
+    }
+}
 
 static ftk_status
 begin_read(kiln_db *db, kiln_txn **txn_out)
@@ -308,7 +250,8 @@ txn_renew(kiln_txn *txn)
         return FTK_FAIL(FTK_STATE, "a write transaction cannot be renewed");
     txn_unhold(txn);
     txn__cursors_reset(txn);
-    records_txn_end(txn);
+    if (txn->records != NULL)
+        extension_of(txn)->txn_end(txn);
     db_pin(txn->db, txn->slot, &txn->snapshot);
     txn->catalog = (struct tree){.root = txn->snapshot.catalog_root,
                                  .keys = txn->snapshot.catalog_keys,
@@ -329,7 +272,8 @@ end_common(kiln_txn *txn)
     txn_unhold(txn);
     while (txn->cursors != NULL)
         cursor_close(txn->cursors);
-    records_txn_end(txn);
+    if (txn->records != NULL)
+        extension_of(txn)->txn_end(txn);
 }
 
 static void
@@ -430,7 +374,8 @@ commit_prepare(kiln_txn *txn)
 
     while (txn->savepoint_count > 0)
         FTK_TRY(txn_savepoint_release(txn));
-    FTK_TRY(records_before_commit(txn));
+    if (txn->records != NULL)
+        FTK_TRY(extension_of(txn)->before_commit(txn));
     do {
         window = atomic_load(&txn->in_place.open);
         FTK_TRY(coll_write_entries(txn));
@@ -441,7 +386,7 @@ commit_prepare(kiln_txn *txn)
         FTK_TRY(ftk_realloc((void **)&own->items, capacity * sizeof(*own->items)));
         own->capacity = capacity;
     }
-    if (is_ended(txn))
+    if (txn__is_ended(txn))
         rc = FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: it was aborted");
 out:
     return rc;
@@ -516,7 +461,7 @@ txn_commit(kiln_txn *txn)
         txn_abort(txn);
         return FTK_OK;
     }
-    if (is_ended(txn))
+    if (txn__is_ended(txn))
         rc = FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: it was aborted");
     if (rc == FTK_OK)
         rc = commit_prepare(txn);
@@ -597,7 +542,8 @@ txn_savepoint(kiln_txn *txn)
         return rc;
     txn_unhold(txn);
     FTK_TRY(in_place_end(txn));
-    FTK_TRY(records_savepoint(txn));
+    if (txn->records != NULL)
+        FTK_TRY(extension_of(txn)->savepoint(txn));
     FTK_TRY(txn_log_reserve(txn, 16));
     FTK_TRY(savepoint_push(txn, &savepoint));
     FTK_TRY(FTK_NEW_ARRAY(&savepoint->trees, txn->tree_count + 1));
@@ -664,7 +610,8 @@ txn_savepoint_rollback(kiln_txn *txn)
         return FTK_FAIL(FTK_STATE, "there is no savepoint");
     txn_unhold(txn);
     txn__cursors_reset(txn);
-    records_rollback(txn);
+    if (txn->records != NULL)
+        extension_of(txn)->rollback(txn);
     savepoint = &txn->savepoints[--txn->savepoint_count];
     give_back(txn, &txn->born, savepoint->born);
     txn->born.count = savepoint->born;

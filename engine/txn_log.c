@@ -1,7 +1,7 @@
 /* engine/txn_log.c -- a transaction's operations, gathered for the roll-forward log. */
 #include <string.h>
 
-#include "engine/txn.h"
+#include "engine/txn_state.h"
 #include "ftk/mem.h"
 
 enum {

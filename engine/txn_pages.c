@@ -1,7 +1,7 @@
 /* engine/txn_pages.c -- pages of a write transaction: made, copied, retired. */
 #include <string.h>
 
-#include "engine/txn.h"
+#include "engine/txn_state.h"
 #include "engine/txn_internal.h"
 #include "ftk/mem.h"
 

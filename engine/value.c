@@ -7,7 +7,7 @@
  */
 #include <string.h>
 
-#include "engine/txn.h"
+#include "engine/tree.h"
 #include "engine/txn_internal.h"
 #include "ftk/checksum.h"
 #include "ftk/mem.h"

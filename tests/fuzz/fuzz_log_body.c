@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/db.h"
+#include "engine/open.h"
+#include "engine/txn.h"
 #include "engine/page_format.h"
 #include "tests/support/simdisk.h"
 

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/db.h"
+#include "engine/open.h"
+#include "engine/txn.h"
 #include "kiln.h"
 #include "tests/support/simdisk.h"
 #include "tests/support/test.h"

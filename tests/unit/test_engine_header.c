@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/db.h"
+#include "engine/open.h"
+#include "engine/txn.h"
 #include "ftk/checksum.h"
 #include "ftk/log.h"
 #include "tests/support/simdisk.h"

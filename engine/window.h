@@ -1,5 +1,5 @@
 /*
- * engine/in_place.h -- changing a leaf of an older transaction where it is.
+ * engine/window.h -- changing a leaf of an older transaction where it is.
  *
  * Copy on write keeps every snapshot as it was.  But a page that is younger than the checkpoints
  * and that no reader has pinned would be copied for nobody: its old contents are wanted again only
@@ -29,8 +29,8 @@
  *
  * Lock order: writer queue > window mutex > space mutex, cache and log locks.
  */
-#ifndef ENGINE_IN_PLACE_H
-#define ENGINE_IN_PLACE_H
+#ifndef ENGINE_WINDOW_H
+#define ENGINE_WINDOW_H
 
 #include <stdatomic.h>
 
@@ -48,6 +48,7 @@ struct in_place_db {
     _Atomic bool open;          /* a window is open: its transaction is `txn` (mutex) */
     _Atomic uint32_t held_shut; /* checkpoints that are about to pin the newest snapshot */
     _Atomic uint32_t rest;      /* so many transactions do without: readers come often */
+    void (*give_back)(kiln_db *db);
     kiln_txn *txn;
     uint64_t number; /* of windows opened */
     _Atomic uint64_t changes, returns;
@@ -89,19 +90,13 @@ struct in_place {
     uint8_t *value; /* one page: a value handed out of a leaf that may be undone */
 };
 
-void in_place_db_init(kiln_db *db);
+/* give_back: the transaction gets copies of its leaves, then all is undone (engine/in_place.c). */
+void in_place_db_init(kiln_db *db, void (*give_back)(kiln_db *db));
 void in_place_db_release(kiln_db *db);
 void in_place_release(kiln_txn *txn); /* the memory */
 
 /* At the beginning of a write transaction. */
 void in_place_begin(kiln_txn *txn, bool allowed);
-/*
- * Change the leaf at the end of the path where it is.  False: nothing happened, copy.  Inside an
- * epoch, pages prepared; put: the flags of the put have been checked.
- */
-bool in_place_put(kiln_txn *txn, struct tree *tree, struct tree_path *path, const void *key,
-                  uint32_t key_size, const struct node_value *value);
-bool in_place_delete(kiln_txn *txn, struct tree *tree, struct tree_path *path);
 bool in_place_has(const kiln_txn *txn, uint64_t page);
 
 /* A leaf with this birth is likely to be changed in place. */
@@ -114,8 +109,6 @@ void in_place_unlock(kiln_txn *txn);
 ftk_status in_place_end_slow(kiln_txn *txn);
 /* The changes stay; the mutex is held and given up. */
 void in_place_commit(kiln_txn *txn);
-/* They are undone. */
-void in_place_abort(kiln_txn *txn);
 
 /* A reader that has announced its pin: when this returns, no window is open. */
 void in_place_yield(kiln_db *db);
