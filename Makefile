@@ -65,7 +65,7 @@ LIBS_SCREEN  := -Wl,--as-needed -lncursesw -ltinfo
 # ---- sources ----------------------------------------------------------------------------------
 # A folder that is not there, or is empty, is no error: what depends on it is left out.
 
-LIB_SRC     := $(filter-out replication/kilnd%,$(wildcard ftk/*.c cache/*.c rfl/*.c engine/*.c replication/*.c))
+LIB_SRC     := $(filter-out replication/kilnd%,$(wildcard ftk/*.c cache/*.c rfl/*.c engine/*/*.c replication/*.c))
 UTILS_SRC   := $(wildcard utils/*.c)
 GIGA_SRC    := $(wildcard gigatest/*.c)
 KILND_SRC   := $(wildcard replication/kilnd*.c)
@@ -307,7 +307,7 @@ big:
 
 # ---- looking after the source -----------------------------------------------------------------
 
-ALL_C := $(wildcard $(addsuffix /*.[ch],ftk cache rfl engine replication utils gigatest include examples \
+ALL_C := $(wildcard $(addsuffix /*.[ch],ftk cache rfl engine/* replication utils gigatest include examples \
          tests/unit tests/crash tests/sim tests/fuzz tests/support tests/cluster tests/bench/micro \
          tests/bench/peers))
 

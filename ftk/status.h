@@ -8,7 +8,7 @@
 
 /*
  * The one table of status codes: name, number, text.  Numbers are frozen: they are part of the
- * public interface (engine/status_api.c asserts that kiln.h shows the same).
+ * public interface (engine/api/api_status.c asserts that kiln.h shows the same).
  */
 #define FTK_STATUS_MAP(X)                                                                          \
     X(OK, 0, "success")                                                                            \
@@ -33,8 +33,10 @@
     X(CONSTRAINT, 19, "violates a constraint")
 
 #define FTK_STATUS_ENUM(name, number, text) FTK_##name = number,
-typedef enum ftk_status { FTK_STATUS_MAP(FTK_STATUS_ENUM) } ftk_status;
+enum { FTK_STATUS_MAP(FTK_STATUS_ENUM) };
 #undef FTK_STATUS_ENUM
+/* An int, so that it and kiln_status, which has the same numbers, need no conversions. */
+typedef int ftk_status;
 
 #define FTK_ERROR_TEXT_MAX 256
 

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/open.h"
-#include "engine/txn.h"
+#include "engine/db/open.h"
+#include "engine/db/txn.h"
 #include "ftk/checksum.h"
 #include "ftk/random.h"
 #include "tests/support/simdisk.h"

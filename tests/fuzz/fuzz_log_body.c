@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/open.h"
-#include "engine/txn.h"
-#include "engine/page_format.h"
+#include "engine/db/open.h"
+#include "engine/db/txn.h"
+#include "engine/page/page_format.h"
 #include "tests/support/simdisk.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/record.h"
-#include "engine/record_utf8.h"
-#include "engine/records.h"
+#include "engine/records/record.h"
+#include "engine/records/record_utf8.h"
+#include "engine/records/records_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,13 +4,13 @@
 
 #include <string.h>
 
-#include "engine/records.h"
+#include "engine/records/records_internal.h"
 #include "kiln.h"
 #include "tests/support/test.h"
 
 /* kiln_status of the public functions in the checks of test.h. */
-#define OK(call) REQUIRE_OK(ftk_status_of(call))
-#define STATUS(call, status) CHECK_STATUS(ftk_status_of(call), status)
+#define OK(call) REQUIRE_OK(call)
+#define STATUS(call, status) CHECK_STATUS(call, status)
 
 /* An empty database in the case's directory. */
 static inline kiln_db *

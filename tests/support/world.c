@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/txn.h"
+#include "engine/db/txn.h"
 #include "ftk/bytes.h"
 
 static const char *const coll_names[WORLD_COLLS] = {"first", "second", "third"};

@@ -17,8 +17,8 @@
 #ifndef TESTS_SUPPORT_WORLD_H
 #define TESTS_SUPPORT_WORLD_H
 
-#include "engine/open.h"
-#include "engine/txn.h"
+#include "engine/db/open.h"
+#include "engine/db/txn.h"
 #include "kiln.h"
 #include "tests/support/simdisk.h"
 #include "tests/support/test.h"

@@ -4,7 +4,7 @@
 # leave no gap; each constant of the headers that is an offset or a value on disk is in the document.
 set -u
 faults=0
-headers="engine/page_format.h engine/records_format.h rfl/rfl_format.h"
+headers="engine/page/page_format.h engine/records/records_format.h rfl/rfl_format.h"
 
 # Constants that are not bytes on disk.
 absent='RECORD_ITEM_HEAD_MAX|DICT_ROW_BYTES_MAX|DICT_COLLECTION_BYTES|PAGE_ID_MAX|RFL_DURABLE_UNKNOWN'

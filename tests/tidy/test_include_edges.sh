@@ -14,7 +14,7 @@ fi
 canary() {
     local said=good
     rm -rf tree
-    mkdir -p tree/{ftk,rfl,cache,engine,replication,utils,gigatest,include,examples,tests/unit}
+    mkdir -p tree/{ftk,rfl,cache,engine/{page,space,txn,tree,db,records,api},replication,utils,gigatest,include,examples,tests/unit}
     : >tree/include/kiln.h
     printf '/* text */\n%s\n' "$3" >"tree/$2"
     sh "$check" tree "$edges" >said.txt || said=bad
@@ -35,21 +35,32 @@ canary bad ftk/a.c '#include "kiln.h"'
 canary good rfl/a.c '#include "ftk/status.h"'
 canary bad rfl/a.c '#  include "cache/cache.h"'
 canary bad cache/a.c '#include "rfl/rfl.h"'
-canary bad cache/a.c '#include "engine/engine.h"'
-canary bad cache/a.c '#include <engine/engine.h>'
-canary good engine/a.c '#include "cache/cache.h"'
-canary good engine/a.c '#include "engine/engine_internal.h"'
-canary bad engine/a.c '#include "cache/cache_internal.h"'
-canary bad engine/a.c '#include "replication/shard.h"'
-canary good replication/a.c '#include "engine/engine.h"'
-canary bad replication/a.c '#include "engine/btree.h"'
+canary bad cache/a.c '#include "engine/db/open.h"'
+canary bad cache/a.c '#include <engine/db/open.h>'
+canary good engine/txn/a.c '#include "cache/cache.h"'
+canary good engine/txn/a.c '#include "engine/txn/txn_internal.h"'
+canary bad engine/tree/a.c '#include "engine/txn/txn_internal.h"'
+canary bad engine/txn/a.c '#include "cache/cache_internal.h"'
+canary bad engine/txn/a.c '#include "engine/tree/tree.h"'
+canary bad engine/txn/a.c '#include "engine/db/open.h"'
+canary bad engine/page/a.c '#include "engine/space/space.h"'
+canary bad engine/space/a.c '#include "engine/txn/db_state.h"'
+canary bad engine/tree/a.c '#include "engine/db/coll.h"'
+canary bad engine/db/a.c '#include "engine/records/dict.h"'
+canary good engine/records/a.c '#include "engine/db/extension.h"'
+canary bad engine/records/a.c '#include "engine/db/txn.h"'
+canary bad engine/records/a.c '#include "engine/txn/txn_state.h"'
+canary bad engine/api/a.c '#include "engine/records/dict.h"'
+canary bad engine/db/a.c '#include "replication/shard.h"'
+canary good replication/a.c '#include "engine/db/extension.h"'
+canary bad replication/a.c '#include "engine/tree/tree.h"'
 canary bad replication/a.c '#include "cache/cache.h"'
 canary good utils/a.c '#include "include/kiln.h"'
-canary bad utils/a.c '#include "engine/engine.h"'
-canary bad gigatest/a.c '#include "engine/engine.h"'
-canary bad gigatest/a.c '#include "../engine/engine.h"'
+canary bad utils/a.c '#include "engine/db/open.h"'
+canary bad gigatest/a.c '#include "engine/db/open.h"'
+canary bad gigatest/a.c '#include "../engine/db/open.h"'
 canary bad examples/a.c '#include "ftk/status.h"'
-canary good tests/unit/a.c '#include "engine/engine_internal.h"'
+canary good tests/unit/a.c '#include "engine/txn/txn_internal.h"'
 canary bad utils/a.c '#include "helper.h"'
 
 exit $faults

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/open.h"
-#include "engine/txn.h"
+#include "engine/db/open.h"
+#include "engine/db/txn.h"
 #include "kiln.h"
 #include "tests/support/simdisk.h"
 #include "tests/support/test.h"

@@ -2,7 +2,7 @@
  * tests/unit/test_engine_check.c -- kiln_check notices what is wrong although every checksum is
  * right: each case damages one thing and seals the page again.
  */
-#include "engine/node.h"
+#include "engine/page/node.h"
 #include "ftk/checksum.h"
 #include "tests/unit/engine_testing.h"
 

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/open.h"
-#include "engine/txn.h"
+#include "engine/db/open.h"
+#include "engine/db/txn.h"
 #include "ftk/checksum.h"
 #include "ftk/log.h"
 #include "tests/support/simdisk.h"
@@ -125,7 +125,7 @@ read_header(struct simdisk *disk, bool repair, unsigned *repaired_out, struct he
     return rc;
 }
 
-/* ---- the table in engine/header.c ------------------------------------------------------------ */
+/* ---- the table in engine/page/header.c ------------------------------------------------------------ */
 
 enum copy { NEW, OLD, TORN, ROTTEN, COPIES };
 static const char *const copy_names[COPIES] = {"new", "old", "torn", "rotten"};

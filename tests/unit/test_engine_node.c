@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/node.h"
+#include "engine/page/node.h"
 #include "tests/support/test.h"
 
 enum { ENTRIES_MAX = 8192, VALUE_MAX = 700 };

@@ -1,7 +1,7 @@
 /* tests/unit/test_engine_space.c -- growth, reuse, trimming at the close. */
 #include <stdlib.h>
 
-#include "engine/space.h"
+#include "engine/space/space.h"
 #include "tests/unit/engine_testing.h"
 
 static struct simdisk *disk;

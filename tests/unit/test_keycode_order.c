@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/keycode.h"
+#include "engine/records/keycode.h"
 #include "ftk/bytes.h"
 #include "tests/support/test.h"
 

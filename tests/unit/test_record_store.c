@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "engine/txn.h"
+#include "engine/db/txn.h"
 #include "tests/support/record_testing.h"
 
 static void
@@ -449,25 +449,25 @@ fault_body(void *context)
     ftk_status rc;
 
     (void)context;
-    FTK_TRY(ftk_status_of(kiln_record_new(&record)));
-    FTK_TRY(ftk_status_of(kiln_txn_begin(fault_db, KILN_WRITE, &txn)));
+    FTK_TRY(kiln_record_new(&record));
+    FTK_TRY(kiln_txn_begin(fault_db, KILN_WRITE, &txn));
     for (int i = 0; i < 300; i++) {
         kiln_record_clear(record);
-        FTK_TRY(ftk_status_of(kiln_record_text(record, fault_people.last, "Lovelace", 8)));
-        FTK_TRY(ftk_status_of(kiln_record_int(record, fault_people.age, i)));
+        FTK_TRY(kiln_record_text(record, fault_people.last, "Lovelace", 8));
+        FTK_TRY(kiln_record_int(record, fault_people.age, i));
         id = 0;
-        FTK_TRY(ftk_status_of(kiln_record_add(txn, fault_people.container, record, &id)));
+        FTK_TRY(kiln_record_add(txn, fault_people.container, record, &id));
     }
-    FTK_TRY(ftk_status_of(kiln_record_get(txn, fault_people.container, id, record)));
-    FTK_TRY(ftk_status_of(kiln_record_delete(txn, fault_people.container, id - 1)));
+    FTK_TRY(kiln_record_get(txn, fault_people.container, id, record));
+    FTK_TRY(kiln_record_delete(txn, fault_people.container, id - 1));
     kiln_record_clear(record);
-    FTK_TRY(ftk_status_of(kiln_record_text(record, fault_people.last, "King", 4)));
-    FTK_TRY(ftk_status_of(kiln_record_update(txn, fault_people.container, id, record)));
-    FTK_TRY(ftk_status_of(kiln_index_cursor_open(txn, fault_people.index, NULL, 0, &cursor)));
-    FTK_TRY(ftk_status_of(kiln_index_cursor_next(cursor, &id, NULL, NULL, 0)));
+    FTK_TRY(kiln_record_text(record, fault_people.last, "King", 4));
+    FTK_TRY(kiln_record_update(txn, fault_people.container, id, record));
+    FTK_TRY(kiln_index_cursor_open(txn, fault_people.index, NULL, 0, &cursor));
+    FTK_TRY(kiln_index_cursor_next(cursor, &id, NULL, NULL, 0));
     kiln_index_cursor_close(cursor);
     cursor = NULL;
-    rc = ftk_status_of(kiln_txn_commit(txn));
+    rc = kiln_txn_commit(txn);
     txn = NULL;
 out:
     ftk_fault_disarm();

@@ -88,10 +88,10 @@ readers_see_the_dictionary_of_their_snapshot(void)
     for (uint32_t round = 1; round <= ROUNDS; round++) {
         txn = records_begin(db, KILN_WRITE);
         snprintf(name, sizeof name, "extra-%u", round);
-        CHECK_OK(ftk_status_of(kiln_field_define(txn, name, KILN_INT, &field)));
+        CHECK_OK(kiln_field_define(txn, name, KILN_INT, &field));
         for (int i = 0; i < PER_ROUND; i++)
             person_add(txn, &people, "Ada", "Lovelace", i);
-        CHECK_OK(ftk_status_of(kiln_txn_commit(txn)));
+        CHECK_OK(kiln_txn_commit(txn));
         atomic_store_explicit(&rounds_done, round, memory_order_release);
     }
     for (int i = 0; i < READERS; i++) {

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/node.h"
-#include "engine/txn.h"
+#include "engine/page/node.h"
+#include "engine/db/txn.h"
 #include "ftk/checksum.h"
 #include "ftk/random.h"
 #include "kiln.h"

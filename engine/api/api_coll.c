@@ -1,0 +1,539 @@
+/* engine/api/api_coll.c -- kiln.h: collections, batches, bulk. */
+#include <string.h>
+
+#include "engine/db/coll.h"
+#include "engine/db/txn.h"
+#include "ftk/mem.h"
+
+enum { RESERVED_NAME_BYTE = 1 }; /* collections of the records layer begin with it */
+
+kiln_status
+kiln_coll_open(kiln_txn *txn, const char *name, uint32_t flags, kiln_coll *coll_out)
+{
+    *coll_out = 0;
+    if (name == NULL || name[0] == RESERVED_NAME_BYTE)
+        return FTK_FAIL(FTK_INVALID, "not a name for a collection");
+    if (flags & ~(uint32_t)(KILN_COLL_CREATE | KILN_COLL_EXCLUSIVE))
+        return FTK_FAIL(FTK_INVALID, "unknown flags %#x", flags);
+    txn_unhold(txn);
+    return coll_open_internal(txn, name, strlen(name), flags, coll_out);
+}
+
+/* What every write to a collection begins with. */
+static ftk_status
+write_begin(kiln_txn *txn, kiln_coll coll, struct tree **tree_out)
+{
+    ftk_status rc = txn_check_write(txn);
+
+    txn_unhold(txn);
+    return rc != FTK_OK ? rc : txn_tree(txn, coll, tree_out);
+}
+
+static ftk_status
+check_key(const void *key, size_t size)
+{
+    if (FTK_LIKELY(key != NULL && size > 0 && size <= KILN_KEY_MAX))
+        return FTK_OK;
+    if (size > KILN_KEY_MAX)
+        return FTK_FAIL(FTK_TOOBIG, "a key of %zu bytes (at most %d)", size, KILN_KEY_MAX);
+    return FTK_FAIL(FTK_INVALID, "an empty key");
+}
+
+kiln_status
+kiln_coll_drop(kiln_txn *txn, kiln_coll coll)
+{
+    struct tree *tree;
+    ftk_status rc = write_begin(txn, coll, &tree);
+
+    return rc != FTK_OK ? rc : coll_drop(txn, coll);
+}
+
+kiln_status
+kiln_coll_clear(kiln_txn *txn, kiln_coll coll)
+{
+    struct tree *tree;
+    ftk_status rc;
+
+    FTK_TRY(write_begin(txn, coll, &tree));
+    FTK_TRY(txn_log_reserve(txn, 32));
+    FTK_TRY(tree_clear(txn, tree));
+    txn_log_coll(txn, OP_COLL_CLEAR, coll);
+out:
+    return rc;
+}
+
+struct name_search {
+    uint64_t left;
+    char *buffer;
+    size_t buffer_size;
+    kiln_coll coll;
+    bool found;
+};
+
+static ftk_status
+name_each(void *context, kiln_coll coll, const struct tree *tree, const uint8_t *name,
+          size_t name_size)
+{
+    struct name_search *search = context;
+
+    (void)tree;
+    if (name_size == 0 || name[0] == RESERVED_NAME_BYTE)
+        return FTK_OK;
+    if (search->left-- > 0)
+        return FTK_OK;
+    if (name_size + 1 > search->buffer_size)
+        return FTK_FAIL(FTK_TRUNCATED, "the name needs %zu bytes", name_size + 1);
+    memcpy(search->buffer, name, name_size);
+    search->buffer[name_size] = 0;
+    search->coll = coll;
+    search->found = true;
+    return FTK_CANCELED;
+}
+
+kiln_status
+kiln_coll_name(kiln_txn *txn, uint64_t n, char *buffer, size_t buffer_size, kiln_coll *coll_out)
+{
+    struct name_search search = {.left = n, .buffer = buffer, .buffer_size = buffer_size};
+    ftk_status rc;
+
+    if (coll_out != NULL)
+        *coll_out = 0;
+    txn_unhold(txn);
+    rc = coll_each(txn, name_each, &search);
+    if (search.found) {
+        if (coll_out != NULL)
+            *coll_out = search.coll;
+        return KILN_OK;
+    }
+    if (rc == FTK_OK)
+        rc = FTK_FAIL(FTK_NOTFOUND, "there are fewer collections");
+    return rc;
+}
+
+/* ---- get ------------------------------------------------------------------------------------- */
+
+kiln_status
+kiln_get(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, kiln_slice *value_out)
+{
+    struct node_entry entry;
+    struct tree *tree;
+    ftk_status rc;
+
+    *value_out = (kiln_slice){NULL, 0};
+    txn_unhold(txn);
+    rc = txn_tree(txn, coll, &tree);
+    if (FTK_UNLIKELY(rc != FTK_OK))
+        return rc;
+    rc = check_key(key, key_size);
+    if (FTK_UNLIKELY(rc != FTK_OK))
+        return rc;
+    rc = tree_get(txn, tree, key, key_size, &entry);
+    if (rc != FTK_OK)
+        return rc;
+    if (FTK_LIKELY(!entry.large)) {
+        *value_out = (kiln_slice){entry.value, entry.value_size};
+        return KILN_OK;
+    }
+    uint8_t ref[LARGE_REF_BYTES];
+    memcpy(ref, entry.value, sizeof(ref));
+    txn_unhold(txn);
+    return value_hold(txn, ref, value_out);
+}
+
+kiln_status
+kiln_get_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, size_t count,
+              int (*each)(void *context, size_t index, kiln_slice value), void *context)
+{
+    struct tree *tree;
+    ftk_status rc;
+
+    txn_unhold(txn);
+    FTK_TRY(txn_tree(txn, coll, &tree));
+    for (size_t i = 0; i < count; i++)
+        FTK_TRY(check_key(keys[i].data, keys[i].size));
+    rc = tree_get_many(txn, tree, keys, count, each, context);
+out:
+    return rc;
+}
+
+/* The large_ref of a key, or its small value held by the transaction. */
+static ftk_status
+find_value(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size,
+           struct node_entry *entry)
+{
+    struct tree *tree;
+    ftk_status rc;
+
+    txn_unhold(txn);
+    FTK_TRY(txn_tree(txn, coll, &tree));
+    FTK_TRY(check_key(key, key_size));
+    rc = tree_get(txn, tree, key, key_size, entry);
+out:
+    return rc;
+}
+
+kiln_status
+kiln_value_size(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, uint64_t *size_out)
+{
+    struct node_entry entry;
+    ftk_status rc = find_value(txn, coll, key, key_size, &entry);
+
+    *size_out = 0;
+    if (rc == FTK_OK)
+        *size_out = entry.large ? value_ref_size(entry.value) : entry.value_size;
+    txn_unhold(txn);
+    return rc;
+}
+
+kiln_status
+kiln_value_read(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, uint64_t offset,
+                void *buffer, size_t buffer_size, size_t *read_out)
+{
+    struct node_entry entry;
+    uint8_t ref[LARGE_REF_BYTES];
+    uint64_t size;
+    ftk_status rc = find_value(txn, coll, key, key_size, &entry);
+
+    *read_out = 0;
+    if (rc != FTK_OK)
+        return rc;
+    size = entry.large ? value_ref_size(entry.value) : entry.value_size;
+    if (offset < size) {
+        size_t n = size - offset < buffer_size ? (size_t)(size - offset) : buffer_size;
+        if (entry.large) {
+            memcpy(ref, entry.value, sizeof(ref));
+            txn_unhold(txn);
+            rc = value_read(txn, ref, offset, buffer, n);
+        } else if (n > 0) {
+            memcpy(buffer, entry.value + offset, n);
+        }
+        if (rc == FTK_OK)
+            *read_out = n;
+    }
+    txn_unhold(txn);
+    return rc;
+}
+
+kiln_status
+kiln_coll_count(kiln_txn *txn, kiln_coll coll, uint64_t *count_out)
+{
+    struct tree *tree;
+    ftk_status rc = txn_tree(txn, coll, &tree);
+
+    *count_out = rc == FTK_OK ? tree->keys : 0;
+    return rc;
+}
+
+kiln_status
+kiln_range_estimate(kiln_txn *txn, kiln_coll coll, kiln_slice low, kiln_slice high,
+                    uint64_t *count_out)
+{
+    struct tree *tree;
+    ftk_status rc;
+
+    *count_out = 0;
+    txn_unhold(txn);
+    FTK_TRY(txn_tree(txn, coll, &tree));
+    rc = tree_range_estimate(txn, tree, low, high, count_out);
+out:
+    return rc;
+}
+
+/* ---- put, delete ----------------------------------------------------------------------------- */
+
+/* Where the bytes of a large value come from. */
+struct value_source {
+    const uint8_t *data;
+    int (*read)(void *context, void *buffer, size_t buffer_size);
+    void *context;
+};
+
+enum { LOG_CHUNK_BYTES = 256 << 10 };
+
+/* Fill and log one run. */
+static ftk_status
+large_piece(kiln_txn *txn, struct value_writer *writer, const struct value_source *source)
+{
+    uint8_t *memory;
+    size_t size;
+    ftk_status rc = value_writer_next(txn, writer, &memory, &size);
+
+    if (rc != FTK_OK)
+        return rc;
+    for (size_t at = 0; at < size; at += LOG_CHUNK_BYTES) {
+        size_t n = size - at < LOG_CHUNK_BYTES ? size - at : LOG_CHUNK_BYTES;
+        if (source->data != NULL)
+            memcpy(memory + at, source->data + writer->done + at, n);
+        else if (source->read(source->context, memory + at, n) != 0)
+            return FTK_FAIL(FTK_CANCELED, "the value's source gave up");
+        rc = txn_log_reserve(txn, n + 32);
+        if (rc != FTK_OK)
+            return rc;
+        txn_log_chunk(txn, memory + at, n);
+    }
+    value_writer_filled(txn, writer);
+    return FTK_OK;
+}
+
+static ftk_status
+put_large(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size, uint64_t size,
+          const struct value_source *source, uint32_t flags)
+{
+    struct value_writer *writer = NULL;
+    uint8_t ref[LARGE_REF_BYTES];
+    struct node_value value = {.data = ref, .size = sizeof(ref), .large = true};
+    struct node_entry entry;
+    ftk_status rc;
+
+    if (flags != KILN_PUT_REPLACE) { /* before gigabytes are written for nothing */
+        rc = tree_get(txn, tree, key, key_size, &entry);
+        txn_unhold(txn);
+        if (rc == (flags == KILN_PUT_INSERT ? FTK_OK : FTK_NOTFOUND))
+            return flags == KILN_PUT_INSERT ? FTK_EXISTS : FTK_NOTFOUND;
+        if (rc != FTK_OK && rc != FTK_NOTFOUND)
+            return rc;
+    }
+    FTK_TRY(ftk_alloc(sizeof(*writer), (void **)&writer));
+    FTK_TRY(value_writer_begin(txn, size, writer));
+    FTK_TRY(txn_log_reserve(txn, txn_log_bytes(key_size, 0)));
+    txn_log_large(txn, tree->id, key, key_size, size);
+    while (rc == FTK_OK && writer->done < size)
+        rc = large_piece(txn, writer, source);
+    if (rc == FTK_OK)
+        rc = value_writer_end(txn, writer, ref);
+    if (rc == FTK_OK)
+        rc = tree_put(txn, tree, key, key_size, &value, KILN_PUT_REPLACE);
+    if (rc != FTK_OK) { /* the log has begun the value: only a rollback or abort can follow */
+        value_writer_abort(txn, writer);
+        txn->ended = true;
+    }
+out:
+    ftk_free(writer);
+    return rc;
+}
+
+kiln_status
+kiln_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, const void *value,
+         size_t value_size, uint32_t flags)
+{
+    struct node_value small = {.data = value, .size = (uint32_t)value_size};
+    struct tree *tree;
+    ftk_status rc;
+
+    rc = write_begin(txn, coll, &tree);
+    if (rc == FTK_OK)
+        rc = check_key(key, key_size);
+    if (FTK_UNLIKELY(rc != FTK_OK))
+        return rc;
+    if (FTK_UNLIKELY(flags > KILN_PUT_UPDATE || (value == NULL && value_size > 0)))
+        return FTK_FAIL(FTK_INVALID, "put: flags %#x or no value", flags);
+    if (FTK_UNLIKELY(value_is_large(txn->db, key_size, value_size))) {
+        struct value_source source = {.data = value};
+        if (tree->flags & CATALOG_KEYS_ONLY)
+            return FTK_FAIL(FTK_INVALID, "the collection has no values");
+        return put_large(txn, tree, key, key_size, value_size, &source, flags);
+    }
+    rc = txn_log_reserve(txn, txn_log_bytes(key_size, value_size));
+    if (rc == FTK_OK)
+        rc = tree_put(txn, tree, key, key_size, &small, flags);
+    if (rc == FTK_OK)
+        txn_log_put(txn, coll, key, key_size, value, value_size);
+    return rc;
+}
+
+kiln_status
+kiln_value_write(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, uint64_t size,
+                 int (*read)(void *context, void *buffer, size_t buffer_size), void *context)
+{
+    struct value_source source = {.read = read, .context = context};
+    uint8_t *small = NULL;
+    struct tree *tree;
+    ftk_status rc;
+
+    FTK_TRY(write_begin(txn, coll, &tree));
+    FTK_TRY(check_key(key, key_size));
+    if (size > KILN_VALUE_MAX)
+        return 
+            FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes", (unsigned long long)size);
+    if (value_is_large(txn->db, key_size, size)) { /* what is given up half way is rolled back */
+        FTK_TRY(txn_savepoint(txn));
+        rc = put_large(txn, tree, key, key_size, size, &source, KILN_PUT_REPLACE);
+        if (rc == FTK_OK) {
+            rc = txn_savepoint_release(txn);
+        } else {
+            struct ftk_error error = *ftk_error_last();
+            (void)txn_savepoint_rollback(txn); /* failed: the transaction is ended */
+            ftk_error_set(&error);
+        }
+        goto out;
+    }
+    FTK_TRY(ftk_alloc(size + 1, (void **)&small));
+    if (size > 0 && read(context, small, size) != 0) {
+        rc = FTK_FAIL(FTK_CANCELED, "the value's source gave up");
+        goto out;
+    }
+    rc = (ftk_status)kiln_put(txn, coll, key, key_size, small, size, KILN_PUT_REPLACE);
+out:
+    ftk_free(small);
+    return rc;
+}
+
+kiln_status
+kiln_delete(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size)
+{
+    struct tree *tree;
+    ftk_status rc;
+
+    FTK_TRY(write_begin(txn, coll, &tree));
+    FTK_TRY(check_key(key, key_size));
+    FTK_TRY(txn_log_reserve(txn, txn_log_bytes(key_size, 0)));
+    FTK_TRY(tree_delete(txn, tree, key, key_size));
+    txn_log_delete(txn, coll, key, key_size);
+out:
+    return rc;
+}
+
+/* One by one, in order: a batch with large values. */
+static ftk_status
+put_each(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, const kiln_slice *values,
+         size_t count, uint32_t flags, size_t *done)
+{
+    for (size_t i = 0; i < count; i++) {
+        kiln_status rc =
+            kiln_put(txn, coll, keys[i].data, keys[i].size, values[i].data, values[i].size, flags);
+        if (rc != KILN_OK)
+            return (ftk_status)rc;
+        (*done)++;
+    }
+    return FTK_OK;
+}
+
+kiln_status
+kiln_put_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, const kiln_slice *values,
+              size_t count, uint32_t flags, size_t *done_out)
+{
+    size_t done = 0;
+    bool large = false;
+    struct tree *tree;
+    ftk_status rc;
+
+    if (done_out != NULL)
+        *done_out = 0;
+    FTK_TRY(write_begin(txn, coll, &tree));
+    if (flags > KILN_PUT_UPDATE) {
+        rc = FTK_FAIL(FTK_INVALID, "put: flags %#x", flags);
+        goto out;
+    }
+    for (size_t i = 0; i < count; i++) {
+        FTK_TRY(check_key(keys[i].data, keys[i].size));
+        if (values[i].data == NULL && values[i].size > 0) {
+            rc = FTK_FAIL(FTK_INVALID, "put_many: key %zu has no value", i);
+            goto out;
+        }
+        large |= value_is_large(txn->db, keys[i].size, values[i].size);
+    }
+    if (large)
+        rc = put_each(txn, coll, keys, values, count, flags, &done);
+    else if (count > 0)
+        rc = tree_put_many(txn, tree, keys, values, count, flags, &done);
+    if (done_out != NULL)
+        *done_out = done;
+out:
+    return rc;
+}
+
+kiln_status
+kiln_delete_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, size_t count,
+                 uint64_t *deleted_out)
+{
+    uint64_t deleted = 0;
+    struct tree *tree;
+    ftk_status rc;
+
+    FTK_TRY(write_begin(txn, coll, &tree));
+    for (size_t i = 0; i < count; i++)
+        FTK_TRY(check_key(keys[i].data, keys[i].size));
+    if (count > 0)
+        rc = tree_delete_many(txn, tree, keys, count, &deleted);
+out:
+    if (deleted_out != NULL)
+        *deleted_out = deleted;
+    return rc;
+}
+
+/* ---- bulk ------------------------------------------------------------------------------------ */
+
+kiln_status
+kiln_bulk_begin(kiln_txn *txn, kiln_coll coll, kiln_bulk **bulk_out)
+{
+    struct tree *tree;
+    ftk_status rc;
+
+    *bulk_out = NULL;
+    FTK_TRY(write_begin(txn, coll, &tree));
+    rc = bulk_begin(txn, tree, bulk_out);
+out:
+    return rc;
+}
+
+kiln_status
+kiln_bulk_add(kiln_bulk *bulk, const void *key, size_t key_size, const void *value,
+              size_t value_size)
+{
+    kiln_txn *txn = bulk_txn(bulk);
+    struct node_value entry = {.data = value, .size = (uint32_t)value_size};
+    uint8_t ref[LARGE_REF_BYTES];
+    bool large = value_is_large(txn->db, key_size, value_size);
+    ftk_status rc;
+
+    FTK_TRY(txn_check_write(txn));
+    FTK_TRY(check_key(key, key_size));
+    FTK_TRY(bulk_check_order(bulk, key, key_size));
+    if (value == NULL && value_size > 0) {
+        rc = FTK_FAIL(FTK_INVALID, "bulk: no value");
+        goto out;
+    }
+    FTK_TRY(txn_log_reserve(txn, txn_log_bytes(key_size, large ? 0 : value_size)));
+    if (large) {
+        rc = value_write(txn, value, value_size, ref);
+        entry = (struct node_value){.data = ref, .size = sizeof(ref), .large = true};
+    }
+    if (rc == FTK_OK)
+        rc = bulk_add(bulk, key, (uint32_t)key_size, &entry);
+    if (rc != FTK_OK) {
+        txn->ended = txn->ended || large; /* its runs go with the transaction */
+        goto out;
+    }
+    if (!large) {
+        txn_log_put(txn, bulk_coll(bulk), key, key_size, value, value_size);
+        goto out;
+    }
+    txn_log_large(txn, bulk_coll(bulk), key, key_size, value_size);
+    for (size_t at = 0; at < value_size; at += LOG_CHUNK_BYTES) {
+        size_t n = value_size - at < LOG_CHUNK_BYTES ? value_size - at : LOG_CHUNK_BYTES;
+        rc = txn_log_reserve(txn, n + 32);
+        if (rc != FTK_OK) {
+            txn->ended = true;
+            goto out;
+        }
+        txn_log_chunk(txn, (const uint8_t *)value + at, n);
+    }
+out:
+    return rc;
+}
+
+kiln_status
+kiln_bulk_end(kiln_bulk *bulk)
+{
+    kiln_txn *txn = bulk_txn(bulk);
+    ftk_status rc = txn_check_write(txn);
+
+    bulk_end(bulk);
+    return rc;
+}
+
+kiln_status
+kiln_bulk_abort(kiln_bulk *bulk)
+{
+    return bulk != NULL ? bulk_abort(bulk) : FTK_OK;
+}

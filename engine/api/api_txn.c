@@ -1,0 +1,87 @@
+/* engine/api/api_txn.c -- kiln.h: transactions and savepoints. */
+#include <string.h>
+
+#include "engine/db/txn.h"
+
+kiln_status
+kiln_txn_begin(kiln_db *db, uint32_t kind, kiln_txn **txn_out)
+{
+    *txn_out = NULL;
+    return txn_begin(db, kind, KILN_DURABILITY_DEFAULT, UINT32_MAX, txn_out);
+}
+
+kiln_status
+kiln_txn_begin_with(kiln_db *db, const kiln_txn_options *options, kiln_txn **txn_out)
+{
+    kiln_txn_options o = KILN_TXN_OPTIONS_INIT;
+
+    *txn_out = NULL;
+    memcpy(&o, options, options->size < sizeof(o) ? options->size : sizeof(o));
+    if (o.durability > KILN_LAZY)
+        return FTK_FAIL(FTK_INVALID, "durability %d", (int)o.durability);
+    return txn_begin(db, o.kind, o.durability, o.timeout_ms, txn_out);
+}
+
+kiln_status
+kiln_txn_commit(kiln_txn *txn)
+{
+    return txn_commit(txn);
+}
+
+void
+kiln_txn_abort(kiln_txn *txn)
+{
+    if (txn != NULL)
+        txn_abort(txn);
+}
+
+kiln_status
+kiln_txn_renew(kiln_txn *txn)
+{
+    return txn_renew(txn);
+}
+
+uint64_t
+kiln_txn_id(const kiln_txn *txn)
+{
+    return txn->write ? txn->birth : txn->snapshot.id;
+}
+
+kiln_status
+kiln_savepoint(kiln_txn *txn)
+{
+    return txn_savepoint(txn);
+}
+
+kiln_status
+kiln_savepoint_release(kiln_txn *txn)
+{
+    return txn_savepoint_release(txn);
+}
+
+kiln_status
+kiln_savepoint_rollback(kiln_txn *txn)
+{
+    return txn_savepoint_rollback(txn);
+}
+
+kiln_status
+kiln_txn_set_applied(kiln_txn *txn, uint64_t index)
+{
+    ftk_status rc = txn_check_write(txn);
+
+    if (rc == FTK_OK && txn->db->log != NULL)
+        rc = FTK_FAIL(FTK_STATE, "the database keeps its own log");
+    if (rc == FTK_OK && index < txn->snapshot.applied)
+        rc = FTK_FAIL(FTK_INVALID, "applied index would go down");
+    if (rc == FTK_OK)
+        txn->snapshot.applied = index;
+    return rc;
+}
+
+kiln_status
+kiln_txn_applied(kiln_txn *txn, uint64_t *index_out)
+{
+    *index_out = txn->snapshot.applied;
+    return KILN_OK;
+}

@@ -1,0 +1,320 @@
+/* engine/db/coll.c -- the catalog: collections by number and by name.  Bytes: engine/page/page_format.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/tree/cursor.h"
+#include "engine/db/coll.h"
+#include "ftk/mem.h"
+
+enum { CATALOG_ENTRY_MAX = CATALOG_NAME + KILN_COLLECTION_NAME_MAX, NAME_KEY_MAX = 256 };
+
+static void
+number_key(kiln_coll coll, uint8_t key[5])
+{
+    key[0] = 'c';
+    ftk_put_be32(key + 1, coll);
+}
+
+static ftk_status
+tree_decode(kiln_txn *txn, kiln_coll coll, const uint8_t *entry, uint32_t size, struct tree *tree)
+{
+    if (size < CATALOG_NAME || (entry[CATALOG_FLAGS] & ~CATALOG_FLAGS_KNOWN) != 0 ||
+        entry[CATALOG_HEIGHT] > TREE_HEIGHT_MAX ||
+        (entry[CATALOG_HEIGHT] == 0) != (page_get_le48(entry + CATALOG_ROOT) == 0) ||
+        page_get_le48(entry + CATALOG_ROOT) >= txn->fast->pages_max)
+        return FTK_FAIL(FTK_CORRUPT, "catalog entry of collection %u is malformed", coll);
+    *tree = (struct tree){.id = coll,
+                          .flags = entry[CATALOG_FLAGS],
+                          .height = entry[CATALOG_HEIGHT],
+                          .root = page_get_le48(entry + CATALOG_ROOT),
+                          .keys = ftk_get_le64(entry + CATALOG_KEYS)};
+    return FTK_OK;
+}
+
+/* A get in the catalog; the value is copied out. */
+static ftk_status
+catalog_get(kiln_txn *txn, const void *key, size_t key_size, uint8_t *value, uint32_t *size_out)
+{
+    struct node_entry entry;
+    ftk_status rc;
+
+    txn_unhold(txn);
+    rc = tree_get(txn, &txn->catalog, key, key_size, &entry);
+    if (rc != FTK_OK)
+        return rc;
+    if (entry.large || entry.value_size > CATALOG_ENTRY_MAX) {
+        rc = FTK_FAIL(FTK_CORRUPT, "catalog entry of %u bytes", entry.value_size);
+    } else {
+        memcpy(value, entry.value, entry.value_size);
+        *size_out = entry.value_size;
+    }
+    txn_unhold(txn);
+    return rc;
+}
+
+static ftk_status
+catalog_put(kiln_txn *txn, const void *key, size_t key_size, const void *data, uint32_t size)
+{
+    struct node_value value = {.data = data, .size = size};
+
+    return tree_put(txn, &txn->catalog, key, key_size, &value, KILN_PUT_REPLACE);
+}
+
+/* Add a tree to the open ones. */
+static ftk_status
+trees_add(kiln_txn *txn, const struct tree *tree, struct tree **tree_out)
+{
+    struct tree *copy = NULL;
+    ftk_status rc;
+
+    if (txn->tree_count == txn->tree_capacity) {
+        size_t capacity = txn->tree_capacity == 0 ? 8 : txn->tree_capacity * 2;
+        struct tree **trees = txn->trees;
+        rc = ftk_realloc((void **)&trees, capacity * sizeof(struct tree *));
+        if (rc != FTK_OK)
+            return rc;
+        memset(trees + txn->tree_capacity, 0,
+               (capacity - txn->tree_capacity) * sizeof(struct tree *));
+        txn->trees = trees;
+        txn->tree_capacity = capacity;
+    }
+    copy = txn->trees[txn->tree_count]; /* one of an earlier transaction */
+    if (copy == NULL) {
+        rc = ftk_alloc(sizeof(*copy), (void **)&copy);
+        if (rc != FTK_OK)
+            return rc;
+        txn->trees[txn->tree_count] = copy;
+    }
+    *copy = *tree;
+    txn->tree_count++;
+    *tree_out = copy;
+    return FTK_OK;
+}
+
+ftk_status
+txn_tree_slow(kiln_txn *txn, kiln_coll coll, struct tree **tree_out)
+{
+    uint8_t key[5], entry[CATALOG_ENTRY_MAX];
+    uint32_t size = 0;
+    struct tree tree;
+    ftk_status rc;
+
+    for (size_t i = txn->tree_count; i-- > 0;) {
+        if (txn->trees[i]->id != coll)
+            continue;
+        if (txn->trees[i]->dropped)
+            break;
+        *tree_out = txn->tree_last = txn->trees[i];
+        return FTK_OK;
+    }
+    number_key(coll, key);
+    for (size_t i = 0; i < txn->tree_count; i++)
+        if (txn->trees[i]->id == coll)
+            return FTK_FAIL(FTK_NOTFOUND, "collection %u was dropped", coll);
+    rc = catalog_get(txn, key, sizeof(key), entry, &size);
+    if (rc == FTK_NOTFOUND)
+        return FTK_FAIL(FTK_NOTFOUND, "there is no collection %u", coll);
+    if (rc == FTK_OK)
+        rc = tree_decode(txn, coll, entry, size, &tree);
+    if (rc == FTK_OK)
+        rc = trees_add(txn, &tree, tree_out);
+    if (rc == FTK_OK)
+        txn->tree_last = *tree_out;
+    return rc;
+}
+
+ftk_status
+coll_reload(kiln_txn *txn, struct tree *tree)
+{
+    uint8_t key[5], entry[CATALOG_ENTRY_MAX];
+    uint64_t changes = tree->changes + 1;
+    uint32_t size = 0;
+    ftk_status rc;
+
+    number_key(tree->id, key);
+    rc = catalog_get(txn, key, sizeof(key), entry, &size);
+    if (rc == FTK_NOTFOUND) {
+        *tree = (struct tree){.id = tree->id, .dropped = true};
+        rc = FTK_OK;
+    } else if (rc == FTK_OK) {
+        rc = tree_decode(txn, tree->id, entry, size, tree);
+    }
+    tree->changes = changes;
+    return rc;
+}
+
+static uint32_t
+entry_encode(const struct tree *tree, const void *name, size_t name_size, uint8_t *entry)
+{
+    page_put_le48(entry + CATALOG_ROOT, tree->root);
+    entry[CATALOG_HEIGHT] = tree->height;
+    entry[CATALOG_FLAGS] = tree->flags;
+    ftk_put_le64(entry + CATALOG_KEYS, tree->keys);
+    memcpy(entry + CATALOG_NAME, name, name_size);
+    return CATALOG_NAME + (uint32_t)name_size;
+}
+
+ftk_status
+coll_create_numbered(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *name,
+                     size_t name_size)
+{
+    uint8_t key[5], entry[CATALOG_ENTRY_MAX], name_key[NAME_KEY_MAX], number[4];
+    struct tree tree = {.id = coll, .flags = flags};
+    struct tree *opened;
+    ftk_status rc;
+
+    number_key(coll, key);
+    name_key[0] = 'n';
+    memcpy(name_key + 1, name, name_size);
+    ftk_put_le32(number, coll);
+    txn->grows = true;
+    FTK_TRY(txn_log_reserve(txn, name_size + 32));
+    FTK_TRY(catalog_put(txn, name_key, name_size + 1, number, sizeof(number)));
+    FTK_TRY(catalog_put(txn, key, sizeof(key), entry, entry_encode(&tree, name, name_size, entry)));
+    FTK_TRY(trees_add(txn, &tree, &opened));
+    if (coll >= txn->snapshot.coll_next)
+        txn->snapshot.coll_next = coll + 1;
+    txn_log_coll_create(txn, coll, flags, name, name_size);
+    txn->tree_last = opened;
+    return FTK_OK;
+out:
+    txn->ended = true;
+    return rc;
+}
+
+ftk_status
+coll_open_internal(kiln_txn *txn, const void *name, size_t name_size, uint32_t flags,
+                   kiln_coll *coll_out)
+{
+    uint8_t name_key[NAME_KEY_MAX], value[CATALOG_ENTRY_MAX];
+    uint8_t tree_flags = 0;
+    uint32_t size = 0;
+    ftk_status rc;
+
+    *coll_out = 0;
+    if (name_size == 0 || name_size > KILN_COLLECTION_NAME_MAX)
+        return FTK_FAIL(FTK_INVALID, "a collection's name has 1 to %d bytes",
+                        KILN_COLLECTION_NAME_MAX);
+    name_key[0] = 'n';
+    memcpy(name_key + 1, name, name_size);
+    rc = catalog_get(txn, name_key, name_size + 1, value, &size);
+    if (rc == FTK_OK) {
+        if (size != 4)
+            return FTK_FAIL(FTK_CORRUPT, "catalog name entry of %u bytes", size);
+        if (flags & KILN_COLL_EXCLUSIVE)
+            return FTK_FAIL(FTK_EXISTS, "collection \"%.*s\" exists", (int)name_size,
+                            (const char *)name);
+        *coll_out = ftk_get_le32(value);
+        return FTK_OK;
+    }
+    if (rc != FTK_NOTFOUND)
+        return rc;
+    if (!(flags & KILN_COLL_CREATE))
+        return FTK_FAIL(FTK_NOTFOUND, "there is no collection \"%.*s\"", (int)name_size,
+                        (const char *)name);
+    rc = txn_check_write(txn);
+    if (rc != FTK_OK)
+        return rc;
+    if (flags & COLL_KEYS_ONLY)
+        tree_flags |= CATALOG_KEYS_ONLY;
+    if (flags & COLL_U64_KEYS)
+        tree_flags |= CATALOG_U64_KEYS;
+    uint32_t number = txn->snapshot.coll_next;
+    rc = coll_create_numbered(txn, number, tree_flags, name, name_size);
+    if (rc == FTK_OK)
+        *coll_out = number;
+    return rc;
+}
+
+ftk_status
+coll_write_entries(kiln_txn *txn)
+{
+    uint8_t key[5], entry[CATALOG_ENTRY_MAX];
+    ftk_status rc;
+
+    for (size_t i = 0; i < txn->tree_count; i++) {
+        struct tree *tree = txn->trees[i];
+        uint32_t size = 0;
+        bool dirty;
+        txn_window_hold(txn); /* who gives a window back changes root and dirty */
+        dirty = tree->dirty && !tree->dropped;
+        txn_window_let(txn);
+        if (!dirty)
+            continue;
+        number_key(tree->id, key);
+        rc = catalog_get(txn, key, sizeof(key), entry, &size);
+        if (rc != FTK_OK)
+            return rc;
+        txn_window_hold(txn);
+        tree->dirty = false;
+        entry_encode(tree, "", 0, entry);
+        txn_window_let(txn);
+        rc = catalog_put(txn, key, sizeof(key), entry, size);
+        if (rc != FTK_OK)
+            return rc;
+    }
+    return FTK_OK;
+}
+
+ftk_status
+coll_each(kiln_txn *txn,
+          ftk_status (*each)(void *context, kiln_coll coll, const struct tree *tree,
+                             const uint8_t *name, size_t name_size),
+          void *context)
+{
+    struct kiln_cursor *cursor = NULL;
+    kiln_slice key, value;
+    ftk_status rc;
+
+    FTK_TRY(cursor_open_tree(txn, &txn->catalog, 0, &cursor));
+    rc = cursor_seek(cursor, "c", 1);
+    while (rc == FTK_OK) {
+        struct tree tree, *open = NULL;
+        FTK_TRY(cursor_item(cursor, &key, &value));
+        if (key.size != 5 || *(const uint8_t *)key.data != 'c')
+            break;
+        kiln_coll coll = ftk_get_be32((const uint8_t *)key.data + 1);
+        FTK_TRY(tree_decode(txn, coll, value.data, (uint32_t)value.size, &tree));
+        for (size_t i = 0; i < txn->tree_count; i++)
+            if (txn->trees[i]->id == coll)
+                open = txn->trees[i];
+        if (open == NULL || !open->dropped)
+            FTK_TRY(each(context, coll, open != NULL ? open : &tree,
+                         (const uint8_t *)value.data + CATALOG_NAME, value.size - CATALOG_NAME));
+        rc = cursor_next(cursor);
+    }
+    if (rc == FTK_NOTFOUND)
+        rc = FTK_OK;
+out:
+    cursor_close(cursor);
+    return rc;
+}
+
+ftk_status
+coll_drop(kiln_txn *txn, kiln_coll coll)
+{
+    uint8_t key[5], entry[CATALOG_ENTRY_MAX], name_key[NAME_KEY_MAX];
+    uint32_t size = 0;
+    struct tree *tree;
+    ftk_status rc;
+
+    rc = txn_tree(txn, coll, &tree);
+    if (rc != FTK_OK)
+        return rc;
+    number_key(coll, key);
+    FTK_TRY(txn_log_reserve(txn, 32));
+    FTK_TRY(catalog_get(txn, key, sizeof(key), entry, &size));
+    name_key[0] = 'n';
+    memcpy(name_key + 1, entry + CATALOG_NAME, size - CATALOG_NAME);
+    FTK_TRY(tree_clear(txn, tree));
+    FTK_TRY(tree_delete(txn, &txn->catalog, name_key, size - CATALOG_NAME + 1));
+    FTK_TRY(tree_delete(txn, &txn->catalog, key, sizeof(key)));
+    tree->dropped = true;
+    tree->dirty = false;
+    txn->tree_last = NULL;
+    txn_log_coll(txn, OP_COLL_DROP, coll);
+    return FTK_OK;
+out:
+    txn->ended = true;
+    return rc;
+}

@@ -1,0 +1,27 @@
+/* engine/db/extension.c -- where an extension keeps its state. */
+#include "engine/db/extension.h"
+#include "engine/txn/txn_state.h"
+
+struct extension_txn
+extension_txn(kiln_txn *txn)
+{
+    return (struct extension_txn){&txn->extension, txn->snapshot.id};
+}
+
+bool
+extension_txn_writes(const kiln_txn *txn)
+{
+    return txn->write;
+}
+
+uint64_t
+extension_txn_birth(const kiln_txn *txn)
+{
+    return txn->birth;
+}
+
+void **
+extension_db(kiln_txn *txn)
+{
+    return &txn->db->extension;
+}

@@ -1,0 +1,59 @@
+/*
+ * engine/db/extension.h -- the door for what is built on collections: it hears what becomes of a
+ * transaction, and keeps state of its own in transactions and in the database.
+ *
+ * An extension uses collections through kiln.h like any program, and this header; it sees no other
+ * part of the engine.  There is one, the records part: it defines db_extension_records.
+ */
+#ifndef ENGINE_EXTENSION_H
+#define ENGINE_EXTENSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ftk/status.h"
+#include "kiln.h"
+
+struct extension_check_calls {
+    void (*finding)(void *context, const char *text); /* each fault */
+    ftk_status (*step)(void *context);                /* each record; an error ends the check */
+    void *context;
+};
+
+/* The calls of a transaction are made only for one that has state, db_end only for a database that
+ * has. */
+struct db_extension {
+    /* Apply what is gathered.  A status other than FTK_OK: nothing is committed. */
+    ftk_status (*before_commit)(kiln_txn *txn);
+    /* The same before a savepoint is set.  A status other than FTK_OK: no savepoint. */
+    ftk_status (*savepoint)(kiln_txn *txn);
+    /* After a rollback to a savepoint: forget what was gathered and read. */
+    void (*rollback)(kiln_txn *txn);
+    void (*txn_end)(kiln_txn *txn); /* free the state: after the commit, or at the abort */
+    void (*db_end)(void *state);    /* the database closes */
+    /* Is everything what it says?  errors: FTK_CORRUPT when there was a fault; others end it. */
+    ftk_status (*check)(kiln_txn *read_txn, const struct extension_check_calls *calls);
+    /* How many steps a check takes. */
+    ftk_status (*count)(kiln_txn *read_txn, uint64_t *count_out);
+};
+extern const struct db_extension db_extension_records;
+
+/* What an extension asks at the door of each of its calls. */
+struct extension_txn {
+    void **state;         /* its state in the transaction, NULL at first */
+    uint64_t snapshot_id; /* changes when the transaction is renewed */
+};
+struct extension_txn extension_txn(kiln_txn *txn);
+bool extension_txn_writes(const kiln_txn *txn);
+/* The number that a write transaction will have when it commits. */
+uint64_t extension_txn_birth(const kiln_txn *txn);
+/* Its state in the database, NULL at first; shared by all threads: install it by compare-and-swap. */
+void **extension_db(kiln_txn *txn);
+
+enum { COLL_KEYS_ONLY = 1 << 8, COLL_U64_KEYS = 1 << 9 }; /* beside KILN_COLL_CREATE, _EXCLUSIVE */
+/* As kiln_coll_open, for any name. */
+ftk_status coll_open_internal(kiln_txn *txn, const void *name, size_t name_size, uint32_t flags,
+                              kiln_coll *coll_out);
+
+#endif

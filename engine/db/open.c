@@ -1,0 +1,490 @@
+/* engine/db/open.c -- open, create, close. */
+#include "engine/db/open.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/db/extension.h"
+#include "engine/db/txn.h"
+#include "engine/page/node.h"
+#include "ftk/checksum.h"
+#include "ftk/clock.h"
+#include "ftk/mem.h"
+#include "ftk/random.h"
+
+enum {
+    CHECKPOINT_MS_DEFAULT = 60000,
+    LAZY_MS_DEFAULT = 100,
+    IO_DEPTH_DEFAULT = 64,
+    CACHE_PAGES_MIN = 96, /* a transaction prepares some, holds some, cleans some */
+};
+static const uint64_t RFL_BYTES_MAX_DEFAULT = UINT64_C(1) << 30;
+static const uint64_t REGION_BYTES_MIN = UINT64_C(64) << 30;
+
+static uint64_t
+page_sum(const kiln_db *db, uint64_t page_id, const void *page)
+{
+    return ftk_checksum((const uint8_t *)page + 8, db->page_bytes - 8u, page_id ^ db->salt);
+}
+
+static ftk_status
+verify_page(void *context, uint64_t page_id, const void *memory)
+{
+    kiln_db *db = context;
+    const uint8_t *page = memory;
+    ftk_status rc;
+
+    if (ftk_get_le64(page + PAGE_CHECKSUM) != page_sum(db, page_id, page))
+        return FTK_FAIL(FTK_CORRUPT, "%s: page %llu fails its checksum", db->data->path,
+                        (unsigned long long)page_id);
+    rc = node_validate(page, db->page_bytes, page_id, false);
+    if (rc != FTK_OK || page[PAGE_TYPE] != PAGE_INNER)
+        return rc;
+    for (uint32_t i = 0; i < node_count(page); i++)
+        if (node_child(page, i) >= db->fast->pages_max)
+            return FTK_FAIL(FTK_CORRUPT, "%s: page %llu refers to page %llu, which cannot be",
+                            db->data->path, (unsigned long long)page_id,
+                            (unsigned long long)node_child(page, i));
+    return FTK_OK;
+}
+
+static bool
+seal_page(void *context, uint64_t page_id, void *memory, uint64_t limit)
+{
+    kiln_db *db = context;
+    uint8_t *page = memory;
+
+    if (node_birth(page) > limit)
+        return false;
+    ftk_put_le64(page + PAGE_CHECKSUM, page_sum(db, page_id, page));
+    return true;
+}
+
+static void
+options_resolve(kiln_db *db, const kiln_options *options)
+{
+    kiln_options *o = &db->options;
+
+    *o = (kiln_options)KILN_OPTIONS_INIT;
+    if (options != NULL)
+        memcpy(o, options, options->size < sizeof(*o) ? options->size : sizeof(*o));
+    o->size = sizeof(*o);
+    if (o->page_bytes == 0)
+        o->page_bytes = PAGE_BYTES_DEFAULT;
+    if (o->durability == KILN_DURABILITY_DEFAULT)
+        o->durability = KILN_FULL;
+    if (o->lazy_ms == 0)
+        o->lazy_ms = LAZY_MS_DEFAULT;
+    if (o->rfl_segment_bytes == 0)
+        o->rfl_segment_bytes = RFL_SEGMENT_BYTES_DEFAULT;
+    if (o->rfl_bytes_max == 0)
+        o->rfl_bytes_max = RFL_BYTES_MAX_DEFAULT;
+    if (o->checkpoint_ms == 0)
+        o->checkpoint_ms = CHECKPOINT_MS_DEFAULT;
+    if (o->io_depth == 0)
+        o->io_depth = IO_DEPTH_DEFAULT;
+    if (o->txn_timeout_ms == 0)
+        o->txn_timeout_ms = UINT32_MAX;
+    db->log_to = (struct ftk_log){(void (*)(void *, enum ftk_log_level, const char *))o->log,
+                                  o->log_context, (enum ftk_log_level)o->log_level};
+    db->read_only = (o->flags & KILN_OPEN_READONLY) != 0;
+}
+
+static ftk_status
+options_check(const kiln_options *o)
+{
+    if (o->page_bytes < PAGE_BYTES_MIN || o->page_bytes > PAGE_BYTES_MAX ||
+        (o->page_bytes & (o->page_bytes - 1)) != 0)
+        return FTK_FAIL(FTK_INVALID, "page size %u: a power of two from %d to %d", o->page_bytes,
+                        PAGE_BYTES_MIN, PAGE_BYTES_MAX);
+    if (o->durability > KILN_LAZY)
+        return FTK_FAIL(FTK_INVALID, "durability %d", (int)o->durability);
+    if (o->flags & ~(uint32_t)(KILN_CREATE | KILN_EXCLUSIVE | KILN_OPEN_READONLY |
+                               KILN_NO_DIRECT_IO | KILN_EXTERNAL_LOG))
+        return FTK_FAIL(FTK_INVALID, "unknown flags %#x", o->flags);
+    if ((o->flags & KILN_OPEN_READONLY) && (o->flags & KILN_CREATE))
+        return FTK_FAIL(FTK_INVALID, "a database cannot be created read-only");
+    if (o->rfl_segment_bytes < RFL_SEGMENT_BYTES_MIN || o->rfl_segment_bytes % 4096 != 0)
+        return FTK_FAIL(FTK_INVALID, "log segments of %u bytes: a multiple of 4096 from %u on",
+                        o->rfl_segment_bytes, RFL_SEGMENT_BYTES_MIN);
+    if (o->io_depth > 4096)
+        return FTK_FAIL(FTK_INVALID, "I/O depth %u: at most 4096", o->io_depth);
+    return FTK_OK;
+}
+
+static ftk_status
+open_lock(kiln_db *db)
+{
+    char *path = NULL;
+    ftk_status rc;
+
+    FTK_TRY(ftk_path_join(db->path, "lock", &path));
+    rc = ftk_file_open(db->disk, path, db->read_only ? FTK_OPEN_READ_ONLY : FTK_OPEN_CREATE,
+                       &db->lock_file);
+    if (rc == FTK_NOTFOUND && db->read_only) { /* nobody ever wrote here */
+        rc = FTK_OK;
+        goto out;
+    }
+    if (rc != FTK_OK)
+        goto out;
+    rc = db->disk->ops->lock(db->lock_file, !db->read_only);
+out:
+    ftk_free(path);
+    return rc;
+}
+
+static ftk_status
+archive_segment(void *context, const char *path, uint64_t lsn_begin, uint64_t lsn_end)
+{
+    kiln_db *db = context;
+
+    (void)lsn_begin;
+    (void)lsn_end;
+    return (ftk_status)db->options.archive(db->options.archive_context, path);
+}
+
+static ftk_status
+open_log(kiln_db *db, bool create, uint64_t lsn_start)
+{
+    struct rfl_options options = {.disk = db->disk,
+                                  .log = &db->log_to,
+                                  .dir = db->rfl_path,
+                                  .segment_bytes = db->options.rfl_segment_bytes,
+                                  .lazy_ms = db->options.lazy_ms,
+                                  .read_only = db->read_only,
+                                  .background = !db->manual,
+                                  .archive = db->options.archive != NULL ? archive_segment : NULL,
+                                  .archive_context = db};
+
+    memcpy(options.identity, db->identity, sizeof(options.identity));
+    return rfl_open(&options, create, lsn_start, &db->log);
+}
+
+/* Cache, space map and checkpointer over the open data file. */
+static ftk_status
+open_storage(kiln_db *db, const struct header *header)
+{
+    struct cache_options cache = {.file = db->data,
+                                  .bufs = db->bufs,
+                                  .log = &db->log_to,
+                                  .page_bytes = db->page_bytes,
+                                  .verify = verify_page,
+                                  .seal = seal_page,
+                                  .context = db};
+    struct space_options space = {.file = db->data,
+                                  .page_bytes = db->page_bytes,
+                                  .salt = db->salt,
+                                  .pages_end = header->pages_end,
+                                  .checkpoint = header->checkpoint,
+                                  .map_hash = header->map_hash,
+                                  .read_only = db->read_only};
+    struct checkpointer_options checkpointer = {
+        .hooks = &db->hooks,
+        .log = &db->log_to,
+        .dirty_bytes_max = db->options.dirty_bytes_max,
+        .interval_ms = db->options.checkpoint_ms == UINT32_MAX ? 0 : db->options.checkpoint_ms,
+        .thread = !db->manual && !db->read_only};
+    uint64_t free_bytes = 0, total_bytes = 0, size = 0, region;
+    ftk_status rc;
+
+    FTK_TRY(db->disk->ops->space(db->disk, db->path, &free_bytes, &total_bytes));
+    FTK_TRY(ftk_file_size(db->data, &size));
+    region = total_bytes * 2;
+    if (region < REGION_BYTES_MIN && !db->manual)
+        region = REGION_BYTES_MIN;
+    if (region < size * 2)
+        region = size * 2;
+    cache.pages_want = region / db->page_bytes;
+    cache.pages_need = (size + (64u << 20)) / db->page_bytes;
+    if (cache.pages_want < cache.pages_need)
+        cache.pages_want = cache.pages_need;
+    FTK_TRY(cache_open(&cache, &db->cache));
+    db->fast = cache_fast(db->cache);
+    space.cache = db->cache;
+    FTK_TRY(space_open(&space, &db->space));
+    space_set_durable(db->space, header->snapshot.id);
+    checkpoint_hooks_init(db);
+    checkpointer.cache = db->cache;
+    FTK_TRY(checkpointer_open(&checkpointer, &db->checkpointer));
+out:
+    return rc;
+}
+
+static void
+identity_set(kiln_db *db, const uint8_t identity[16])
+{
+    memcpy(db->identity, identity, 16);
+    db->salt = ftk_checksum(identity, 16, 0);
+}
+
+static void
+adopt_header(kiln_db *db, const struct header *header)
+{
+    db->page_bytes = header->page_bytes;
+    db->inline_max = db->page_bytes / 4 < KILN_KEY_MAX ? KILN_KEY_MAX : db->page_bytes / 4;
+    identity_set(db, header->identity);
+    db->checkpoint = header->checkpoint;
+    db->newest = header->snapshot;
+    db->durable_id = header->snapshot.id;
+    atomic_store(&db->checkpoint_id, header->snapshot.id);
+    db->birth_next = header->snapshot.id + 1;
+    atomic_store(&db->durable_lsn, header->snapshot.lsn);
+    db_publish(db, &header->snapshot);
+}
+
+static unsigned
+data_flags(const kiln_db *db)
+{
+    return (db->options.flags & KILN_NO_DIRECT_IO ? 0 : FTK_OPEN_DIRECT) |
+           (db->read_only ? FTK_OPEN_READ_ONLY : 0);
+}
+
+static void
+close_storage(kiln_db *db)
+{
+    checkpointer_close(db->checkpointer);
+    db->checkpointer = NULL;
+    for (size_t i = 0; i < DB_IDLE_TXNS; i++)
+        txn_free(atomic_exchange(&db->idle[i], NULL));
+    space_close(db->space);
+    db->space = NULL;
+    if (db->cache != NULL)
+        cache_close(db->cache);
+    db->cache = NULL;
+}
+
+/* Make the name of a directory durable, which its parent keeps. */
+static ftk_status
+sync_name(kiln_db *db, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *parent = NULL;
+    ftk_status rc;
+
+    FTK_TRY(ftk_strdup(slash == NULL ? "." : slash == path ? "/" : path, &parent));
+    if (slash != NULL && slash != path)
+        parent[slash - path] = 0;
+    rc = db->disk->ops->sync_dir(db->disk, parent);
+out:
+    ftk_free(parent);
+    return rc;
+}
+
+/*
+ * Make a new database.  data.kdb.new gets its first checkpoint, then the log is made, then the file
+ * is renamed: whatever a crash leaves is taken up again, with the same identity.
+ */
+static ftk_status
+create(kiln_db *db, const char *data_path)
+{
+    struct header header = {.page_bytes = db->options.page_bytes, .snapshot = {.coll_next = 1}};
+    struct header left;
+    char *new_path = NULL;
+    bool made;
+    ftk_status rc;
+
+    FTK_TRY(ftk_path_join(db->path, "data.kdb.new", &new_path));
+    FTK_TRY(ftk_file_open(db->disk, new_path, data_flags(db) | FTK_OPEN_CREATE, &db->data));
+    rc = header_read(db->data, &db->log_to, true, &left);
+    if (rc != FTK_OK && rc != FTK_FOREIGN && rc != FTK_CORRUPT)
+        goto out;
+    if (rc == FTK_OK)
+        memcpy(header.identity, left.identity, sizeof(header.identity)); /* the log may have it */
+    else /* nothing yet, or cut by a crash */
+        ftk_random_system(header.identity, sizeof(header.identity));
+    made = rc == FTK_OK && left.page_bytes == header.page_bytes &&
+           !(left.flags & HEADER_EXTERNAL_LOG) == !(db->options.flags & KILN_EXTERNAL_LOG);
+    identity_set(db, header.identity);
+    if (!made) {
+        FTK_TRY(ftk_file_truncate(db->data, 0));
+        FTK_TRY(ftk_file_allocate(db->data, 0, HEADER_REGION_BYTES + 2u * header.page_bytes));
+        adopt_header(db, &header);
+        FTK_TRY(open_storage(db, &header));
+        FTK_TRY(checkpointer_run(db->checkpointer, true));
+        close_storage(db);
+    }
+    /* The log carries the identity: it must not outlive the file that has it. */
+    FTK_TRY(db->disk->ops->sync_dir(db->disk, db->path));
+    if (!(db->options.flags & KILN_EXTERNAL_LOG)) {
+        FTK_TRY(open_log(db, true, 0));
+        rc = rfl_close(db->log);
+        db->log = NULL;
+        if (rc != FTK_OK)
+            goto out;
+        FTK_TRY(db->disk->ops->sync_dir(db->disk, db->rfl_path));
+        FTK_TRY(sync_name(db, db->rfl_path));
+    }
+    ftk_file_close(db->data);
+    db->data = NULL;
+    FTK_TRY(db->disk->ops->rename(db->disk, new_path, data_path));
+    ftk_log(&db->log_to, FTK_LOG_INFO, "%s: created, pages of %u bytes", db->path,
+            db->options.page_bytes);
+out:
+    ftk_free(new_path);
+    return rc;
+}
+
+static ftk_status
+make_dir(kiln_db *db)
+{
+    ftk_status rc = db->disk->ops->mkdir(db->disk, db->path);
+
+    return rc == FTK_EXISTS ? FTK_OK : rc;
+}
+
+/* Whoever made the names may have died before they were durable. */
+static ftk_status
+names_sync(kiln_db *db)
+{
+    ftk_status rc = sync_name(db, db->path);
+
+    return rc != FTK_OK ? rc : db->disk->ops->sync_dir(db->disk, db->path);
+}
+
+static ftk_status
+open_data(kiln_db *db)
+{
+    char *data_path = NULL;
+    ftk_status rc;
+
+    FTK_TRY(ftk_path_join(db->path, "data.kdb", &data_path));
+    rc = ftk_file_open(db->disk, data_path, data_flags(db), &db->data);
+    if (rc == FTK_NOTFOUND && (db->options.flags & KILN_CREATE)) {
+        FTK_TRY(create(db, data_path));
+        rc = ftk_file_open(db->disk, data_path, data_flags(db), &db->data);
+    } else if (rc == FTK_OK && (db->options.flags & KILN_EXCLUSIVE)) {
+        rc = FTK_FAIL(FTK_EXISTS, "there is a database in %s", db->path);
+    }
+    if (rc == FTK_OK && !db->read_only)
+        rc = names_sync(db);
+out:
+    ftk_free(data_path);
+    return rc;
+}
+
+static ftk_status
+open_all(kiln_db *db)
+{
+    struct ftk_iobufs_options bufs = FTK_IOBUFS_OPTIONS_INIT;
+    struct header header;
+    ftk_status rc;
+
+    if (db->options.cache_bytes != 0)
+        FTK_TRY(cache_limit_set(db->options.cache_bytes));
+    if (db->options.flags & KILN_CREATE)
+        FTK_TRY(make_dir(db));
+    FTK_TRY(open_lock(db));
+    bufs.disk = db->disk;
+    bufs.aio_kind = db->aio_kind;
+    bufs.count = db->options.io_depth;
+    bufs.bytes_max = (uint64_t)db->options.io_depth << 20;
+    FTK_TRY(ftk_iobufs_open(&bufs, &db->bufs));
+    FTK_TRY(open_data(db));
+    FTK_TRY(header_read(db->data, &db->log_to, !db->read_only, &header));
+    if (!(header.flags & HEADER_EXTERNAL_LOG) != !(db->options.flags & KILN_EXTERNAL_LOG)) {
+        rc = FTK_FAIL(FTK_INVALID, "%s was made with%s an external log", db->path,
+                      header.flags & HEADER_EXTERNAL_LOG ? "" : "out");
+        goto out;
+    }
+    adopt_header(db, &header);
+    if (cache_limit() / db->page_bytes < CACHE_PAGES_MIN) {
+        rc = FTK_FAIL(FTK_INVALID,
+                      "%s has pages of %u bytes: a cache of %llu bytes is too small, at least %u",
+                      db->path, db->page_bytes, (unsigned long long)cache_limit(),
+                      CACHE_PAGES_MIN * db->page_bytes);
+        goto out;
+    }
+    FTK_TRY(open_storage(db, &header));
+    if (!(db->options.flags & KILN_EXTERNAL_LOG)) {
+        FTK_TRY(open_log(db, false, header.snapshot.lsn));
+        FTK_TRY(recovery_run(db));
+    }
+out:
+    return rc;
+}
+
+static void
+db_free(kiln_db *db)
+{
+    if (db == NULL)
+        return;
+    close_storage(db);
+    (void)rfl_close(db->log);
+    ftk_file_close(db->data);
+    ftk_iobufs_close(db->bufs);
+    ftk_file_close(db->lock_file);
+    if (db->extension != NULL)
+        db_extension_records.db_end(db->extension);
+    ftk_mutex_release(&db->queue_mutex);
+    ftk_mutex_release(&db->publish_mutex);
+    ftk_mutex_release(&db->error_mutex);
+    in_place_db_release(db);
+    ftk_free(db->path);
+    ftk_free(db->rfl_path);
+    ftk_free(db);
+}
+
+ftk_status
+db_open(const char *path, const kiln_options *options, const struct db_environment *environment,
+        kiln_db **db_out)
+{
+    kiln_db *db = NULL;
+    ftk_status rc;
+
+    *db_out = NULL;
+    if (path == NULL || *path == 0)
+        return FTK_FAIL(FTK_INVALID, "no path");
+    FTK_TRY(FTK_NEW(&db));
+    ftk_mutex_init(&db->queue_mutex);
+    ftk_mutex_init(&db->publish_mutex);
+    ftk_mutex_init(&db->error_mutex);
+    in_place_db_init(db, in_place_give_back);
+    db->disk = ftk_disk_native();
+    if (environment != NULL) {
+        db->disk = environment->disk != NULL ? environment->disk : db->disk;
+        db->manual = environment->manual;
+        db->aio_kind = environment->aio_kind;
+    }
+    options_resolve(db, options);
+    FTK_TRY(options_check(&db->options));
+    FTK_TRY(ftk_strdup(path, &db->path));
+    if (db->options.rfl_dir != NULL)
+        FTK_TRY(ftk_strdup(db->options.rfl_dir, &db->rfl_path));
+    else
+        FTK_TRY(ftk_path_join(path, "rfl", &db->rfl_path));
+    FTK_TRY(open_all(db));
+    *db_out = db;
+    db = NULL;
+out:
+    db_free(db);
+    return rc;
+}
+
+ftk_status
+db_close(kiln_db *db)
+{
+    ftk_status rc = FTK_OK;
+
+    if (atomic_load(&db->open_txns) > 0)
+        return FTK_FAIL(FTK_STATE, "%llu transactions are open",
+                        (unsigned long long)atomic_load(&db->open_txns));
+    if (!db->read_only && atomic_load(&db->failed) == FTK_OK) {
+        rc = checkpointer_run(db->checkpointer, false);
+        if (rc == FTK_OK)
+            rc = space_trim(db->space);
+        if (rc == FTK_OK && db->log != NULL) {
+            rc = rfl_close(db->log);
+            db->log = NULL;
+        }
+    } else if (!db->read_only) {
+        rc = db_check_failed(db);
+    }
+    db_free(db);
+    return rc;
+}
+
+void
+db_abandon(kiln_db *db)
+{
+    db_free(db);
+}

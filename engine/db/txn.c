@@ -1,0 +1,620 @@
+/*
+ * engine/db/txn.c -- begin, commit, abort, savepoints.
+ *
+ *     begin --> active --commit--> logged --(writer lock released)--> durable --> published
+ *                 |                  +--(with an open window: durable, published, lock released)
+ *                 |
+ *                 +--abort / any error that leaves it `ended`--> gone
+ *
+ * Invariants
+ * 1. Commit order = log order = visibility order: the record is appended and the snapshot becomes
+ *    the newest under the writer lock; it is published after its bytes are as durable as promised.
+ * 2. A page dead in transaction T is looked at for reuse only when T is published.
+ */
+#include "engine/db/txn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/tree/cursor.h"
+#include "ftk/mem.h"
+
+enum {
+    APPENDS_MANY = 16,
+    BATCH_KEPT = 2 << 20, /* bytes of memory for batches that stay with an idle object */
+};
+
+/* ---- objects --------------------------------------------------------------------------------- */
+
+void
+txn_free(kiln_txn *txn)
+{
+    if (txn == NULL)
+        return;
+    for (size_t i = 0; i < txn->tree_capacity; i++)
+        ftk_free(txn->trees[i]);
+    ftk_free(txn->trees);
+    space_extents_release(&txn->born);
+    space_extents_release(&txn->dead);
+    space_extents_release(&txn->retired_own);
+    space_extents_release(&txn->scratch);
+    ftk_free(txn->savepoints);
+    ftk_free(txn->page_scratch);
+    ftk_free(txn->batch_memory);
+    ftk_free(txn->ops);
+    in_place_release(txn);
+    if (txn->slot != NULL)
+        cache_slot_give(txn->slot);
+    ftk_free(txn);
+}
+
+static ftk_status
+txn_object(kiln_db *db, kiln_txn **txn_out)
+{
+    kiln_txn *txn = NULL;
+    ftk_status rc;
+
+    for (size_t i = 0; i < DB_IDLE_TXNS; i++) {
+        if (atomic_load_explicit(&db->idle[i], memory_order_relaxed) == NULL)
+            continue;
+        txn = atomic_exchange(&db->idle[i], NULL);
+        if (txn != NULL) {
+            *txn_out = txn;
+            return FTK_OK;
+        }
+    }
+    FTK_TRY(FTK_NEW(&txn));
+    txn->db = db;
+    txn->cache = db->cache;
+    txn->fast = db->fast;
+    FTK_TRY(cache_slot_take(db->cache, &txn->slot));
+    *txn_out = txn;
+    return FTK_OK;
+out:
+    txn_free(txn);
+    return rc;
+}
+
+/* Give the object back for the next transaction. */
+static void
+txn_idle(kiln_txn *txn)
+{
+    kiln_db *db = txn->db;
+
+    if (txn->batch_bytes > BATCH_KEPT) {
+        ftk_free(txn->batch_memory);
+        txn->batch_memory = NULL;
+        txn->batch_bytes = 0;
+    }
+    atomic_store(&txn->slot->snapshot, 0);
+    atomic_fetch_sub(&db->open_txns, 1);
+    for (size_t i = 0; i < DB_IDLE_TXNS; i++) {
+        kiln_txn *none = NULL;
+        if (atomic_load_explicit(&db->idle[i], memory_order_relaxed) == NULL &&
+            atomic_compare_exchange_strong(&db->idle[i], &none, txn))
+            return;
+    }
+    txn_free(txn);
+}
+
+static void
+txn_start(kiln_txn *txn)
+{
+    txn->ended = false;
+    txn->tree_count = 0;
+    txn->tree_last = NULL;
+    txn->held_page = 0;
+    txn->held_run = false;
+    txn->cursors = NULL;
+    txn->catalog = (struct tree){.root = txn->snapshot.catalog_root,
+                                 .keys = txn->snapshot.catalog_keys,
+                                 .height = (uint8_t)txn->snapshot.catalog_height};
+    atomic_fetch_add(&txn->db->open_txns, 1);
+}
+
+static void
+cursors_reset(kiln_txn *txn)
+{
+    for (kiln_cursor *cursor = txn->cursors; cursor != NULL; cursor = cursor->next)
+        cursor_unposition(cursor);
+}
+
+/* ---- begin ----------------------------------------------------------------------------------- */
+
+static ftk_status
+begin_read(kiln_db *db, kiln_txn **txn_out)
+{
+    kiln_txn *txn;
+    ftk_status rc = txn_object(db, &txn);
+
+    if (rc != FTK_OK)
+        return rc;
+    db_pin(db, txn->slot, &txn->snapshot);
+    txn->write = false;
+    txn_start(txn);
+    *txn_out = txn;
+    return FTK_OK;
+}
+
+/* The writer lock is held. */
+static ftk_status
+begin_write(kiln_db *db, kiln_txn **txn_out)
+{
+    kiln_txn *txn;
+    ftk_status rc = txn_object(db, &txn);
+
+    if (rc != FTK_OK)
+        return rc;
+    if (txn->page_scratch == NULL) {
+        rc = ftk_alloc_aligned(64, db->page_bytes, (void **)&txn->page_scratch);
+        if (rc != FTK_OK) {
+            txn_free(txn);
+            return rc;
+        }
+    }
+    snapshots_reclaim(db);
+    txn->write = true;
+    txn->snapshot = db->newest;
+    txn->birth = txn->birth_first = txn->birth_floor = db->birth_next++;
+    txn->prepared = 0;
+    txn->spill_pages = 0;
+    txn->spill_due = 0;
+    txn->appends = 0;
+    txn->born.count = txn->dead.count = txn->retired_own.count = txn->scratch.count = 0;
+    txn->savepoint_count = 0;
+    txn->ops_size = 0;
+    txn->streamed = false;
+    txn->grows = txn->reserve = false;
+    txn->logs = false;
+    txn_start(txn);
+    *txn_out = txn;
+    return FTK_OK;
+}
+
+ftk_status
+txn_begin(kiln_db *db, uint32_t kind, kiln_durability durability, uint32_t timeout_ms,
+          kiln_txn **txn_out)
+{
+    ftk_status rc;
+
+    if (kind == KILN_READ)
+        return begin_read(db, txn_out);
+    if (kind != KILN_WRITE)
+        return FTK_FAIL(FTK_INVALID, "a transaction is KILN_READ or KILN_WRITE, not %u", kind);
+    if (db->read_only)
+        return FTK_FAIL(FTK_READONLY, "the database is open read-only");
+    rc = db_check_failed(db);
+    if (rc != FTK_OK)
+        return rc;
+    rc = db_writer_lock(db, timeout_ms == UINT32_MAX ? db->options.txn_timeout_ms : timeout_ms);
+    if (rc != FTK_OK)
+        return rc;
+    rc = begin_write(db, txn_out);
+    if (rc != FTK_OK) {
+        db_writer_unlock(db);
+        return rc;
+    }
+    if (durability == KILN_DURABILITY_DEFAULT)
+        durability = db->options.durability;
+    (*txn_out)->logs = db->log != NULL;
+    (*txn_out)->durability = durability;
+    in_place_begin(*txn_out, db->log == NULL || durability != KILN_FULL);
+    return FTK_OK;
+}
+
+ftk_status
+txn_begin_replay(kiln_db *db, kiln_txn **txn_out)
+{
+    ftk_status rc = db_writer_lock(db, UINT32_MAX);
+
+    if (rc != FTK_OK)
+        return rc;
+    rc = begin_write(db, txn_out);
+    if (rc != FTK_OK) {
+        db_writer_unlock(db);
+        return rc;
+    }
+    (*txn_out)->reserve = true;
+    in_place_begin(*txn_out, !db->read_only);
+    return FTK_OK;
+}
+
+ftk_status
+txn_renew(kiln_txn *txn)
+{
+    if (txn->write)
+        return FTK_FAIL(FTK_STATE, "a write transaction cannot be renewed");
+    txn_unhold(txn);
+    cursors_reset(txn);
+    if (txn->extension != NULL)
+        db_extension_records.txn_end(txn);
+    db_pin(txn->db, txn->slot, &txn->snapshot);
+    txn->catalog = (struct tree){.root = txn->snapshot.catalog_root,
+                                 .keys = txn->snapshot.catalog_keys,
+                                 .height = (uint8_t)txn->snapshot.catalog_height};
+    for (size_t i = 0; i < txn->tree_count; i++) {
+        ftk_status rc = coll_reload(txn, txn->trees[i]);
+        if (rc != FTK_OK)
+            return rc;
+    }
+    return FTK_OK;
+}
+
+/* ---- end ------------------------------------------------------------------------------------- */
+
+static void
+end_common(kiln_txn *txn)
+{
+    txn_unhold(txn);
+    while (txn->cursors != NULL)
+        cursor_close(txn->cursors);
+    if (txn->extension != NULL)
+        db_extension_records.txn_end(txn);
+}
+
+static void
+savepoints_drop(kiln_txn *txn)
+{
+    while (txn->savepoint_count > 0) {
+        struct txn_savepoint *savepoint = &txn->savepoints[--txn->savepoint_count];
+        ftk_free(savepoint->trees);
+        space_extents_release(&savepoint->scratch);
+    }
+}
+
+static void
+give_back(kiln_txn *txn, const struct space_extents *extents, size_t from)
+{
+    for (size_t i = from; i < extents->count; i++)
+        space_unalloc(txn->db->space, space_extent_page(extents->items[i]),
+                      space_extent_count(extents->items[i]));
+}
+
+struct publish {
+    kiln_db *db;
+    const struct db_snapshot *snapshot;
+};
+
+static void
+become_newest(void *context)
+{
+    struct publish *publish = context;
+
+    publish->db->newest = *publish->snapshot;
+}
+
+/* The fragments in the log mean nothing: the next checkpoint has them behind it. */
+static void
+pass_fragments(kiln_txn *txn)
+{
+    kiln_db *db = txn->db;
+    struct db_snapshot snapshot = db->newest;
+    struct publish publish = {db, &snapshot};
+    struct space_extents none = {0}, dead = {0};
+
+    snapshot.lsn = rfl_lsn_end(db->log);
+    space_commit(db->space, &none, &none, &dead, snapshot.id, become_newest, &publish);
+}
+
+void
+txn_abort(kiln_txn *txn)
+{
+    kiln_db *db = txn->db;
+
+    end_common(txn);
+    if (txn->write) {
+        in_place_abort(txn);
+        savepoints_drop(txn);
+        cache_unreserve(txn->cache);
+        give_back(txn, &txn->born, 0);
+        if (txn->streamed)
+            pass_fragments(txn);
+        db_writer_unlock(db);
+        atomic_fetch_add(&db->aborts, 1);
+    }
+    txn_idle(txn);
+}
+
+/* Pages change hands and the snapshot becomes the newest; the log has the transaction. */
+static void
+commit_pages(kiln_txn *txn, uint64_t id)
+{
+    struct publish publish = {txn->db, &txn->snapshot};
+    struct space_extents *dropped = &txn->retired_own;
+
+    for (size_t i = 0; i < txn->scratch.count; i++)
+        dropped->items[dropped->count++] = txn->scratch.items[i]; /* room: commit_prepare */
+    txn->snapshot.id = id;
+    txn->snapshot.catalog_root = txn->catalog.root;
+    txn->snapshot.catalog_height = txn->catalog.height;
+    txn->snapshot.catalog_keys = txn->catalog.keys;
+    if (txn->db->birth_next <= id)
+        txn->db->birth_next = id + 1;
+    txn->db->appends_many = txn->appends >= APPENDS_MANY;
+    space_commit(txn->db->space, &txn->born, dropped, &txn->dead, id, become_newest, &publish);
+    give_back(txn, dropped, 0);
+    cache_unreserve(txn->cache);
+    atomic_fetch_add(&txn->db->commits, 1);
+}
+
+/*
+ * Everything that can fail before the commit record.  With an open window its mutex is held from
+ * here on; one that was given back meanwhile has changed trees whose entries were written.
+ */
+static ftk_status
+commit_prepare(kiln_txn *txn)
+{
+    struct space_extents *own = &txn->retired_own;
+    bool window;
+    ftk_status rc;
+
+    while (txn->savepoint_count > 0)
+        FTK_TRY(txn_savepoint_release(txn));
+    if (txn->extension != NULL)
+        FTK_TRY(db_extension_records.before_commit(txn));
+    do {
+        window = atomic_load(&txn->in_place.open);
+        FTK_TRY(coll_write_entries(txn));
+    } while (window && !in_place_lock(txn));
+    FTK_TRY(space_commit_prepare(txn->db->space));
+    if (own->count + txn->scratch.count > own->capacity) {
+        size_t capacity = own->count + txn->scratch.count;
+        FTK_TRY(ftk_realloc((void **)&own->items, capacity * sizeof(*own->items)));
+        own->capacity = capacity;
+    }
+    if (txn_is_ended(txn))
+        rc = FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: it was aborted");
+out:
+    return rc;
+}
+
+static enum rfl_durability
+rfl_durability_of(kiln_durability durability)
+{
+    return durability == KILN_OS ? RFL_OS : durability == KILN_LAZY ? RFL_LAZY : RFL_FULL;
+}
+
+/* Wait until the promise holds, let readers see it, and be slowed if pages pile up. */
+static ftk_status
+commit_wait(kiln_db *db, const struct db_snapshot *snapshot, kiln_durability durability)
+{
+    ftk_status rc = FTK_OK;
+
+    if (db->log != NULL) {
+        rc = rfl_commit(db->log, snapshot->lsn, rfl_durability_of(durability));
+        if (rc != FTK_OK)
+            return db_fail(db, rc);
+        if (snapshot->lsn > atomic_load(&db->durable_lsn) + db->options.rfl_bytes_max)
+            checkpointer_kick(db->checkpointer);
+    }
+    db_publish(db, snapshot);
+    rc = checkpointer_throttle(db->checkpointer);
+    if (rc != FTK_OK)
+        db_fail(db, rc); /* this transaction is safe; the next is refused */
+    return FTK_OK;
+}
+
+/* The commit record into the log; with an open window as durable as it is to be. */
+static ftk_status
+commit_log(kiln_txn *txn, uint64_t *lsn_end_out)
+{
+    ftk_status rc = txn_log_commit(txn, lsn_end_out);
+
+    if (!txn->in_place.locked)
+        return rc;
+    if (rc == FTK_OK)
+        return rfl_commit(txn->db->log, *lsn_end_out, rfl_durability_of(txn->durability));
+    if (rc != FTK_NOSPACE)
+        return rc;
+    in_place_unlock(txn); /* a checkpoint may give log space back: without a window */
+    FTK_TRY(in_place_end(txn));
+    FTK_TRY(commit_prepare(txn));
+    rc = txn_log_commit(txn, lsn_end_out);
+out:
+    return rc;
+}
+
+/* What was changed in place is what the snapshot before had: nobody may begin with that one now. */
+static void
+commit_window(kiln_txn *txn)
+{
+    if (!txn->in_place.locked)
+        return;
+    db_publish(txn->db, &txn->snapshot);
+    in_place_commit(txn);
+}
+
+ftk_status
+txn_commit(kiln_txn *txn)
+{
+    kiln_db *db = txn->db;
+    struct db_snapshot snapshot;
+    kiln_durability durability = txn->durability;
+    uint64_t lsn_end = txn->snapshot.lsn;
+    ftk_status rc = FTK_OK;
+
+    if (!txn->write) {
+        txn_abort(txn);
+        return FTK_OK;
+    }
+    if (txn_is_ended(txn))
+        rc = FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: it was aborted");
+    if (rc == FTK_OK)
+        rc = commit_prepare(txn);
+    if (rc == FTK_OK && !txn->catalog.dirty && txn->ops_size == 0 && !txn->streamed &&
+        txn->snapshot.applied == db->newest.applied) {
+        txn_abort(txn); /* nothing changed */
+        return FTK_OK;
+    }
+    if (rc == FTK_OK && txn->logs)
+        rc = commit_log(txn, &lsn_end);
+    if (rc != FTK_OK) {
+        if (rc == FTK_IO || rc == FTK_FAILED)
+            db_fail(db, rc);
+        txn_abort(txn);
+        return rc;
+    }
+    txn->snapshot.lsn = lsn_end;
+    commit_pages(txn, txn->birth);
+    snapshot = txn->snapshot;
+    commit_window(txn);
+    end_common(txn);
+    db_writer_unlock(db);
+    txn_idle(txn);
+    return commit_wait(db, &snapshot, durability);
+}
+
+ftk_status
+txn_commit_replay(kiln_txn *txn, uint64_t id, uint64_t lsn)
+{
+    kiln_db *db = txn->db;
+    struct db_snapshot snapshot;
+    ftk_status rc = commit_prepare(txn);
+
+    if (rc != FTK_OK) {
+        txn_abort(txn);
+        return rc;
+    }
+    txn->snapshot.lsn = lsn;
+    commit_pages(txn, id > txn->birth ? id : txn->birth);
+    snapshot = txn->snapshot;
+    commit_window(txn);
+    end_common(txn);
+    db_writer_unlock(db);
+    txn_idle(txn);
+    db_publish(db, &snapshot);
+    if (db->read_only)
+        return FTK_OK;
+    return checkpointer_throttle(db->checkpointer);
+}
+
+/* ---- savepoints ------------------------------------------------------------------------------ */
+
+static ftk_status
+savepoint_push(kiln_txn *txn, struct txn_savepoint **savepoint_out)
+{
+    struct txn_savepoint *savepoint;
+
+    if (txn->savepoint_count == txn->savepoint_capacity) {
+        size_t capacity = txn->savepoint_capacity == 0 ? 4 : txn->savepoint_capacity * 2;
+        ftk_status rc = ftk_realloc((void **)&txn->savepoints, capacity * sizeof(*txn->savepoints));
+        if (rc != FTK_OK)
+            return rc;
+        txn->savepoint_capacity = capacity;
+    }
+    savepoint = &txn->savepoints[txn->savepoint_count];
+    *savepoint = (struct txn_savepoint){0};
+    *savepoint_out = savepoint;
+    return FTK_OK;
+}
+
+ftk_status
+txn_savepoint(kiln_txn *txn)
+{
+    struct txn_savepoint *savepoint;
+    ftk_status rc = txn_check_write(txn);
+
+    if (rc != FTK_OK)
+        return rc;
+    txn_unhold(txn);
+    FTK_TRY(in_place_end(txn));
+    if (txn->extension != NULL)
+        FTK_TRY(db_extension_records.savepoint(txn));
+    FTK_TRY(txn_log_reserve(txn, 16));
+    FTK_TRY(savepoint_push(txn, &savepoint));
+    FTK_TRY(FTK_NEW_ARRAY(&savepoint->trees, txn->tree_count + 1));
+    for (size_t i = 0; i < txn->tree_count; i++)
+        savepoint->trees[i] = *txn->trees[i];
+    savepoint->tree_count = txn->tree_count;
+    savepoint->catalog = txn->catalog;
+    savepoint->coll_next = txn->snapshot.coll_next;
+    savepoint->applied = txn->snapshot.applied;
+    savepoint->birth_floor = txn->birth_floor;
+    savepoint->born = txn->born.count;
+    savepoint->dead = txn->dead.count;
+    savepoint->retired_own = txn->retired_own.count;
+    savepoint->scratch = txn->scratch;
+    txn->scratch = (struct space_extents){0};
+    txn->prepared = 0;
+    txn->birth = txn->birth_floor = txn->db->birth_next++;
+    txn->savepoint_count++;
+    txn_log_op(txn, OP_SAVEPOINT);
+out:
+    return rc;
+}
+
+ftk_status
+txn_savepoint_release(kiln_txn *txn)
+{
+    struct txn_savepoint *savepoint;
+    struct space_extents scratch;
+    ftk_status rc = txn_check_write(txn);
+
+    if (rc != FTK_OK)
+        return rc;
+    if (txn->savepoint_count == 0)
+        return FTK_FAIL(FTK_STATE, "there is no savepoint");
+    txn_unhold(txn);
+    rc = txn_log_reserve(txn, 16);
+    savepoint = &txn->savepoints[txn->savepoint_count - 1];
+    for (size_t i = 0; i < txn->scratch.count && rc == FTK_OK; i++)
+        rc = space_extents_add(&savepoint->scratch, txn->scratch.items[i]);
+    if (rc != FTK_OK) {
+        txn->ended = true;
+        return rc;
+    }
+    scratch = txn->scratch;
+    txn->scratch = savepoint->scratch;
+    space_extents_release(&scratch);
+    txn->prepared = 0;
+    txn->birth_floor = savepoint->birth_floor;
+    ftk_free(savepoint->trees);
+    txn->savepoint_count--;
+    txn_log_op(txn, OP_RELEASE);
+    return FTK_OK;
+}
+
+ftk_status
+txn_savepoint_rollback(kiln_txn *txn)
+{
+    struct txn_savepoint *savepoint;
+    ftk_status rc = FTK_OK;
+
+    if (!txn->write)
+        return FTK_FAIL(FTK_READONLY, "a read transaction has no savepoints");
+    if (txn->savepoint_count == 0)
+        return FTK_FAIL(FTK_STATE, "there is no savepoint");
+    txn_unhold(txn);
+    cursors_reset(txn);
+    if (txn->extension != NULL)
+        db_extension_records.rollback(txn);
+    savepoint = &txn->savepoints[--txn->savepoint_count];
+    give_back(txn, &txn->born, savepoint->born);
+    txn->born.count = savepoint->born;
+    txn->dead.count = savepoint->dead;
+    txn->retired_own.count = savepoint->retired_own;
+    space_extents_release(&txn->scratch);
+    txn->scratch = savepoint->scratch;
+    txn->prepared = 0;
+    txn->birth_floor = savepoint->birth_floor;
+    txn->catalog = savepoint->catalog;
+    txn->snapshot.coll_next = savepoint->coll_next;
+    txn->snapshot.applied = savepoint->applied;
+    txn->ended = false; /* what ended it has been undone */
+    for (size_t i = 0; i < savepoint->tree_count; i++) {
+        uint64_t changes = txn->trees[i]->changes + 1;
+        *txn->trees[i] = savepoint->trees[i];
+        txn->trees[i]->changes = changes;
+    }
+    for (size_t i = savepoint->tree_count; i < txn->tree_count && rc == FTK_OK; i++)
+        rc = coll_reload(txn, txn->trees[i]);
+    txn->tree_last = NULL;
+    ftk_free(savepoint->trees);
+    if (rc == FTK_OK)
+        rc = txn_log_reserve(txn, 16);
+    if (rc == FTK_OK)
+        txn_log_op(txn, OP_ROLLBACK);
+    else
+        txn->ended = true;
+    return rc;
+}

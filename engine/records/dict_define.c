@@ -1,0 +1,329 @@
+/* engine/records/dict_define.c -- fields and containers: define, find, drop. */
+#include <string.h>
+
+#include "engine/records/records_internal.h"
+#include "ftk/bytes.h"
+
+ftk_status
+dict_name_check(const char *what, const char *name)
+{
+    size_t name_bytes;
+
+    if (name == NULL)
+        return FTK_FAIL(FTK_INVALID, "the %s's name is NULL", what);
+    name_bytes = strnlen(name, KILN_NAME_MAX + 1);
+    if (!dict_name_is_good(name, name_bytes))
+        return FTK_FAIL(FTK_INVALID,
+                        "the %s's name is not 1 to %d bytes of UTF-8 without control characters",
+                        what, KILN_NAME_MAX);
+    return FTK_OK;
+}
+
+/* The buffer of a kiln_*_name call. */
+static ftk_status
+name_give(const char *name, char *buffer, size_t buffer_bytes)
+{
+    size_t name_bytes = strlen(name);
+
+    if (buffer == NULL)
+        return FTK_FAIL(FTK_INVALID, "buffer is NULL");
+    if (buffer_bytes <= name_bytes)
+        return FTK_FAIL(FTK_TRUNCATED, "the name needs a buffer of %zu bytes", name_bytes + 1);
+    memcpy(buffer, name, name_bytes + 1);
+    return FTK_OK;
+}
+
+/* Put a row of the dictionary. */
+static ftk_status
+row_put(struct records_txn *state, int kind, uint32_t number, const void *row, size_t row_bytes)
+{
+    uint8_t key[5];
+
+    dict_key_put(key, kind, number);
+    return 
+        kiln_put(state->txn, state->dict_coll, key, sizeof key, row, row_bytes, KILN_PUT_REPLACE);
+}
+
+/* A number that is still to be given out. */
+static ftk_status
+number_left(uint32_t next, const char *what)
+{
+    if (next == UINT32_MAX)
+        return FTK_FAIL(FTK_NOSPACE, "the dictionary has no number left for another %s", what);
+    return FTK_OK;
+}
+
+/* ---- fields ---------------------------------------------------------------------------------- */
+
+static ftk_status
+field_define(struct records_txn *state, const char *name, kiln_type type, kiln_field *field_out)
+{
+    uint8_t bytes[sizeof(struct dict_field_row) + KILN_NAME_MAX];
+    struct dict_field_row *row = (void *)bytes;
+    size_t name_bytes = strlen(name);
+    uint32_t number;
+    ftk_status rc;
+
+    FTK_TRY(number_left(state->dict->field_next, "field"));
+    FTK_TRY(records_dict_change(state));
+    number = state->dict->field_next;
+    row->form = DICT_ROW_FORM;
+    row->flags = 0;
+    row->type = (uint8_t)type;
+    row->name_bytes = (uint8_t)name_bytes;
+    memcpy(row + 1, name, name_bytes);
+    rc = row_put(state, DICT_KIND_FIELD, number, bytes, sizeof *row + name_bytes);
+    if (rc == FTK_OK)
+        rc = dict_add_field(state->dict, number, type, name, name_bytes);
+    if (rc == FTK_OK)
+        state->dict->field_next++;
+    FTK_TRY(records_dict_changed(state, rc));
+    *field_out = number;
+out:
+    return rc;
+}
+
+kiln_status
+kiln_field_define(kiln_txn *txn, const char *name, kiln_type type, kiln_field *field_out)
+{
+    struct records_txn *state;
+    uint32_t number;
+    ftk_status rc;
+
+    if (field_out == NULL)
+        return FTK_FAIL(FTK_INVALID, "field_out is NULL");
+    *field_out = 0;
+    if (type < KILN_TEXT || type > KILN_GROUP)
+        return FTK_FAIL(FTK_INVALID, "there is no type %d", (int)type);
+    FTK_TRY(dict_name_check("field", name));
+    FTK_TRY(records_enter_write(txn, &state));
+    number = dict_find(state->dict, DICT_KIND_FIELD, name, strlen(name));
+    if (number == 0) {
+        rc = field_define(state, name, type, field_out);
+    } else if (state->dict->types.types[number] != type) {
+        rc = FTK_FAIL(FTK_EXISTS, "field '%s' is there with type %d", name,
+                      state->dict->types.types[number]);
+    } else {
+        *field_out = number;
+    }
+out:
+    return rc;
+}
+
+kiln_status
+kiln_field_find(kiln_txn *txn, const char *name, kiln_field *field_out, kiln_type *type_out)
+{
+    struct records_txn *state;
+    uint32_t number;
+    ftk_status rc;
+
+    if (field_out != NULL)
+        *field_out = 0;
+    if (type_out != NULL)
+        memset(type_out, 0, sizeof *type_out);
+    FTK_TRY(dict_name_check("field", name));
+    FTK_TRY(records_enter(txn, &state));
+    number = dict_find(state->dict, DICT_KIND_FIELD, name, strlen(name));
+    if (number == 0) {
+        rc = FTK_FAIL(FTK_NOTFOUND, "there is no field '%s'", name);
+        goto out;
+    }
+    if (field_out != NULL)
+        *field_out = number;
+    if (type_out != NULL)
+        *type_out = (kiln_type)state->dict->types.types[number];
+out:
+    return rc;
+}
+
+kiln_status
+kiln_field_name(kiln_txn *txn, kiln_field field, char *buffer, size_t buffer_size)
+{
+    struct records_txn *state;
+    ftk_status rc;
+
+    FTK_TRY(records_enter(txn, &state));
+    if (field == 0 || field >= state->dict->types.count)
+        rc = FTK_FAIL(FTK_NOTFOUND, "there is no field %u", field);
+    else
+        rc = name_give(state->dict->field_names[field], buffer, buffer_size);
+out:
+    return rc;
+}
+
+/* ---- containers ------------------------------------------------------------------------------ */
+
+static ftk_status
+container_define(struct records_txn *state, const char *name, kiln_container *container_out)
+{
+    uint8_t bytes[sizeof(struct dict_container_row) + KILN_NAME_MAX];
+    struct dict_container_row *row = (void *)bytes;
+    size_t name_bytes = strlen(name);
+    kiln_coll coll;
+    uint32_t number;
+    ftk_status rc;
+
+    FTK_TRY(number_left(state->dict->container_next, "container"));
+    FTK_TRY(records_dict_change(state));
+    number = state->dict->container_next;
+    row->form = DICT_ROW_FORM;
+    row->flags = 0;
+    row->name_bytes = (uint8_t)name_bytes;
+    memcpy(row + 1, name, name_bytes);
+    rc = dict_coll_open(state->txn, 'c', number, KILN_COLL_CREATE, &coll);
+    if (rc == FTK_OK)
+        rc = row_put(state, DICT_KIND_CONTAINER, number, bytes, sizeof *row + name_bytes);
+    if (rc == FTK_OK)
+        rc = dict_add_container(state->dict, number, coll, name, name_bytes);
+    if (rc == FTK_OK)
+        rc = dict_plan(state->dict);
+    if (rc == FTK_OK)
+        state->dict->container_next++;
+    FTK_TRY(records_dict_changed(state, rc));
+    *container_out = number;
+out:
+    return rc;
+}
+
+kiln_status
+kiln_container_define(kiln_txn *txn, const char *name, kiln_container *container_out)
+{
+    struct records_txn *state;
+    uint32_t number;
+    ftk_status rc;
+
+    if (container_out == NULL)
+        return FTK_FAIL(FTK_INVALID, "container_out is NULL");
+    *container_out = 0;
+    FTK_TRY(dict_name_check("container", name));
+    FTK_TRY(records_enter_write(txn, &state));
+    number = dict_find(state->dict, DICT_KIND_CONTAINER, name, strlen(name));
+    if (number == 0)
+        rc = container_define(state, name, container_out);
+    else
+        *container_out = number;
+out:
+    return rc;
+}
+
+kiln_status
+kiln_container_find(kiln_txn *txn, const char *name, kiln_container *container_out)
+{
+    struct records_txn *state;
+    ftk_status rc;
+
+    if (container_out == NULL)
+        return FTK_FAIL(FTK_INVALID, "container_out is NULL");
+    *container_out = 0;
+    FTK_TRY(dict_name_check("container", name));
+    FTK_TRY(records_enter(txn, &state));
+    *container_out = dict_find(state->dict, DICT_KIND_CONTAINER, name, strlen(name));
+    if (*container_out == 0)
+        rc = FTK_FAIL(FTK_NOTFOUND, "there is no container '%s'", name);
+out:
+    return rc;
+}
+
+/* ---- rows of indexes, drops ------------------------------------------------------------------ */
+
+ftk_status
+dict_index_define(struct records_txn *state, struct dict_index *model)
+{
+    uint8_t row[DICT_ROW_BYTES_MAX];
+    size_t row_bytes;
+    ftk_status rc;
+
+    FTK_TRY(number_left(state->dict->index_next, "index"));
+    FTK_TRY(records_dict_change(state));
+    model->number = state->dict->index_next;
+    row_bytes = dict_index_row_put(row, model);
+    rc = dict_coll_open(state->txn, 'i', model->number, KILN_COLL_CREATE, &model->coll);
+    if (rc == FTK_OK)
+        rc = row_put(state, DICT_KIND_INDEX, model->number, row, row_bytes);
+    if (rc == FTK_OK)
+        rc = dict_add_index(state->dict, model);
+    if (rc == FTK_OK)
+        rc = dict_plan(state->dict);
+    if (rc == FTK_OK)
+        state->dict->index_next++;
+    FTK_TRY(records_dict_changed(state, rc));
+out:
+    return rc;
+}
+
+/* Delete a row and its collection. */
+static ftk_status
+row_drop(struct records_txn *state, int kind, uint32_t number, kiln_coll coll)
+{
+    uint8_t key[5];
+    ftk_status rc;
+
+    dict_key_put(key, kind, number);
+    rc = kiln_delete(state->txn, state->dict_coll, key, sizeof key);
+    if (rc == FTK_OK)
+        rc = kiln_coll_drop(state->txn, coll);
+    return rc;
+}
+
+/* The dictionary's positions change: read it anew. */
+static ftk_status
+drop_end(struct records_txn *state, ftk_status rc)
+{
+    rc = records_dict_changed(state, rc);
+    if (rc == FTK_OK)
+        records_forget(state);
+    return rc;
+}
+
+ftk_status
+dict_index_drop(struct records_txn *state, kiln_index number)
+{
+    const struct dict_index *index;
+    ftk_status rc;
+
+    FTK_TRY(records_index(state, number, &index));
+    FTK_TRY(records_dict_change(state));
+    FTK_TRY(records_index(state, number, &index));
+    rc = drop_end(state, row_drop(state, DICT_KIND_INDEX, number, index->coll));
+out:
+    return rc;
+}
+
+/* Indexes of this container alone go with it; indexes over all containers lose its entries. */
+static ftk_status
+container_drop(struct records_txn *state, kiln_container number)
+{
+    const struct dict_container *container;
+    const struct dict_index *index;
+    bool shared = false;
+    ftk_status rc;
+
+    FTK_TRY(records_container(state, number, &container));
+    for (uint32_t i = 0; i < container->plan.use_count; i++)
+        shared |= container->plan.uses[i].index->container == 0;
+    if (shared)
+        FTK_TRY(index_entries_drop(state, number));
+    FTK_TRY(records_dict_change(state));
+    FTK_TRY(records_container(state, number, &container));
+    for (uint32_t i = 0; i < container->plan.use_count && rc == FTK_OK; i++) {
+        index = container->plan.uses[i].index;
+        if (index->container == number)
+            rc = row_drop(state, DICT_KIND_INDEX, index->number, index->coll);
+    }
+    if (rc == FTK_OK)
+        rc = row_drop(state, DICT_KIND_CONTAINER, number, container->coll);
+    rc = drop_end(state, rc);
+out:
+    return rc;
+}
+
+kiln_status
+kiln_container_drop(kiln_txn *txn, kiln_container container)
+{
+    struct records_txn *state;
+    ftk_status rc = records_enter_write(txn, &state);
+
+    if (rc == FTK_OK)
+        rc = container_drop(state, container);
+    return rc;
+}

@@ -1,0 +1,219 @@
+/* engine/records/records_flush.c -- what was gathered is applied; the hooks of the transaction. */
+#include <string.h>
+
+#include "engine/records/records_internal.h"
+#include "ftk/mem.h"
+
+static ftk_status
+gather_flush(struct records_txn *state, const struct dict_container *container,
+             struct record_gather *gather)
+{
+    kiln_slice *keys, *values;
+    uint32_t first = 0;
+    ftk_status rc;
+
+    FTK_TRY(records_slices(state, gather->count, &keys, &values));
+    for (uint32_t i = 0; i < gather->count; i++) {
+        keys[i] = (kiln_slice){&gather->keys[i], sizeof gather->keys[i]};
+        values[i] = (kiln_slice){gather->bodies + first, gather->ends[i] - first};
+        first = gather->ends[i];
+    }
+    /* INSERT: an id that is there after all must not be lost. */
+    FTK_TRY(kiln_put_many(state->txn, container->coll, keys, values, gather->count,
+                                        KILN_PUT_INSERT, NULL));
+    gather->count = 0;
+    gather->bodies_bytes = 0;
+out:
+    return rc;
+}
+
+ftk_status
+records_flush_container(struct records_txn *state, const struct dict_container *container)
+{
+    struct record_gather *gather = &state->gathers[container->position];
+    ftk_status rc = FTK_OK;
+
+    if (gather->count > 0) {
+        rc = gather_flush(state, container, gather);
+        if (rc != FTK_OK)
+            state->failed = rc;
+    }
+    return rc;
+}
+
+ftk_status
+records_flush(struct records_txn *state)
+{
+    struct dict *dict = state->dict;
+    ftk_status rc = FTK_OK;
+
+    if (state->pending_bytes == 0)
+        return rc;
+    /* Records first: the check of a unique index may have to look at them. */
+    for (uint32_t i = 0; i < dict->container_count; i++) {
+        if (state->gathers[i].count > 0)
+            FTK_TRY(gather_flush(state, dict->containers[i], &state->gathers[i]));
+    }
+    for (uint32_t i = 0; i < dict->index_count; i++) {
+        if (state->batches[i].count > 0)
+            FTK_TRY(index_flush(state, dict->indexes[i], &state->batches[i]));
+    }
+    state->pending_bytes = 0;
+out:
+    if (rc != FTK_OK)
+        state->failed = rc;
+    return rc;
+}
+
+ftk_status
+records_savepoint(kiln_txn *txn)
+{
+    struct records_txn *state = *extension_txn(txn).state;
+
+    if (state == NULL)
+        return FTK_OK;
+    if (state->failed != FTK_OK)
+        return FTK_FAIL(state->failed, "an earlier change of an index failed (%s)",
+                        ftk_status_text(state->failed));
+    return state->dict == NULL ? FTK_OK : records_flush(state);
+}
+
+ftk_status
+records_before_commit(kiln_txn *txn)
+{
+    struct records_txn *state = *extension_txn(txn).state;
+    ftk_status rc = records_savepoint(txn);
+
+    if (rc == FTK_OK && state != NULL && state->write && state->dict != NULL)
+        records_highs_remember(state);
+    return rc;
+}
+
+void
+records_rollback(kiln_txn *txn)
+{
+    struct records_txn *state = *extension_txn(txn).state;
+
+    if (state == NULL)
+        return;
+    records_forget(state);
+    state->coll_known = false;
+    state->recalls = false;
+    state->failed = FTK_OK;
+}
+
+kiln_status
+kiln_records_flush(kiln_txn *txn)
+{
+    struct records_txn *state = NULL;
+    ftk_status rc = records_enter(txn, &state);
+
+    if (rc == FTK_OK && state != NULL)
+        rc = records_flush(state);
+    return rc;
+}
+
+ftk_status
+records_dict_change(struct records_txn *state)
+{
+    struct dict *own = NULL;
+    ftk_status rc;
+
+    FTK_TRY(records_flush(state));
+    if (!state->dict_own) {
+        state->recalls = false;
+        if (!state->coll_known) {
+            state->dict_changed = true; /* the collection may be gone after a rollback */
+            FTK_TRY(coll_open_internal(state->txn, DICT_COLLECTION, DICT_COLLECTION_BYTES,
+                                       KILN_COLL_CREATE, &state->dict_coll));
+            state->coll_known = true;
+        }
+        state->dict_changed = true;
+        if (state->dict->version == 0)
+            FTK_TRY(dict_new(&own));
+        else
+            FTK_TRY(dict_load(state->txn, state->dict_coll, &own));
+        records_forget(state);
+        state->dict = own;
+        state->dict_own = true;
+        rc = records_positions_room(state);
+    }
+out:
+    return rc;
+}
+
+ftk_status
+records_dict_changed(struct records_txn *state, ftk_status rc)
+{
+    if (rc == FTK_OK)
+        rc = dict_header_write(state->txn, state->dict_coll, state->dict);
+    if (rc == FTK_OK)
+        rc = records_positions_room(state);
+    if (rc != FTK_OK) {
+        state->failed = rc; /* rows may be there without the header, or the other way round */
+        records_forget(state);
+    }
+    return rc;
+}
+
+static ftk_status
+enter_slow(kiln_txn *txn, struct extension_txn seen)
+{
+    struct records_txn *state;
+    ftk_status rc = FTK_OK;
+
+    if (*seen.state == NULL)
+        FTK_TRY(records_state_new(txn, seen.state));
+    state = *seen.state;
+    if (state->failed != FTK_OK) {
+        rc = FTK_FAIL(FTK_STATE, "an earlier change of an index failed (%s): roll back",
+                      ftk_status_text(state->failed));
+        goto out;
+    }
+    if (state->dict == NULL || state->snapshot_id != seen.snapshot_id) {
+        records_forget(state);
+        state->snapshot_id = seen.snapshot_id;
+        FTK_TRY(records_dict_find(state));
+        rc = records_positions_room(state);
+        if (rc != FTK_OK)
+            records_forget(state);
+    }
+out:
+    return rc;
+}
+
+ftk_status
+records_enter(kiln_txn *txn, struct records_txn **state_out)
+{
+    struct extension_txn seen;
+    struct records_txn *state;
+    ftk_status rc = FTK_OK;
+
+    if (FTK_UNLIKELY(txn == NULL))
+        return FTK_FAIL(FTK_INVALID, "transaction is NULL");
+    seen = extension_txn(txn);
+    state = *seen.state;
+    if (FTK_UNLIKELY(state == NULL || state->dict == NULL || state->failed != FTK_OK ||
+                     state->snapshot_id != seen.snapshot_id))
+        rc = enter_slow(txn, seen);
+    *state_out = *seen.state;
+    return rc;
+}
+
+ftk_status
+records_enter_write(kiln_txn *txn, struct records_txn **state_out)
+{
+    ftk_status rc = records_enter(txn, state_out);
+
+    if (rc == FTK_OK && !(*state_out)->write)
+        rc = FTK_FAIL(FTK_READONLY, "a read transaction cannot change records");
+    return rc;
+}
+
+const struct db_extension db_extension_records = {.before_commit = records_before_commit,
+                                               .savepoint = records_savepoint,
+                                               .rollback = records_rollback,
+                                               .txn_end = records_txn_end,
+                                               .db_end = records_db_end,
+                                               .check = records_check,
+                                               .count = records_count};

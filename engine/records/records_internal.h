@@ -1,0 +1,160 @@
+/*
+ * engine/records/records_internal.h -- state that a transaction keeps for its records.
+ *
+ * Invariants:
+ *   1. dict is the dictionary of the transaction's snapshot, with its own definitions.
+ *   2. gathers and batches are indexed by the positions of containers and indexes in dict; they are
+ *      empty and unknown whenever dict is replaced.
+ *   3. What was gathered is applied (records_flush) before anything reads it: a read of the
+ *      container or index, a definition, a savepoint, the commit.
+ *   4. Once a flush has failed, part of the changes may be missing from the indexes: `failed` then
+ *      refuses everything up to a rollback or the abort.
+ */
+#ifndef ENGINE_RECORDS_INTERNAL_H
+#define ENGINE_RECORDS_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/db/extension.h"
+#include "engine/records/dict.h"
+#include "engine/records/index_keys.h"
+#include "engine/records/record.h"
+#include "ftk/status.h"
+#include "ftk/thread.h"
+#include "kiln.h"
+
+/* Gathered bytes that make a flush: enough to sort well, little beside the page cache. */
+#define RECORDS_PENDING_BYTES_MAX (16u << 20)
+/* A body larger than this is put at once. */
+#define RECORDS_GATHER_BODY_MAX 65536u
+
+/* New records of one container, ascending by id, all ids above those in the tree. */
+struct record_gather {
+    bool known;     /* high and kept are */
+    uint64_t high;  /* the highest id ever given out */
+    uint64_t kept;  /* what key 0 of the container says; 0: nothing */
+    uint64_t *keys; /* ids, BE */
+    uint32_t *ends; /* of the bodies */
+    uint32_t count, room;
+    uint8_t *bodies;
+    uint32_t bodies_bytes, bodies_room;
+};
+
+struct records_db; /* what the transactions of a database share */
+
+struct records_txn {
+    kiln_txn *txn;
+    struct records_db *db;
+    struct dict *dict;    /* NULL: not known (after a rollback, or when the snapshot has changed) */
+    uint64_t snapshot_id; /* txn->snapshot.id when dict was found: a renewal changes it */
+    const struct dict_container *container_last; /* of dict: the one used last, or NULL */
+    bool write;
+    bool dict_own;     /* dict is nobody else's */
+    bool dict_changed; /* this transaction has written to the dictionary */
+    bool coll_known;
+    bool recalls; /* what the last commit knew of highest ids holds still */
+    kiln_coll dict_coll;
+    ftk_status failed;
+    struct record_gather *gathers;
+    uint32_t gather_room;
+    struct index_batch *batches;
+    uint32_t batch_room;
+    size_t pending_bytes; /* gathered, all together */
+    struct index_scan scan, scan_old;
+    struct kiln_record record_old;
+    struct index_batch keys_old, keys_new; /* of one record, for updates */
+    struct index_sorter sorter;
+    kiln_slice *slices; /* 2 * slice_room: keys, values */
+    size_t slice_room;
+};
+
+/*
+ * The state of a transaction, made when missing, with its dictionary.
+ * errors: FTK_INVALID, FTK_STATE (a flush failed before), FTK_NOMEM, FTK_CORRUPT, FTK_VERSION ...
+ */
+ftk_status records_enter(kiln_txn *txn, struct records_txn **state_out);
+/* The same for changes.  errors: FTK_READONLY too. */
+ftk_status records_enter_write(kiln_txn *txn, struct records_txn **state_out);
+
+/* Apply everything gathered.  errors: FTK_EXISTS (unique) and others; `failed` is set then. */
+ftk_status records_flush(struct records_txn *state);
+/* Apply the gathered records of one container. */
+ftk_status records_flush_container(struct records_txn *state,
+                                   const struct dict_container *container);
+/* Forget everything gathered and known. */
+void records_forget(struct records_txn *state);
+
+/*
+ * Before a change of the dictionary: flush, own the dictionary, have its collection.
+ * After: write the header, or forget the dictionary when rc is an error; returns the first error.
+ */
+ftk_status records_dict_change(struct records_txn *state);
+ftk_status records_dict_changed(struct records_txn *state, ftk_status rc);
+
+/* Keys and values for a batch call.  values are {NULL, 0}.  errors: FTK_NOMEM. */
+ftk_status records_slices(struct records_txn *state, size_t count, kiln_slice **keys_out,
+                          kiln_slice **values_out);
+
+/* errors: FTK_NOTFOUND. */
+ftk_status records_container(struct records_txn *state, kiln_container number,
+                             const struct dict_container **container_out);
+ftk_status records_index(const struct records_txn *state, kiln_index number,
+                         const struct dict_index **index_out);
+
+/* Read a record from its collection (gathered ones are not there yet).
+ * errors: FTK_NOTFOUND (without words), FTK_CORRUPT, ... */
+ftk_status records_read(struct records_txn *state, const struct dict_container *container,
+                        uint64_t id, struct kiln_record *record);
+
+/* The cursor's present record; record may be NULL.  errors: as records_read. */
+ftk_status records_cursor_read(struct records_txn *state, const struct dict_container *container,
+                               kiln_cursor *cursor, uint64_t *id_out, struct kiln_record *record);
+/* The container's highest id, when the last commit knew it and this transaction has not changed
+ * it. */
+bool records_high_recall(const struct records_txn *state, kiln_container container,
+                         struct record_gather *gather);
+/* Is the container's row 0 well-formed?  errors: FTK_CORRUPT. */
+ftk_status records_high_check(struct records_txn *state, const struct dict_container *container);
+/* Calls each for every record of a container (index_build.c).  The record is borrowed during the
+ * call. */
+ftk_status records_each(struct records_txn *state, const struct dict_container *container,
+                        ftk_status (*each)(void *context, uint64_t id,
+                                           const struct kiln_record *record),
+                        void *context);
+
+/* dict_define.c.  errors: FTK_INVALID (the name is malformed). */
+ftk_status dict_name_check(const char *what, const char *name);
+/* Write the row of a new index and make its collection; model gets its number and coll. */
+ftk_status dict_index_define(struct records_txn *state, struct dict_index *model);
+ftk_status dict_index_drop(struct records_txn *state, kiln_index number);
+
+/* index_build.c: entries of all records that are there (one index), or of a container that goes
+ * (all indexes over all containers). */
+ftk_status index_build(struct records_txn *state, const struct dict_index *index);
+ftk_status index_entries_drop(struct records_txn *state, kiln_container container);
+
+/* index_flush.c: apply one batch to its index and empty it. */
+ftk_status index_flush(struct records_txn *state, const struct dict_index *index,
+                       struct index_batch *batch);
+
+void records_highs_remember(struct records_txn *state);
+ftk_status records_state_new(kiln_txn *txn, void **slot);
+ftk_status records_dict_find(struct records_txn *state);
+ftk_status records_positions_room(struct records_txn *state);
+
+/* The calls of db_extension_records: see engine/db/extension.h. */
+ftk_status records_before_commit(kiln_txn *txn);
+ftk_status records_savepoint(kiln_txn *txn);
+void records_rollback(kiln_txn *txn);
+void records_txn_end(kiln_txn *txn);
+void records_db_end(void *state);
+/* Every record against the dictionary, every index entry against its record and the other way
+ * round. */
+ftk_status records_check(kiln_txn *read_txn, const struct extension_check_calls *calls);
+/* Records of all containers. */
+ftk_status records_count(kiln_txn *read_txn, uint64_t *count_out);
+
+#endif

@@ -1,0 +1,383 @@
+/*
+ * engine/records/records_state.c -- the records state of a transaction: its life, its dictionary, its
+ * flush.
+ *
+ * The dictionary of a database is kept once for all transactions that see the same version of it
+ * (records_db).  A transaction compares its snapshot's version, one small get, with the kept one.
+ * Only a version that was committed is kept: one read by a transaction that has not changed it.
+ */
+#include <string.h>
+
+#include "engine/records/records_internal.h"
+#include "ftk/bytes.h"
+#include "ftk/mem.h"
+
+enum { HIGHS = 8 };
+
+/* What the last commits knew of a container: spares the next transaction two reads. */
+struct records_high {
+    uint64_t txn_id; /* of the commit */
+    kiln_container container;
+    uint64_t high, kept; /* as in record_gather */
+};
+
+struct records_db {
+    struct records_high highs[HIGHS]; /* of the holder of the writer lock */
+    uint32_t high_last;
+    struct ftk_mutex mutex; /* guards dict, coll_known and dict_coll; taken last of all */
+    struct dict *dict;
+    bool coll_known;
+    kiln_coll dict_coll;
+    _Atomic(struct records_txn *) spare; /* an ended transaction's state with its memory */
+};
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static ftk_status
+db_find(kiln_txn *txn, struct records_db **db_out)
+{
+    void **slot = extension_db(txn);
+    struct records_db *db = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+    void *expected = NULL;
+    ftk_status rc = FTK_OK;
+
+    if (FTK_UNLIKELY(db == NULL)) {
+        rc = FTK_NEW(&db);
+        if (rc != FTK_OK)
+            return rc;
+        ftk_mutex_init(&db->mutex);
+        if (!__atomic_compare_exchange_n(slot, &expected, db, false, __ATOMIC_ACQ_REL,
+                                         __ATOMIC_ACQUIRE)) {
+            ftk_mutex_release(&db->mutex);
+            ftk_free(db); /* another thread was first */
+            db = expected;
+        }
+    }
+    *db_out = db;
+    return rc;
+}
+
+static void
+state_free(struct records_txn *state)
+{
+    if (state == NULL)
+        return;
+    for (uint32_t i = 0; i < state->gather_room; i++) {
+        ftk_free(state->gathers[i].keys);
+        ftk_free(state->gathers[i].ends);
+        ftk_free(state->gathers[i].bodies);
+    }
+    for (uint32_t i = 0; i < state->batch_room; i++)
+        index_batch_release(&state->batches[i]);
+    ftk_free(state->gathers);
+    ftk_free(state->batches);
+    index_scan_release(&state->scan);
+    index_scan_release(&state->scan_old);
+    record_release(&state->record_old);
+    index_batch_release(&state->keys_old);
+    index_batch_release(&state->keys_new);
+    index_sorter_release(&state->sorter);
+    ftk_free(state->slices);
+    ftk_free(state);
+}
+
+void
+records_db_end(void *db_state)
+{
+    struct records_db *db = db_state;
+
+    if (db == NULL)
+        return;
+    dict_release(db->dict);
+    state_free(atomic_load_explicit(&db->spare, memory_order_acquire));
+    ftk_mutex_release(&db->mutex);
+    ftk_free(db);
+}
+
+/* Is its memory small enough to be kept for the next transaction? */
+static bool
+state_is_small(const struct records_txn *state)
+{
+    size_t bytes = state->keys_old.keys_room + state->keys_new.keys_room +
+                   state->record_old.body_room + state->slice_room * 2 * sizeof(kiln_slice) +
+                   (size_t)state->sorter.room * 2 * sizeof *state->sorter.entries;
+
+    for (uint32_t i = 0; i < state->gather_room; i++)
+        bytes += state->gathers[i].bodies_room + (size_t)state->gathers[i].room * 12;
+    for (uint32_t i = 0; i < state->batch_room; i++)
+        bytes += state->batches[i].keys_room + state->batches[i].room * sizeof(struct index_change);
+    return bytes <= 4u << 20;
+}
+
+void
+records_txn_end(kiln_txn *txn)
+{
+    void **slot = extension_txn(txn).state;
+    struct records_txn *state = *slot;
+    struct records_txn *expected = NULL;
+
+    if (state == NULL)
+        return;
+    *slot = NULL;
+    records_forget(state);
+    if (!state_is_small(state) ||
+        !atomic_compare_exchange_strong_explicit(&state->db->spare, &expected, state,
+                                                 memory_order_acq_rel, memory_order_relaxed))
+        state_free(state);
+}
+
+void
+records_forget(struct records_txn *state)
+{
+    for (uint32_t i = 0; i < state->gather_room; i++) {
+        state->gathers[i].known = false;
+        state->gathers[i].count = 0;
+        state->gathers[i].bodies_bytes = 0;
+    }
+    for (uint32_t i = 0; i < state->batch_room; i++)
+        index_batch_clear(&state->batches[i]);
+    state->pending_bytes = 0;
+    dict_release(state->dict);
+    state->dict = NULL;
+    state->dict_own = false;
+    state->container_last = NULL;
+}
+
+/* ---- highest ids ----------------------------------------------------------------------------- */
+
+bool
+records_high_recall(const struct records_txn *state, kiln_container container,
+                    struct record_gather *gather)
+{
+    const struct records_high *high = state->db->highs;
+
+    if (!state->recalls)
+        return false;
+    for (; high < state->db->highs + HIGHS; high++) {
+        /* The commit that this transaction begins from: nobody has changed the container since. */
+        if (high->txn_id == state->snapshot_id && high->container == container) {
+            gather->high = high->high;
+            gather->kept = high->kept;
+            gather->known = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Before a commit.  Should it fail, its number is given to no other commit, or to one that comes by
+ * here as well, or to one that changes no records: an id may then be left out, never given
+ * twice. */
+void
+records_highs_remember(struct records_txn *state)
+{
+    struct records_db *db = state->db;
+    struct records_high *high;
+
+    for (uint32_t i = 0; i < state->dict->container_count; i++) {
+        if (!state->gathers[i].known)
+            continue;
+        high = &db->highs[db->high_last];
+        if (high->container != state->dict->containers[i]->number)
+            high = &db->highs[db->high_last = (db->high_last + 1) % HIGHS];
+        high->txn_id = extension_txn_birth(state->txn);
+        high->container = state->dict->containers[i]->number;
+        high->high = state->gathers[i].high;
+        high->kept = state->gathers[i].kept;
+    }
+}
+
+/* ---- dictionary ------------------------------------------------------------------------------ */
+
+/* The kept dictionary when it is of this version, else NULL; with a reference. */
+static struct dict *
+kept_dict(struct records_db *db, uint64_t version)
+{
+    struct dict *dict;
+
+    ftk_mutex_lock(&db->mutex);
+    dict = db->dict;
+    if (dict != NULL && dict->version == version)
+        dict_retain(dict);
+    else
+        dict = NULL;
+    ftk_mutex_unlock(&db->mutex);
+    return dict;
+}
+
+static void
+keep_dict(struct records_txn *state)
+{
+    struct records_db *db = state->db;
+    struct dict *old = NULL;
+
+    ftk_mutex_lock(&db->mutex);
+    db->coll_known = true;
+    db->dict_coll = state->dict_coll;
+    if (db->dict == NULL || db->dict->version < state->dict->version) {
+        old = db->dict;
+        dict_retain(state->dict);
+        db->dict = state->dict;
+    }
+    ftk_mutex_unlock(&db->mutex);
+    dict_release(old);
+}
+
+/* Find the dictionary's collection and version; version 0: there is none in this snapshot. */
+static ftk_status
+version_find(struct records_txn *state, uint64_t *version_out)
+{
+    struct records_db *db = state->db;
+    ftk_status rc = FTK_OK;
+
+    *version_out = 0;
+    if (!state->coll_known && !state->dict_changed) {
+        ftk_mutex_lock(&db->mutex);
+        state->coll_known = db->coll_known;
+        state->dict_coll = db->dict_coll;
+        ftk_mutex_unlock(&db->mutex);
+    }
+    if (state->coll_known) {
+        rc = dict_version_read(state->txn, state->dict_coll, version_out);
+        if (FTK_LIKELY(rc == FTK_OK))
+            return rc;
+        state->coll_known = false; /* the snapshot is older than the collection, or an error */
+    }
+    rc = coll_open_internal(state->txn, DICT_COLLECTION, DICT_COLLECTION_BYTES, 0,
+                            &state->dict_coll);
+    if (rc == FTK_OK) {
+        state->coll_known = true;
+        rc = dict_version_read(state->txn, state->dict_coll, version_out);
+    }
+    return rc == FTK_NOTFOUND ? FTK_OK : rc;
+}
+
+ftk_status
+records_dict_find(struct records_txn *state)
+{
+    uint64_t version;
+    ftk_status rc;
+
+    FTK_TRY(version_find(state, &version));
+    if (version == 0) {
+        rc = dict_new(&state->dict);
+        goto out;
+    }
+    if (!state->dict_changed)
+        state->dict = kept_dict(state->db, version);
+    if (state->dict == NULL) {
+        FTK_TRY(dict_load(state->txn, state->dict_coll, &state->dict));
+        if (!state->dict_changed)
+            keep_dict(state);
+    }
+out:
+    return rc;
+}
+
+/* Room for the positions of the dictionary. */
+ftk_status
+records_positions_room(struct records_txn *state)
+{
+    void *memory;
+    uint32_t room;
+    ftk_status rc = FTK_OK;
+
+    if (state->dict->container_count > state->gather_room) {
+        room = state->dict->container_count + 4;
+        memory = state->gathers;
+        FTK_TRY(ftk_realloc(&memory, room * sizeof *state->gathers));
+        state->gathers = memory;
+        memset(state->gathers + state->gather_room, 0,
+               (room - state->gather_room) * sizeof *state->gathers);
+        state->gather_room = room;
+    }
+    if (state->dict->index_count > state->batch_room) {
+        room = state->dict->index_count + 4;
+        memory = state->batches;
+        FTK_TRY(ftk_realloc(&memory, room * sizeof *state->batches));
+        state->batches = memory;
+        memset(state->batches + state->batch_room, 0,
+               (room - state->batch_room) * sizeof *state->batches);
+        state->batch_room = room;
+    }
+out:
+    return rc;
+}
+
+ftk_status
+records_state_new(kiln_txn *txn, void **slot)
+{
+    struct records_txn *state;
+    struct records_db *db;
+    ftk_status rc;
+
+    FTK_TRY(db_find(txn, &db));
+    state = atomic_exchange_explicit(&db->spare, NULL, memory_order_acq_rel);
+    if (state == NULL)
+        FTK_TRY(FTK_NEW(&state));
+    state->txn = txn;
+    state->db = db;
+    state->write = extension_txn_writes(txn);
+    state->recalls = true;
+    state->dict_changed = false;
+    state->coll_known = false;
+    state->failed = FTK_OK;
+    *slot = state;
+out:
+    return rc;
+}
+
+ftk_status
+records_container(struct records_txn *state, kiln_container number,
+                  const struct dict_container **container_out)
+{
+    const struct dict_container *last = state->container_last;
+
+    if (FTK_UNLIKELY(last == NULL || last->number != number)) {
+        last = dict_container_of(state->dict, number);
+        if (last == NULL)
+            return FTK_FAIL(FTK_NOTFOUND, "there is no container %u", number);
+        state->container_last = last;
+    }
+    *container_out = last;
+    return FTK_OK;
+}
+
+ftk_status
+records_index(const struct records_txn *state, kiln_index number,
+              const struct dict_index **index_out)
+{
+    *index_out = dict_index_of(state->dict, number);
+    if (*index_out == NULL)
+        return FTK_FAIL(FTK_NOTFOUND, "there is no index %u", number);
+    return FTK_OK;
+}
+
+/* ---- flush ----------------------------------------------------------------------------------- */
+
+ftk_status
+records_slices(struct records_txn *state, size_t count, kiln_slice **keys_out,
+               kiln_slice **values_out)
+{
+    size_t room = state->slice_room == 0 ? 256 : state->slice_room;
+    void *memory = NULL;
+    ftk_status rc = FTK_OK;
+
+    if (count > state->slice_room) {
+        while (room < count)
+            room *= 2;
+        FTK_TRY(ftk_alloc(2 * room * sizeof *state->slices, &memory));
+        ftk_free(state->slices);
+        state->slices = memory;
+        state->slice_room = room;
+    }
+    *keys_out = state->slices;
+    *values_out = state->slices + state->slice_room;
+    if (count > 0)
+        memset(*values_out, 0, count * sizeof **values_out);
+out:
+    return rc;
+}
+
+/* ---- hooks of the transaction ---------------------------------------------------------------- */
+

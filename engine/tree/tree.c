@@ -1,0 +1,316 @@
+/*
+ * engine/tree/tree.c -- copy-on-write B+tree: descend, put, split.
+ *
+ * Invariants
+ * 1. All leaves are at level 0; a child's level is its parent's minus one.
+ * 2. Keys under entry i of an inner page are >= separator i and < separator i + 1.
+ * 3. Separators are the shortest byte strings that do it.
+ * 4. A change touches only pages of the transaction (birth >= birth_floor): tree_own_path copies
+ *    the others from the root down, so that a parent is always the transaction's before its child.
+ */
+#include <string.h>
+
+#include "engine/tree/tree.h"
+
+/* ---- descend --------------------------------------------------------------------------------- */
+
+/* ---- change ---------------------------------------------------------------------------------- */
+
+/* A new root over two pages. */
+static void
+root_grow(kiln_txn *txn, struct tree *tree, uint64_t left, const uint8_t *separator,
+          uint32_t separator_size, uint64_t right)
+{
+    uint64_t root = txn_page_new(txn);
+    struct node node = tree_node(txn, root);
+    struct node_value value = {.child = left};
+
+    node_init(node, PAGE_INNER, 0, tree->height, 4, txn->birth, NULL, 0);
+    node_insert(node, 0, "", 0, &value, txn->page_scratch);
+    value.child = right;
+    node_insert(node, 1, separator, separator_size, &value, txn->page_scratch);
+    txn_page_born(txn, root);
+    tree->root = root;
+    tree->height++;
+}
+
+void
+tree_root_new(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
+              const struct node_value *value)
+{
+    uint64_t root = txn_page_new(txn);
+    struct node node = tree_node(txn, root);
+    uint8_t flags = tree->flags & CATALOG_KEYS_ONLY ? PAGE_KEYS_ONLY : 0;
+    uint8_t head_bytes = tree->flags & CATALOG_U64_KEYS ? 2 : 4;
+
+    node_init(node, PAGE_LEAF, flags, 0, head_bytes, txn->birth, NULL, 0);
+    node_insert(node, 0, key, (uint32_t)key_size, value, txn->page_scratch);
+    txn_page_born(txn, root);
+    tree->root = root;
+    tree->height = 1;
+    tree->keys = 1;
+    tree->dirty = true;
+    tree->changes++;
+    tree->append_leaf = root;
+}
+
+bool
+tree_node_put(kiln_txn *txn, struct node node, uint32_t pos, const void *key, uint32_t key_size,
+              const struct node_value *value)
+{
+    struct node_source source = {.node = node,
+                                 .extra_pos = pos,
+                                 .extra_key = key,
+                                 .extra_key_size = key_size,
+                                 .extra_value = value};
+    struct node fresh = {txn->page_scratch, node.bytes};
+
+    if (FTK_LIKELY(node_prefix_matches(node, key, key_size)))
+        return node_insert(node, pos, key, key_size, value, txn->page_scratch);
+    if (!node_build(&source, 0, node_source_count(&source), fresh, node_birth(node.page),
+                    NODE_PREFIX_BEST))
+        return false;
+    node_take(node, fresh.page);
+    return true;
+}
+
+/*
+ * Write [0, at) of the source into scratch and [at, end) into right.  False: one does not fit.
+ * An append leaves the left page as it is.
+ */
+static bool
+split_at(kiln_txn *txn, const struct node_source *source, uint32_t at, struct node right)
+{
+    uint32_t count = node_source_count(source);
+    struct node left = {txn->page_scratch, source->node.bytes};
+
+    if (at == 0 || at >= count)
+        return false;
+    if (!node_build(source, at, count, right, txn->birth, NODE_PREFIX_BEST))
+        return false;
+    if (at == source->extra_pos && at == count - 1 && !source->replace)
+        return true;
+    if (!node_build(source, 0, at, left, txn->birth, NODE_PREFIX_BEST))
+        return false;
+    return true;
+}
+
+/* Split the page of mine at path level d, the entry put in; the separator and the right page go
+ * into the parent next. */
+static uint64_t
+split_page(kiln_txn *txn, const struct node_source *source, uint32_t preferred, uint8_t *separator,
+           uint32_t *separator_size_out, uint32_t *at_out)
+{
+    uint64_t right_id = txn_page_new(txn);
+    struct node right = tree_node(txn, right_id);
+    uint32_t count = node_source_count(source);
+    uint32_t pos = source->extra_pos;
+    uint8_t left_key[NODE_KEY_MAX], right_key[NODE_KEY_MAX];
+    uint32_t left_size, right_size;
+    uint32_t at = preferred;
+
+    if (!split_at(txn, source, at, right)) {
+        at = node_split_point(source);
+        if (!split_at(txn, source, at, right)) {
+            /* The new key does not share the prefix: then it is at one end, and alone fits. */
+            at = pos == count - 1 ? pos : 1;
+            bool ok = split_at(txn, source, at, right);
+            FTK_ASSERT(ok);
+        }
+    }
+    right_size = node_source_key(source, at, right_key);
+    if (source->node.page[PAGE_TYPE] == PAGE_INNER) {
+        memcpy(separator, right_key, right_size);
+        *separator_size_out = right_size;
+    } else {
+        left_size = node_source_key(source, at - 1, left_key);
+        *separator_size_out = node_separator(left_key, left_size, right_key, right_size, separator);
+    }
+    if (!(at == pos && at == count - 1 && !source->replace))
+        node_take(source->node, txn->page_scratch);
+    txn_page_born(txn, right_id);
+    *at_out = at;
+    return right_id;
+}
+
+/* Where to split a leaf: behind an ascending run, else in the middle. */
+static uint32_t
+leaf_split_preferred(const struct tree *tree, const struct tree_path *path,
+                     const struct node_source *source)
+{
+    uint32_t leaf = path->depth - 1;
+    uint32_t pos = source->extra_pos;
+
+    if (source->replace)
+        return node_split_point(source);
+    if (tree->hint_leaf == path->page[leaf] && tree->hint_pos + 1 == pos)
+        return pos;
+    if (pos == node_count(source->node.page) && tree->append_leaf == path->page[leaf])
+        return pos; /* behind the last key of the tree */
+    return node_split_point(source);
+}
+
+/* Put (separator, right) into the parents of the page at level d, as far up as they split. */
+static void
+parents_insert(kiln_txn *txn, struct tree *tree, struct tree_path *path, uint32_t d,
+               uint8_t *separator, uint32_t separator_size, uint64_t right)
+{
+    uint8_t next[NODE_KEY_MAX];
+
+    while (d > 0) {
+        struct node parent = tree_node(txn, path->page[d - 1]);
+        uint32_t pos = path->pos[d - 1] + 1;
+        struct node_value value = {.child = right};
+        struct node_source source = {.node = parent,
+                                     .extra_pos = pos,
+                                     .extra_key = separator,
+                                     .extra_key_size = separator_size,
+                                     .extra_value = &value};
+        uint32_t next_size, at, preferred;
+        if (tree_node_put(txn, parent, pos, separator, separator_size, &value))
+            return;
+        preferred = pos == node_count(parent.page) ? pos : node_split_point(&source);
+        right = split_page(txn, &source, preferred, next, &next_size, &at);
+        memcpy(separator, next, next_size);
+        separator_size = next_size;
+        d--;
+    }
+    root_grow(txn, tree, tree->root, separator, separator_size, right);
+}
+
+bool
+tree_insert_at(kiln_txn *txn, struct tree *tree, struct tree_path *path, const void *key,
+               size_t key_size, const struct node_value *value)
+{
+    uint32_t leaf = path->depth - 1;
+    struct node node = tree_node(txn, path->page[leaf]);
+    uint32_t pos = path->pos[leaf];
+    struct node_source source = {.node = node,
+                                 .extra_pos = pos,
+                                 .extra_key = key,
+                                 .extra_key_size = (uint32_t)key_size,
+                                 .extra_value = value};
+    uint8_t separator[NODE_KEY_MAX];
+    uint32_t separator_size, at;
+    bool last = pos == node_count(node.page);
+    uint64_t right;
+
+    tree->keys++;
+    if (tree_node_put(txn, node, pos, key, (uint32_t)key_size, value)) {
+        tree->hint_leaf = path->page[leaf];
+        tree->hint_pos = pos;
+        return true;
+    }
+    right = split_page(txn, &source, leaf_split_preferred(tree, path, &source), separator,
+                       &separator_size, &at);
+    tree->hint_leaf = pos >= at ? right : path->page[leaf];
+    tree->hint_pos = pos >= at ? pos - at : pos;
+    if (tree->append_leaf == path->page[leaf])
+        tree->append_leaf = last ? right : 0;
+    parents_insert(txn, tree, path, leaf, separator, separator_size, right);
+    return false;
+}
+
+bool
+tree_replace_at(kiln_txn *txn, struct tree *tree, struct tree_path *path, const void *key,
+                size_t key_size, const struct node_value *value)
+{
+    uint32_t leaf = path->depth - 1;
+    struct node node = tree_node(txn, path->page[leaf]);
+    struct node_source source = {.node = node,
+                                 .extra_pos = path->pos[leaf],
+                                 .extra_key = key,
+                                 .extra_key_size = (uint32_t)key_size,
+                                 .extra_value = value,
+                                 .replace = true};
+    uint8_t separator[NODE_KEY_MAX];
+    uint32_t separator_size, at;
+    uint64_t right;
+
+    if (node_replace(node, path->pos[leaf], value, txn->page_scratch))
+        return true;
+    right = split_page(txn, &source, leaf_split_preferred(tree, path, &source), separator,
+                       &separator_size, &at);
+    tree->hint_leaf = 0;
+    tree->append_leaf = 0;
+    parents_insert(txn, tree, path, leaf, separator, separator_size, right);
+    return false;
+}
+
+/* ---- put ------------------------------------------------------------------------------------- */
+
+/*
+ * No descent, and no epoch: the leaf is dirty and mine, so only this transaction writes it out
+ * (spill), and until then it is not evicted.
+ */
+bool
+tree_append(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
+            const struct node_value *value)
+{
+    struct node node = tree_node(txn, tree->append_leaf);
+    uint32_t state =
+        atomic_load_explicit(&txn->fast->states[tree->append_leaf], memory_order_acquire);
+    bool done;
+
+    if (tree->append_leaf == 0 || (state & CACHE_DIRTY) == 0 ||
+        !txn_page_mine(txn, node_birth(node.page)))
+        return false;
+    txn_window_hold(txn);
+    done = node_append(node, key, (uint32_t)key_size, value, txn->page_scratch);
+    if (done) {
+        tree->keys++;
+        tree->changes++;
+        tree->dirty = true;
+        txn->appends++;
+    }
+    txn_window_let(txn);
+    return done;
+}
+
+ftk_status
+tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
+         const struct node_value *value, uint32_t flags)
+{
+    uint8_t old_ref[LARGE_REF_BYTES];
+    bool old_large = false;
+    struct tree_path path;
+    bool reserve = tree == &txn->catalog && !txn->grows; /* deletes work on a full disk */
+    ftk_status rc = txn_prepare(txn, tree_pages_needed(tree), reserve);
+
+    if (rc != FTK_OK)
+        return rc;
+    if (tree->append_leaf != 0 && flags != KILN_PUT_UPDATE &&
+        tree_append(txn, tree, key, key_size, value))
+        return FTK_OK;
+    if (tree->height == 0) {
+        if (flags == KILN_PUT_UPDATE)
+            return FTK_NOTFOUND;
+        tree_root_new(txn, tree, key, key_size, value);
+        return FTK_OK;
+    }
+    rc = tree_descend(txn, tree, key, key_size, 0, &path);
+    if (rc != FTK_OK)
+        return rc;
+    if (path.exact ? flags == KILN_PUT_INSERT : flags == KILN_PUT_UPDATE) {
+        txn_leave(txn);
+        return path.exact ? FTK_EXISTS : FTK_NOTFOUND;
+    }
+    if (in_place_put(txn, tree, &path, key, (uint32_t)key_size, value)) {
+        txn_leave(txn);
+        return FTK_OK;
+    }
+    tree_own_path(txn, tree, &path);
+    if (path.exact) {
+        old_large = tree_large_at(txn, &path, old_ref);
+        tree_replace_at(txn, tree, &path, key, key_size, value);
+    } else {
+        uint32_t leaf = path.depth - 1;
+        bool last = path.pos[leaf] == node_count(cache_address(txn->fast, path.page[leaf])) &&
+                    tree_path_is_rightmost(txn, &path);
+        if (last)
+            tree->append_leaf = path.page[leaf];
+        tree_insert_at(txn, tree, &path, key, key_size, value);
+    }
+    txn_leave(txn);
+    return old_large ? value_retire(txn, old_ref) : FTK_OK;
+}

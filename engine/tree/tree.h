@@ -1,0 +1,192 @@
+/* engine/tree/tree.h -- trees of a transaction. */
+#ifndef ENGINE_TREE_H
+#define ENGINE_TREE_H
+
+#include "engine/txn/txn_state.h"
+
+/* ---- engine/tree/tree.c ---- */
+
+/*
+ * Walk from the root to the leaf for a key.  On FTK_OK the transaction's slot is inside an epoch,
+ * every page of the path is resident until cache_leave, and path->pos of the leaf is the lower
+ * bound.  Otherwise the slot is outside.  An empty tree: depth 0.
+ */
+ftk_status tree_descend(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_size,
+                        unsigned fetch_flags, struct tree_path *path_out);
+/* To the first (or last) leaf; pos of the leaf is its first (last) entry. */
+ftk_status tree_descend_edge(kiln_txn *txn, const struct tree *tree, bool last,
+                             unsigned fetch_flags, struct tree_path *path_out);
+/* One step of a walk: inside an epoch see that page_id is resident.  When it must be fetched the
+ * slot leaves and re-enters, *again_out: everything else used in the epoch may be gone. */
+ftk_status tree_use(kiln_txn *txn, uint64_t page_id, unsigned fetch_flags, bool *again_out);
+/* The page is what its parent says: level. */
+ftk_status tree_check_page(kiln_txn *txn, uint64_t page_id, uint32_t level);
+
+static inline struct node
+tree_node(const kiln_txn *txn, uint64_t page_id)
+{
+    return (struct node){cache_address(txn->fast, page_id), txn->db->page_bytes};
+}
+
+/* Have on the way what a search of the page begins with: the state, the header, the first heads; of
+ * a page above the leaves, which has more of them, twice as far. */
+static inline void
+tree_prefetch(const kiln_txn *txn, uint64_t page_id, uint32_t level)
+{
+    const uint8_t *page = cache_address(txn->fast, page_id);
+
+    __builtin_prefetch((const char *)(uintptr_t)&txn->fast->states[page_id]);
+    for (uint32_t at = 0; at < (level > 0 ? 384u : 192u); at += 64)
+        __builtin_prefetch(page + at);
+}
+
+/* Put and delete in an open tree; they log nothing.  flags: KILN_PUT_*.  value->large: a large_ref.
+ * An old large value is retired. */
+ftk_status tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
+                    const struct node_value *value, uint32_t flags);
+ftk_status tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size);
+/* Put behind the last key of the tree, where the last put went: false when it is not so simple. */
+bool tree_append(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
+                 const struct node_value *value);
+/* Retire every page. */
+ftk_status tree_clear(kiln_txn *txn, struct tree *tree);
+
+/* Put an entry into a page of mine: as it is, or under a shorter prefix.  False: no room. */
+bool tree_node_put(kiln_txn *txn, struct node node, uint32_t pos, const void *key,
+                   uint32_t key_size, const struct node_value *value);
+
+/* Pieces shared with the batch and bulk code (slot inside an epoch, pages prepared). */
+void tree_own_path(kiln_txn *txn, struct tree *tree, struct tree_path *path);
+/* False: the leaf had no room and was split: positions in the path are stale. */
+bool tree_insert_at(kiln_txn *txn, struct tree *tree, struct tree_path *path, const void *key,
+                    size_t key_size, const struct node_value *value);
+/* Likewise. */
+bool tree_replace_at(kiln_txn *txn, struct tree *tree, struct tree_path *path, const void *key,
+                     size_t key_size, const struct node_value *value);
+bool tree_large_at(kiln_txn *txn, const struct tree_path *path, uint8_t *ref);
+uint32_t tree_pages_needed(const struct tree *tree);
+/* The path leads to the last leaf. */
+bool tree_path_is_rightmost(const kiln_txn *txn, const struct tree_path *path);
+/* Calls each for every page below and including page_id, children first. */
+ftk_status tree_each_page(kiln_txn *txn, uint64_t page_id, uint32_t level,
+                          ftk_status (*each)(void *context, uint64_t page_id, uint32_t level),
+                          void *context);
+void tree_root_new(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
+                   const struct node_value *value);
+
+/* ---- engine/tree/tree_get.c ---- */
+/* Finds the entry and pins its leaf (the transaction holds it). */
+ftk_status tree_get(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_size,
+                    struct node_entry *entry_out);
+ftk_status tree_get_many(kiln_txn *txn, const struct tree *tree, const kiln_slice *keys,
+                         size_t count, int (*each)(void *context, size_t index, kiln_slice value),
+                         void *context);
+ftk_status tree_range_estimate(kiln_txn *txn, const struct tree *tree, kiln_slice low,
+                               kiln_slice high, uint64_t *count_out);
+
+/* ---- engine/tree/batch_sort.c ---- */
+/* Indices of keys in ascending order, equal keys in order of index.  order: count elements;
+ * scratch: as many. */
+struct batch_item {
+    uint64_t head; /* 8 key bytes behind the batch's common prefix */
+    uint32_t index;
+    uint32_t reserved;
+};
+void batch_sort(const kiln_slice *keys, size_t count, struct batch_item *items,
+                struct batch_item *scratch);
+
+/* ---- engine/tree/tree_ahead.c ---- */
+enum { TREE_AHEAD_MAX = 512 };
+struct tree_ahead {
+    bool change;                     /* lines that a change of the leaf touches are wanted, too */
+    uint64_t absent[TREE_AHEAD_MAX]; /* pages to be read */
+    uint64_t items[2][TREE_AHEAD_MAX];
+};
+/*
+ * Find the leaves of the next keys (in order, up to TREE_AHEAD_MAX) in a tree that is not empty,
+ * and have their lines on the way.  Inside an epoch.  Returns the number of pages that are absent;
+ * below those nothing is looked at.
+ */
+size_t tree_ahead(const kiln_txn *txn, const struct tree *tree, const kiln_slice *keys,
+                  const struct batch_item *order, size_t count, struct tree_ahead *ahead);
+
+/* ---- engine/tree/tree_batch.c: these do log; values are small ---- */
+ftk_status tree_delete_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys, size_t count,
+                            uint64_t *deleted_out);
+ftk_status tree_put_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys,
+                         const kiln_slice *values, size_t count, uint32_t flags, size_t *done_out);
+
+/* ---- engine/tree/bulk.c ---- */
+ftk_status bulk_begin(kiln_txn *txn, struct tree *tree, struct kiln_bulk **bulk_out);
+/* FTK_INVALID: not above the last key. */
+ftk_status bulk_check_order(const struct kiln_bulk *bulk, const void *key, size_t key_size);
+/* The order has been checked. */
+ftk_status bulk_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size,
+                    const struct node_value *value);
+void bulk_end(struct kiln_bulk *bulk);
+ftk_status bulk_abort(struct kiln_bulk *bulk);
+kiln_txn *bulk_txn(struct kiln_bulk *bulk);
+kiln_coll bulk_coll(const struct kiln_bulk *bulk);
+
+/* ---- engine/tree/value.c: large values ---- */
+
+/* Largest key + value kept in a leaf is db->inline_max. */
+static inline bool
+value_is_large(const kiln_db *db, size_t key_size, size_t value_size)
+{
+    return key_size + value_size > db->inline_max;
+}
+/* Write a value into runs; *ref gets LARGE_REF_BYTES. */
+ftk_status value_write(kiln_txn *txn, const void *data, uint64_t size, uint8_t *ref);
+
+/* The same in pieces: begin, then next and filled until done == size, then end (or abort). */
+enum { VALUE_CHUNKS_MAX = 257 };
+struct value_writer {
+    uint64_t size, done;
+    uint64_t page, bytes; /* of the piece in hand */
+    bool open;
+    uint32_t chunk, chunk_count;
+    uint8_t chunks[VALUE_CHUNKS_MAX * CHILD_BYTES];
+};
+ftk_status value_writer_begin(kiln_txn *txn, uint64_t size, struct value_writer *writer);
+ftk_status value_writer_next(kiln_txn *txn, struct value_writer *writer, uint8_t **memory_out,
+                             size_t *size_out);
+void value_writer_filled(kiln_txn *txn, struct value_writer *writer);
+ftk_status value_writer_end(kiln_txn *txn, struct value_writer *writer, uint8_t *ref);
+void value_writer_abort(kiln_txn *txn, struct value_writer *writer);
+
+/* Calls each for every run of a value; bytes: of content. */
+ftk_status value_each_run(kiln_txn *txn, const uint8_t *ref,
+                          ftk_status (*each)(void *context, uint64_t page, uint32_t count,
+                                             uint64_t bytes),
+                          void *context);
+ftk_status value_check_run(kiln_txn *txn, uint64_t page, uint64_t bytes);
+/* Outside an epoch.  An error leaves the transaction fit only for abort. */
+ftk_status value_retire(kiln_txn *txn, const uint8_t *ref);
+/* Read a piece. */
+ftk_status value_read(kiln_txn *txn, const uint8_t *ref, uint64_t offset, void *buffer,
+                      size_t size);
+/* Pin the whole value (FTK_TOOBIG when it does not lie in one run or is too large for the cache);
+ * the transaction holds it. */
+ftk_status value_hold(kiln_txn *txn, const uint8_t *ref, kiln_slice *value_out);
+static inline uint64_t
+value_ref_size(const uint8_t *ref)
+{
+    return ftk_get_le64(ref + LARGE_REF_SIZE);
+}
+
+
+/* ---- engine/tree/in_place.c ---- */
+
+/*
+ * Change the leaf at the end of the path where it is.  False: nothing happened, copy.  Inside an
+ * epoch, pages prepared; put: the flags of the put have been checked.
+ */
+bool in_place_put(kiln_txn *txn, struct tree *tree, struct tree_path *path, const void *key,
+                  uint32_t key_size, const struct node_value *value);
+bool in_place_delete(kiln_txn *txn, struct tree *tree, struct tree_path *path);
+/* They are undone. */
+void in_place_abort(kiln_txn *txn);
+void in_place_give_back(kiln_db *db);
+
+#endif

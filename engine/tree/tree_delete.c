@@ -1,0 +1,244 @@
+/* engine/tree/tree_delete.c -- delete, merge, clear. */
+#include <string.h>
+
+#include "engine/tree/tree.h"
+#include "ftk/mem.h"
+
+/* A page with less than P / 4 in use looks for a neighbour to merge with; the result may use up to
+ * 7/8 of a page, so that the next insert does not split it again. */
+static bool
+is_sparse(struct node node)
+{
+    return node_used_bytes(node) < node.bytes / 4;
+}
+
+/* Remove entry pos of an inner page; entry 0 always stays as "everything below entry 1". */
+static void
+remove_child(struct node parent, uint32_t pos)
+{
+    if (pos == 0 && node_count(parent.page) > 1) {
+        node_set_child(parent, 0, node_child(parent.page, 1));
+        pos = 1;
+    }
+    node_remove(parent, pos);
+}
+
+/* The root has one child: the child is the root. */
+static void
+root_shrink(kiln_txn *txn, struct tree *tree)
+{
+    while (tree->height > 1) {
+        struct node root = tree_node(txn, tree->root);
+        if (node_count(root.page) > 1 || !cache_use(txn->fast, tree->root))
+            return;
+        uint64_t child = node_child(root.page, 0);
+        if (!cache_use(txn->fast, child))
+            return;
+        txn_page_retire(txn, tree->root, 1, node_birth(root.page));
+        tree->root = child;
+        tree->height--;
+    }
+}
+
+/* The page at path level d is empty: take it and all parents that become empty out of the tree. */
+static void
+remove_empty(kiln_txn *txn, struct tree *tree, struct tree_path *path, uint32_t d)
+{
+    for (;;) {
+        uint64_t page = path->page[d];
+        txn_page_retire(txn, page, 1, node_birth(cache_address(txn->fast, page)));
+        if (d == 0) {
+            tree->root = 0;
+            tree->height = 0;
+            return;
+        }
+        d--;
+        struct node parent = tree_node(txn, path->page[d]);
+        if (node_count(parent.page) > 1) {
+            remove_child(parent, path->pos[d]);
+            return;
+        }
+    }
+}
+
+/*
+ * Try to merge the page at level d with a neighbour under the same parent.  Inside an epoch, the
+ * path is the transaction's own.  *again_out: a neighbour had to be fetched, descend anew.
+ */
+static ftk_status
+merge_at(kiln_txn *txn, struct tree_path *path, uint32_t d, bool *merged_out, bool *again_out)
+{
+    struct node parent = tree_node(txn, path->page[d - 1]);
+    uint32_t pos = path->pos[d - 1];
+    bool to_right = pos + 1 < node_count(parent.page);
+    uint32_t separator_pos = to_right ? pos + 1 : pos;
+    uint32_t separator_size;
+    uint8_t separator[NODE_KEY_MAX];
+    uint64_t sibling;
+    struct node mine, other, fresh = {txn->page_scratch, txn->db->page_bytes};
+    ftk_status rc;
+
+    *merged_out = *again_out = false;
+    if (!to_right && pos == 0)
+        return FTK_OK; /* the only child */
+    sibling = node_child(parent.page, to_right ? pos + 1 : pos - 1);
+    rc = tree_use(txn, sibling, 0, again_out);
+    if (rc != FTK_OK || *again_out)
+        return rc;
+    mine = tree_node(txn, path->page[d]);
+    other = tree_node(txn, sibling);
+    rc = tree_check_page(txn, sibling, node_level(mine.page));
+    if (rc != FTK_OK)
+        return rc;
+    if (node_used_bytes(mine) + node_used_bytes(other) > mine.bytes)
+        return FTK_OK;
+    separator_size = node_key(parent, separator_pos, separator);
+    if (!node_merge(to_right ? mine : other, to_right ? other : mine, separator, separator_size,
+                    fresh, node_birth(mine.page)) ||
+        node_used_bytes(fresh) > mine.bytes / 8 * 7)
+        return FTK_OK;
+    node_take(mine, fresh.page);
+    txn_page_retire(txn, sibling, 1, node_birth(other.page));
+    node_set_child(parent, to_right ? pos : pos - 1, path->page[d]);
+    node_remove(parent, to_right ? pos + 1 : pos);
+    *merged_out = true;
+    return FTK_OK;
+}
+
+/* After a removal at `key`: merge sparse pages on its path, from the leaf up. */
+static ftk_status
+rebalance(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
+{
+    struct tree_path path;
+    uint32_t up = 0; /* levels above the leaf that are done */
+    ftk_status rc;
+
+    tree->append_leaf = 0;
+    tree->hint_leaf = 0;
+    for (;;) {
+        bool merged = false, again = false;
+        rc = txn_prepare(txn, tree_pages_needed(tree), true);
+        if (rc != FTK_OK)
+            return rc;
+        rc = tree_descend(txn, tree, key, key_size, 0, &path);
+        if (rc != FTK_OK)
+            return rc;
+        if (path.depth < 2 + up) {
+            root_shrink(txn, tree);
+            txn_leave(txn);
+            return FTK_OK;
+        }
+        uint32_t d = path.depth - 1 - up;
+        if (!is_sparse(tree_node(txn, path.page[d]))) {
+            root_shrink(txn, tree);
+            txn_leave(txn);
+            return FTK_OK;
+        }
+        tree_own_path(txn, tree, &path);
+        rc = merge_at(txn, &path, d, &merged, &again);
+        txn_leave(txn);
+        if (rc != FTK_OK)
+            return rc;
+        if (!again)
+            up++;
+    }
+}
+
+ftk_status
+tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
+{
+    uint8_t old_ref[LARGE_REF_BYTES];
+    struct tree_path path;
+    bool sparse, old_large;
+    struct node leaf;
+    ftk_status rc;
+
+    if (tree->height == 0)
+        return FTK_NOTFOUND;
+    rc = txn_prepare(txn, tree_pages_needed(tree), true);
+    if (rc != FTK_OK)
+        return rc;
+    rc = tree_descend(txn, tree, key, key_size, 0, &path);
+    if (rc != FTK_OK)
+        return rc;
+    if (!path.exact) {
+        txn_leave(txn);
+        return FTK_NOTFOUND;
+    }
+    if (in_place_delete(txn, tree, &path)) {
+        txn_leave(txn);
+        return FTK_OK;
+    }
+    tree_own_path(txn, tree, &path);
+    old_large = tree_large_at(txn, &path, old_ref);
+    leaf = tree_node(txn, path.page[path.depth - 1]);
+    node_remove(leaf, path.pos[path.depth - 1]);
+    tree->keys--;
+    tree->hint_leaf = 0;
+    if (node_count(leaf.page) == 0) {
+        tree->append_leaf = 0;
+        remove_empty(txn, tree, &path, path.depth - 1);
+        sparse = tree->root != 0;
+    } else {
+        sparse = is_sparse(leaf) && path.depth > 1;
+    }
+    txn_leave(txn);
+    rc = old_large ? value_retire(txn, old_ref) : FTK_OK;
+    if (rc == FTK_OK && sparse)
+        rc = rebalance(txn, tree, key, key_size);
+    if (rc != FTK_OK)
+        txn->ended = true; /* the entry is gone but the tree may want merging: abort only */
+    return rc;
+}
+
+/* ---- whole trees ----------------------------------------------------------------------------- */
+
+static ftk_status
+clear_page(void *context, uint64_t page_id, uint32_t level)
+{
+    kiln_txn *txn = context;
+    struct node node = tree_node(txn, page_id);
+    uint8_t ref[LARGE_REF_BYTES];
+    struct node_entry entry;
+    ftk_status rc = cache_fetch(txn->cache, page_id, CACHE_SCAN);
+    uint64_t birth;
+
+    if (rc != FTK_OK)
+        return rc;
+    birth = node_birth(node.page);
+    rc = tree_check_page(txn, page_id, level);
+    for (uint32_t i = 0; rc == FTK_OK && level == 0 && i < node_count(node.page); i++) {
+        node_entry(node, i, &entry);
+        if (!entry.large)
+            continue;
+        memcpy(ref, entry.value, sizeof(ref));
+        rc = value_retire(txn, ref);
+    }
+    cache_unpin(txn->fast, page_id);
+    if (rc == FTK_OK)
+        rc = txn_retire_reserve(txn, 1);
+    if (rc == FTK_OK)
+        txn_page_retire(txn, page_id, 1, birth);
+    return rc;
+}
+
+ftk_status
+tree_clear(kiln_txn *txn, struct tree *tree)
+{
+    ftk_status rc = in_place_end(txn);
+
+    if (rc == FTK_OK && tree->root != 0)
+        rc = tree_each_page(txn, tree->root, tree->height - 1u, clear_page, txn);
+    if (rc != FTK_OK) {
+        txn->ended = true;
+        return rc;
+    }
+    tree->root = 0;
+    tree->height = 0;
+    tree->keys = 0;
+    tree->append_leaf = 0;
+    tree->hint_leaf = 0;
+    tree->dirty = true;
+    tree->changes++;
+    return FTK_OK;
+}

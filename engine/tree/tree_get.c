@@ -1,0 +1,228 @@
+/* engine/tree/tree_get.c -- reads: one key, many keys, estimates. */
+#include <string.h>
+
+#include "engine/tree/tree.h"
+
+ftk_status
+tree_get(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_size,
+         struct node_entry *entry)
+{
+    struct tree_path path;
+    uint64_t leaf;
+    ftk_status rc;
+
+    if (tree->height == 0)
+        return FTK_NOTFOUND;
+    rc = tree_descend(txn, tree, key, key_size, 0, &path);
+    if (rc != FTK_OK)
+        return rc;
+    if (!path.exact) {
+        txn_leave(txn);
+        return FTK_NOTFOUND;
+    }
+    leaf = path.page[path.depth - 1];
+    node_entry(tree_node(txn, leaf), path.pos[path.depth - 1], entry);
+    if (FTK_UNLIKELY(txn->in_place.locked) && in_place_has(txn, leaf)) {
+        memcpy(txn->in_place.value, entry->value, entry->value_size);
+        entry->value = txn->in_place.value;
+    }
+    cache_pin(txn->fast, leaf);
+    txn_leave(txn);
+    txn->held_page = leaf;
+    txn->held_count = 1;
+    return FTK_OK;
+}
+
+/* ---- many ------------------------------------------------------------------------------------ */
+
+/*
+ * Keys of a group walk down level by level together: while one waits for its line, the others use
+ * theirs.  More keys than lines the core can fetch at once gain nothing (16 on the machines at
+ * hand); reading from a device gains from more.
+ */
+enum { GROUP = 32 };
+
+struct get_group {
+    kiln_txn *txn;
+    const struct tree *tree;
+    const kiln_slice *keys;
+    uint32_t count;
+    uint64_t page[GROUP];
+    uint32_t pos[GROUP];
+    bool exact[GROUP];
+};
+
+/* See that all pages of this level are resident; inside an epoch before and after. */
+static ftk_status
+group_use(struct get_group *group)
+{
+    kiln_txn *txn = group->txn;
+    uint64_t absent[GROUP];
+    ftk_status rc;
+
+    for (;;) {
+        size_t n = 0;
+        for (uint32_t i = 0; i < group->count; i++) {
+            if (FTK_UNLIKELY(group->page[i] >= txn->fast->pages_max))
+                return FTK_FAIL(FTK_CORRUPT, "reference to page %llu, which cannot be",
+                                (unsigned long long)group->page[i]);
+            if (FTK_UNLIKELY(!cache_use(txn->fast, group->page[i])))
+                absent[n++] = group->page[i];
+        }
+        if (FTK_LIKELY(n == 0))
+            return FTK_OK;
+        txn_leave(txn);
+        rc = cache_fetch_many(txn->cache, absent, n, 0);
+        txn_enter(txn);
+        if (rc != FTK_OK)
+            return rc;
+    }
+}
+
+/* All pages of the level are resident: their level, and where each key goes or is likely to be. */
+static ftk_status
+group_search(struct get_group *group, uint32_t level)
+{
+    kiln_txn *txn = group->txn;
+
+    for (uint32_t i = 0; i < group->count; i++) {
+        const kiln_slice *key = &group->keys[i];
+        struct node node = tree_node(txn, group->page[i]);
+        ftk_status rc = tree_check_page(txn, group->page[i], level);
+        if (rc != FTK_OK)
+            return rc;
+        if (level > 0) {
+            group->pos[i] = node_child_pos(node, key->data, (uint32_t)key->size);
+            __builtin_prefetch(node_body(node.page, group->pos[i]));
+        } else {
+            node_prefetch(node, key->data, (uint32_t)key->size);
+        }
+    }
+    return FTK_OK;
+}
+
+/* Walk the group to its leaves; inside an epoch before and after. */
+static ftk_status
+group_walk(struct get_group *group)
+{
+    kiln_txn *txn = group->txn;
+    uint32_t height = group->tree->height;
+    ftk_status rc;
+
+    for (uint32_t i = 0; i < group->count; i++)
+        group->page[i] = group->tree->root;
+    for (uint32_t level = height; level-- > 0;) {
+        rc = group_use(group);
+        if (rc != FTK_OK)
+            return rc;
+        rc = group_search(group, level);
+        if (rc != FTK_OK)
+            return rc;
+        for (uint32_t i = 0; i < group->count; i++) {
+            const kiln_slice *key = &group->keys[i];
+            struct node node = tree_node(txn, group->page[i]);
+            if (level > 0) {
+                group->page[i] = node_child(node.page, group->pos[i]);
+                if (group->page[i] < txn->fast->pages_max)
+                    tree_prefetch(txn, group->page[i], level - 1);
+            } else {
+                group->pos[i] =
+                    node_lower_bound(node, key->data, (uint32_t)key->size, &group->exact[i]);
+            }
+        }
+    }
+    return FTK_OK;
+}
+
+static ftk_status
+group_deliver(struct get_group *group, size_t base,
+              int (*each)(void *context, size_t index, kiln_slice value), void *context)
+{
+    kiln_txn *txn = group->txn;
+    ftk_status rc = FTK_OK;
+
+    for (uint32_t i = 0; i < group->count && rc == FTK_OK; i++) {
+        kiln_slice value = {NULL, 0};
+        if (group->exact[i]) {
+            struct node_entry entry;
+            node_entry(tree_node(txn, group->page[i]), group->pos[i], &entry);
+            value = (kiln_slice){entry.value, entry.value_size};
+            if (entry.large)
+                rc = value_hold(txn, entry.value, &value);
+        }
+        if (rc == FTK_OK && each(context, base + i, value) != 0)
+            rc = FTK_FAIL(FTK_CANCELED, "get_many: stopped by its callback");
+        txn_unhold(txn);
+    }
+    return rc;
+}
+
+ftk_status
+tree_get_many(kiln_txn *txn, const struct tree *tree, const kiln_slice *keys, size_t count,
+              int (*each)(void *context, size_t index, kiln_slice value), void *context)
+{
+    struct get_group group = {.txn = txn, .tree = tree};
+    ftk_status rc = in_place_end(txn);
+
+    for (size_t base = 0; base < count && rc == FTK_OK; base += GROUP) {
+        group.keys = keys + base;
+        group.count = count - base < GROUP ? (uint32_t)(count - base) : GROUP;
+        memset(group.exact, 0, sizeof(group.exact));
+        if (tree->root != 0) {
+            txn_enter(txn);
+            rc = group_walk(&group);
+            for (uint32_t i = 0; i < group.count && rc == FTK_OK; i++)
+                cache_pin(txn->fast, group.page[i]);
+            txn_leave(txn);
+        }
+        if (rc != FTK_OK)
+            break;
+        rc = group_deliver(&group, base, each, context);
+        for (uint32_t i = 0; i < group.count && tree->root != 0; i++)
+            cache_unpin(txn->fast, group.page[i]);
+    }
+    return rc;
+}
+
+/* ---- estimates ------------------------------------------------------------------------------- */
+
+/* Where a key stands, as a fraction of the tree's keys: each level narrows the interval. */
+static ftk_status
+tree_fraction(kiln_txn *txn, const struct tree *tree, kiln_slice key, double *fraction_out)
+{
+    struct tree_path path;
+    double low = 0, width = 1;
+    ftk_status rc = tree_descend(txn, tree, key.data, key.size, 0, &path);
+
+    if (rc != FTK_OK)
+        return rc;
+    for (uint32_t d = 0; d < path.depth; d++) {
+        uint32_t count = node_count(cache_address(txn->fast, path.page[d]));
+        if (count == 0)
+            break;
+        low += width * path.pos[d] / count;
+        width /= count;
+    }
+    txn_leave(txn);
+    *fraction_out = low;
+    return FTK_OK;
+}
+
+ftk_status
+tree_range_estimate(kiln_txn *txn, const struct tree *tree, kiln_slice low, kiln_slice high,
+                    uint64_t *count_out)
+{
+    double from = 0, to = 1;
+    ftk_status rc = FTK_OK;
+
+    *count_out = 0;
+    if (tree->height == 0)
+        return FTK_OK;
+    if (low.data != NULL)
+        rc = tree_fraction(txn, tree, low, &from);
+    if (rc == FTK_OK && high.data != NULL)
+        rc = tree_fraction(txn, tree, high, &to);
+    if (rc == FTK_OK && to > from)
+        *count_out = (uint64_t)((to - from) * (double)tree->keys + 0.5);
+    return rc;
+}

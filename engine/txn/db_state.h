@@ -1,0 +1,122 @@
+/*
+ * engine/txn/db_state.h -- the database: what is shared by its transactions.
+ *
+ * Lock order (outermost first):
+ *   writer queue > catalog/records caches > in-place window > space mutex > cache and log locks
+ * The writer queue is held from the beginning of a write transaction until its commit record is in
+ * the log's buffer; it is not held while a commit waits for the disk.
+ *
+ * Three snapshots matter:
+ *   newest     of the last commit; the next writer builds on it (writer lock; space mutex to set)
+ *   published  newest one whose durability promise holds; readers get it (seqlock)
+ *   durable    of the header on disk (space map pins it)
+ */
+#ifndef ENGINE_DB_STATE_H
+#define ENGINE_DB_STATE_H
+
+#include "cache/cache.h"
+#include "cache/checkpointer.h"
+#include "engine/page/header.h"
+#include "engine/txn/window.h"
+#include "engine/page/page_format.h"
+#include "engine/space/space.h"
+#include "ftk/thread.h"
+#include "kiln.h"
+#include "rfl/rfl.h"
+
+enum { DB_IDLE_TXNS = 64 };
+
+struct db_published {
+    _Atomic uint64_t sequence; /* odd while it changes */
+    _Atomic uint64_t words[6];
+};
+
+struct writer_wait {
+    struct writer_wait *next;
+    struct ftk_cond cond;
+    bool granted;
+};
+
+struct kiln_db {
+    kiln_options options; /* resolved */
+    char *path;
+    char *rfl_path;
+    struct ftk_disk *disk;
+    struct ftk_log log_to;
+    bool read_only;
+    bool manual; /* no threads: simulation */
+    enum ftk_aio_kind aio_kind;
+
+    struct ftk_file *lock_file;
+    struct ftk_file *data;
+    struct ftk_iobufs *bufs;
+    struct cache *cache;
+    const struct cache_fast *fast;
+    struct space *space;
+    struct rfl_log *log;
+    struct checkpointer *checkpointer;
+    struct checkpointer_hooks hooks;
+
+    uint32_t page_bytes;
+    uint32_t inline_max; /* key + value bytes kept in a leaf */
+    uint8_t identity[16];
+    uint64_t salt;
+
+    /* writer queue */
+    struct ftk_mutex queue_mutex;
+    struct writer_wait *queue_first, *queue_last;
+    bool queue_busy;
+
+    /* under the writer lock */
+    struct db_snapshot newest;
+    uint64_t birth_next;
+    bool appends_many; /* the last transaction put many keys behind the last of a tree */
+
+    struct db_published published;
+    struct ftk_mutex publish_mutex;
+    struct in_place_db in_place;
+
+    /* checkpointing: the checkpointer's thread only */
+    uint64_t checkpoint;              /* number of the last header */
+    uint64_t durable_id;              /* its snapshot */
+    struct db_snapshot checkpoint_of; /* snapshot of the one under way */
+    uint64_t checkpoint_pages_end, checkpoint_map_hash;
+    _Atomic uint64_t durable_lsn;   /* of the last header */
+    _Atomic uint64_t checkpoint_id; /* newest snapshot that a checkpoint has pinned */
+
+    _Atomic int failed; /* ftk_status of the failure that made the database refuse writes */
+    struct ftk_mutex error_mutex;
+    struct ftk_error error;
+
+    _Atomic(kiln_txn *)
+        idle[DB_IDLE_TXNS]; /* transaction objects to be used again, with their slot */
+
+    void *extension; /* what the extension shares among transactions; NULL at first */
+
+    _Atomic uint64_t open_txns;
+    _Atomic uint64_t commits, aborts;
+    uint64_t recovered_txns, recovered_ops, recovery_ns;
+};
+
+/* A final error: remembered, and every later write is refused. */
+ftk_status db_fail(kiln_db *db, ftk_status status);
+/* FTK_FAILED with the words of the first failure, or FTK_OK. */
+ftk_status db_check_failed(kiln_db *db);
+
+void db_publish(kiln_db *db, const struct db_snapshot *snapshot);
+void db_published_get(kiln_db *db, struct db_snapshot *snapshot_out);
+uint64_t db_published_id(kiln_db *db);
+/* Pin the published snapshot in the slot: lock-free, but when a writer changes leaves of it in
+ * place (engine/txn/window.h). */
+void db_pin(kiln_db *db, struct cache_slot *slot, struct db_snapshot *snapshot_out);
+
+/* Free dead pages that no pinned snapshot reaches.  By the holder of the writer's turn. */
+void snapshots_reclaim(kiln_db *db);
+/* Births at or below this are reached by a reader or a checkpoint. */
+uint64_t snapshots_reached(kiln_db *db);
+
+/* Writer queue.  timeout_ms 0xffffffff: forever.  errors: FTK_TIMEOUT. */
+ftk_status db_writer_lock(kiln_db *db, uint32_t timeout_ms);
+void db_writer_unlock(kiln_db *db);
+
+#endif

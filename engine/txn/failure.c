@@ -1,0 +1,26 @@
+/* engine/txn/failure.c -- the first final error, after which the database refuses writes. */
+#include "engine/txn/db_state.h"
+
+ftk_status
+db_fail(kiln_db *db, ftk_status status)
+{
+    ftk_mutex_lock(&db->error_mutex);
+    if (atomic_load(&db->failed) == FTK_OK) {
+        db->error = *ftk_error_last();
+        db->error.status = status;
+        atomic_store(&db->failed, (int)status);
+        ftk_log(&db->log_to, FTK_LOG_ERROR, "%s refuses writes from now on: %s", db->path,
+                db->error.text);
+    }
+    ftk_mutex_unlock(&db->error_mutex);
+    return status;
+}
+
+ftk_status
+db_check_failed(kiln_db *db)
+{
+    if (FTK_LIKELY(atomic_load_explicit(&db->failed, memory_order_acquire) == FTK_OK))
+        return FTK_OK;
+    return FTK_FAIL(FTK_FAILED, "refused after an earlier error: %s (%s:%d)", db->error.text,
+                    db->error.file, db->error.line);
+}

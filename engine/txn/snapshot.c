@@ -1,0 +1,116 @@
+/* engine/txn/snapshot.c -- the published snapshot, and who has what pinned. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/txn/txn_state.h"
+#include "ftk/mem.h"
+
+void
+db_publish(kiln_db *db, const struct db_snapshot *snapshot)
+{
+    struct db_published *p = &db->published;
+
+    ftk_mutex_lock(&db->publish_mutex);
+    if (snapshot->id > atomic_load_explicit(&p->words[0], memory_order_relaxed)) {
+        atomic_fetch_add(&p->sequence, 1);
+        atomic_store(&p->words[0], snapshot->id);
+        atomic_store(&p->words[1], snapshot->catalog_root);
+        atomic_store(&p->words[2], snapshot->catalog_keys);
+        atomic_store(&p->words[3], (uint64_t)snapshot->catalog_height << 32 | snapshot->coll_next);
+        atomic_store(&p->words[4], snapshot->lsn);
+        atomic_store(&p->words[5], snapshot->applied);
+        atomic_fetch_add(&p->sequence, 1);
+    }
+    ftk_mutex_unlock(&db->publish_mutex);
+}
+
+void
+db_published_get(kiln_db *db, struct db_snapshot *snapshot)
+{
+    struct db_published *p = &db->published;
+    uint64_t before;
+
+    do {
+        while ((before = atomic_load(&p->sequence)) & 1)
+            ftk_cpu_relax();
+        uint64_t both = atomic_load(&p->words[3]);
+        snapshot->id = atomic_load(&p->words[0]);
+        snapshot->catalog_root = atomic_load(&p->words[1]);
+        snapshot->catalog_keys = atomic_load(&p->words[2]);
+        snapshot->catalog_height = (uint32_t)(both >> 32);
+        snapshot->coll_next = (uint32_t)both;
+        snapshot->lsn = atomic_load(&p->words[4]);
+        snapshot->applied = atomic_load(&p->words[5]);
+    } while (atomic_load(&p->sequence) != before);
+}
+
+uint64_t
+db_published_id(kiln_db *db)
+{
+    struct db_snapshot snapshot;
+
+    db_published_get(db, &snapshot);
+    return snapshot.id;
+}
+
+void
+db_pin(kiln_db *db, struct cache_slot *slot, struct db_snapshot *snapshot)
+{
+    /* Announce first, then look again: whoever frees pages publishes first, then reads the slots;
+     * whoever changes pages in place announces that first, then reads the slots. */
+    for (;;) {
+        db_published_get(db, snapshot);
+        atomic_store(&slot->snapshot, snapshot->id);
+        if (FTK_UNLIKELY(atomic_load(&db->in_place.open)))
+            in_place_yield(db);
+        if (db_published_id(db) == snapshot->id)
+            return;
+    }
+}
+
+void
+snapshots_reclaim(kiln_db *db)
+{
+    uint64_t published = db_published_id(db);
+    uint64_t few[128];
+    uint64_t *pins = few;
+    size_t count = 0, capacity = 128;
+
+    if (!space_reclaim_due(db->space, published))
+        return;
+    for (struct cache_slot *slot = cache_slots(db->cache); slot != NULL; slot = slot->next) {
+        uint64_t id = atomic_load(&slot->snapshot);
+        if (id == 0)
+            continue;
+        if (count == capacity) { /* more readers than fit on the stack */
+            uint64_t *more = NULL;
+            if (ftk_alloc(2 * capacity * sizeof(*more), (void **)&more) != FTK_OK)
+                goto out; /* later, then */
+            memcpy(more, pins, count * sizeof(*pins));
+            if (pins != few)
+                ftk_free(pins);
+            pins = more;
+            capacity *= 2;
+        }
+        pins[count++] = id;
+    }
+    qsort(pins, count, sizeof(*pins), ftk_u64_order);
+    space_reclaim(db->space, published, pins, count);
+out:
+    if (pins != few)
+        ftk_free(pins);
+}
+
+/* Births at or below this are reached by someone else: see invariant 1. */
+uint64_t
+snapshots_reached(kiln_db *db)
+{
+    uint64_t reached = atomic_load(&db->checkpoint_id);
+
+    for (struct cache_slot *slot = cache_slots(db->cache); slot != NULL; slot = slot->next) {
+        uint64_t id = atomic_load(&slot->snapshot);
+        if (id > reached)
+            reached = id;
+    }
+    return reached;
+}

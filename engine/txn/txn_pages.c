@@ -1,0 +1,317 @@
+/* engine/txn/txn_pages.c -- pages of a write transaction: made, copied, retired. */
+#include <string.h>
+
+#include "engine/txn/txn_state.h"
+#include "ftk/mem.h"
+
+enum {
+    PREPARE_PAGES = 256, /* at a time, */
+    PREPARE_PART = 32,   /* but no more than this part of the cache */
+};
+
+static ftk_status
+extents_ensure(struct space_extents *extents, size_t more)
+{
+    size_t capacity = extents->capacity == 0 ? 64 : extents->capacity;
+    ftk_status rc;
+
+    if (extents->count + more <= extents->capacity)
+        return FTK_OK;
+    while (capacity < extents->count + more)
+        capacity *= 2;
+    rc = ftk_realloc((void **)&extents->items, capacity * sizeof(*extents->items));
+    if (rc == FTK_OK)
+        extents->capacity = capacity;
+    return rc;
+}
+
+/* Add without failing (room was ensured), joining neighbours born together. */
+static void
+extents_push(struct space_extents *extents, uint64_t page, uint32_t count, uint64_t birth)
+{
+    FTK_ASSERT(extents->count < extents->capacity);
+    extents->items[extents->count++] = space_extent(page, count, birth);
+}
+
+/* A replay in memory can write nothing out: what it dirties must leave room for what is
+ * prepared. */
+static ftk_status
+replay_fits(const kiln_txn *txn)
+{
+    uint64_t limit = cache_limit();
+
+    /* At the least limit, 4 MiB: 2 MiB dirty, 1 MiB prepared, the rest states of pages. */
+    if (cache_dirty_bytes(txn->cache) < limit / 8 * 7 - (3u << 19))
+        return FTK_OK;
+    return FTK_FAIL(FTK_NOMEM,
+                    "%s: what its log changes does not fit into a cache of %llu bytes; make it "
+                    "larger, or open for writing",
+                    txn->db->path, (unsigned long long)limit);
+}
+
+static uint64_t
+spill_pages(const kiln_txn *txn)
+{
+    return atomic_load_explicit(&txn->spill_pages, memory_order_relaxed);
+}
+
+/* By the one that holds the window's mutex, if there is a window: no need of an atomic addition. */
+static void
+spill_add(kiln_txn *txn, uint64_t pages)
+{
+    atomic_store_explicit(&txn->spill_pages, spill_pages(txn) + pages, memory_order_relaxed);
+}
+
+static bool
+spill_is_due(const kiln_txn *txn)
+{
+    return txn->spill_due > 0 && spill_pages(txn) >= txn->spill_due;
+}
+
+static void
+take_prepared(kiln_txn *txn)
+{
+    uint32_t prepared = atomic_load_explicit(&txn->prepared, memory_order_relaxed);
+
+    FTK_ASSERT(prepared > 0);
+    atomic_store_explicit(&txn->prepared, prepared - 1, memory_order_relaxed);
+}
+
+/* Write out this transaction's pages so that they can be evicted. */
+static ftk_status
+spill_if_large(kiln_txn *txn)
+{
+    bool read_only = txn->db->read_only;
+    uint64_t part = cache_limit() / (read_only ? 16 : 4);
+    struct cache_write_stats stats;
+    ftk_status rc;
+
+    txn->spill_due = part / txn->db->page_bytes;
+    if (spill_pages(txn) < txn->spill_due)
+        return FTK_OK;
+    atomic_store_explicit(&txn->spill_pages, 0, memory_order_relaxed);
+    if (read_only)
+        return replay_fits(txn);
+    if (cache_dirty_bytes(txn->cache) < part)
+        return FTK_OK;
+    rc = cache_write_dirty(txn->cache, UINT64_MAX, &stats);
+    return rc == FTK_OK ? FTK_OK : db_fail(txn->db, rc);
+}
+
+/* Page ids, if need be after a checkpoint that frees what only the old one needed. */
+static ftk_status
+ensure_space(kiln_txn *txn, uint32_t pages, bool reserve)
+{
+    kiln_db *db = txn->db;
+    ftk_status rc = space_ensure(db->space, pages, reserve);
+
+    if (rc == FTK_NOSPACE && !db->read_only) {
+        for (int round = 0; round < 2 && rc == FTK_NOSPACE; round++) {
+            rc = checkpointer_run(db->checkpointer, true);
+            if (rc != FTK_OK)
+                return rc;
+            snapshots_reclaim(db);
+            rc = space_ensure(db->space, pages, reserve);
+        }
+    }
+    return rc;
+}
+
+/* Without a window, or with its mutex held: `want` pages are there, and room to note them. */
+static ftk_status
+prepared_set(kiln_txn *txn, uint32_t want)
+{
+    ftk_status rc;
+
+    FTK_TRY(extents_ensure(&txn->born, want));
+    FTK_TRY(extents_ensure(&txn->dead, want));
+    FTK_TRY(extents_ensure(&txn->retired_own, want));
+    FTK_TRY(extents_ensure(&txn->scratch, want));
+    atomic_store_explicit(&txn->prepared, want, memory_order_relaxed);
+out:
+    return rc;
+}
+
+/* The same under an open window.  FTK_STATE: it was given back, or must be. */
+static ftk_status
+prepare_under_window(kiln_txn *txn, uint32_t want, bool reserve)
+{
+    ftk_status rc;
+
+    if (!in_place_lock(txn))
+        return FTK_STATE;
+    rc = space_ensure(txn->db->space, want, reserve);
+    in_place_unlock(txn);
+    if (rc == FTK_NOSPACE)
+        return FTK_STATE;
+    if (rc == FTK_OK)
+        rc = cache_reserve(txn->cache, want);
+    if (rc != FTK_OK)
+        return rc;
+    if (!in_place_lock(txn)) /* what was ensured may have been used */
+        return FTK_STATE;
+    rc = prepared_set(txn, want);
+    in_place_unlock(txn);
+    return rc;
+}
+
+static uint32_t
+pages_at_a_time(const kiln_txn *txn)
+{
+    uint64_t part = cache_limit() / txn->db->page_bytes / PREPARE_PART;
+
+    return part < PREPARE_PAGES ? (uint32_t)part : PREPARE_PAGES;
+}
+
+ftk_status
+txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
+{
+    uint32_t many = pages_at_a_time(txn);
+    uint32_t want = pages < many ? many : pages;
+    uint32_t set_aside = atomic_load_explicit(&txn->in_place.reserved, memory_order_relaxed);
+    ftk_status rc;
+
+    reserve = reserve || txn->reserve;
+    if (spill_is_due(txn))
+        FTK_TRY(in_place_end(txn));
+    FTK_TRY(spill_if_large(txn));
+    if (spill_pages(txn) > 0 && !txn->db->read_only)
+        FTK_TRY(checkpointer_throttle(txn->db->checkpointer));
+    if (atomic_load_explicit(&txn->in_place.open, memory_order_acquire)) {
+        rc = prepare_under_window(txn, want + set_aside, reserve);
+        if (rc != FTK_STATE)
+            goto out;
+        FTK_TRY(in_place_end(txn));
+    }
+    rc = space_ensure(txn->db->space, want, reserve);
+    if (rc == FTK_NOSPACE) {
+        want = pages;
+        rc = ensure_space(txn, want, reserve);
+    }
+    if (rc != FTK_OK)
+        goto out;
+    FTK_TRY(cache_reserve(txn->cache, want));
+    rc = prepared_set(txn, want);
+out:
+    return rc;
+}
+
+uint64_t
+txn_page_new(kiln_txn *txn)
+{
+    uint64_t page;
+
+    take_prepared(txn);
+    spill_add(txn, 1);
+    if (txn->scratch.count > 0) {
+        page = space_extent_page(txn->scratch.items[--txn->scratch.count]);
+    } else {
+        ftk_status rc = space_alloc(txn->db->space, true, &page);
+        FTK_ASSERT(rc == FTK_OK);
+        extents_push(&txn->born, page, 1, txn->birth);
+    }
+    cache_new(txn->cache, page);
+    return page;
+}
+
+void
+txn_page_born(kiln_txn *txn, uint64_t page_id)
+{
+    cache_dirty(txn->cache, txn->fast, page_id);
+}
+
+void
+txn_page_retire(kiln_txn *txn, uint64_t page, uint32_t count, uint64_t birth)
+{
+    if (atomic_load_explicit(&txn->prepared, memory_order_relaxed) > 0)
+        take_prepared(txn);
+    if (birth < txn->birth_first) {
+        extents_push(&txn->dead, page, count, birth);
+    } else if (birth < txn->birth_floor || count > 1) {
+        extents_push(&txn->retired_own, page, count, birth);
+    } else {
+        cache_free(txn->cache, page);
+        extents_push(&txn->scratch, page, 1, birth);
+    }
+}
+
+void
+txn_page_touch(kiln_txn *txn, uint64_t page_id)
+{
+    if (cache_is_dirty(txn->fast, page_id))
+        return;
+    spill_add(txn, 1); /* it was written out early */
+    cache_dirty(txn->cache, txn->fast, page_id);
+}
+
+uint64_t
+txn_page_own(kiln_txn *txn, uint64_t page_id)
+{
+    uint8_t *from = cache_address(txn->fast, page_id);
+    uint64_t birth = node_birth(from);
+    uint32_t bytes = txn->db->page_bytes;
+    uint64_t page;
+    uint8_t *to;
+    uint32_t arrays, heap;
+
+    if (txn_page_mine(txn, birth)) {
+        txn_page_touch(txn, page_id);
+        return page_id;
+    }
+    page = txn_page_new(txn);
+    to = cache_address(txn->fast, page);
+    arrays = node_arrays_end(from);
+    heap = ftk_get_le16(from + PAGE_HEAP_BYTES);
+    /* Birth first, then DIRTY (a pass that looks now leaves the page alone), then the bytes: an
+     * atomic operation behind them would wait until all of them are in the cache. */
+    ftk_put_le64(to + PAGE_BIRTH, txn->birth);
+    cache_dirty(txn->cache, txn->fast, page);
+    memcpy(to + PAGE_TYPE, from + PAGE_TYPE, arrays - PAGE_TYPE);
+    memcpy(to + bytes - heap, from + bytes - heap, heap);
+    txn_page_retire(txn, page_id, 1, birth);
+    return page;
+}
+
+ftk_status
+txn_retire_reserve(kiln_txn *txn, size_t count)
+{
+    ftk_status rc;
+
+    FTK_TRY(in_place_end(txn));
+    FTK_TRY(extents_ensure(&txn->dead, count + txn->prepared));
+    FTK_TRY(extents_ensure(&txn->retired_own, count + txn->prepared));
+    FTK_TRY(extents_ensure(&txn->scratch, count + txn->prepared));
+out:
+    return rc;
+}
+
+ftk_status
+txn_run_new(kiln_txn *txn, uint32_t count, uint64_t *page_out)
+{
+    uint64_t page = 0;
+    ftk_status rc;
+
+    FTK_TRY(in_place_end(txn));
+    FTK_TRY(spill_if_large(txn));
+    FTK_TRY(extents_ensure(&txn->born, 1));
+    rc = space_alloc_run(txn->db->space, count, txn->reserve, &page);
+    if (rc == FTK_NOSPACE && !txn->db->read_only) {
+        FTK_TRY(checkpointer_run(txn->db->checkpointer, true));
+        snapshots_reclaim(txn->db);
+        rc = space_alloc_run(txn->db->space, count, txn->reserve, &page);
+    }
+    if (rc != FTK_OK)
+        goto out;
+    extents_push(&txn->born, page, count, txn->birth);
+    rc = cache_new_run(txn->cache, page, count);
+    if (rc != FTK_OK) {
+        txn->born.count--;
+        space_unalloc(txn->db->space, page, count);
+        goto out;
+    }
+    spill_add(txn, count);
+    txn->prepared = 0; /* the run may have taken what was ensured */
+    *page_out = page;
+out:
+    return rc;
+}

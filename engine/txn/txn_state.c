@@ -1,0 +1,30 @@
+/* engine/txn/txn_state.c -- what a transaction holds. */
+#include "engine/txn/txn_state.h"
+
+void
+txn_unhold_slow(kiln_txn *txn)
+{
+    if (txn->held_run)
+        cache_unpin_run(txn->cache, txn->held_page, txn->held_count);
+    else
+        cache_unpin(txn->fast, txn->held_page);
+    txn->held_page = 0;
+    txn->held_run = false;
+}
+
+bool
+txn_is_ended(const kiln_txn *txn)
+{
+    return txn->ended ||
+           atomic_load_explicit(&txn->in_place.failed, memory_order_relaxed) != FTK_OK;
+}
+
+ftk_status
+txn_check_write(kiln_txn *txn)
+{
+    if (FTK_UNLIKELY(!txn->write))
+        return FTK_FAIL(FTK_READONLY, "a read transaction cannot change anything");
+    if (FTK_UNLIKELY(txn_is_ended(txn)))
+        return FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: abort it");
+    return FTK_OK;
+}

@@ -1,0 +1,213 @@
+/*
+ * engine/txn/txn_state.h -- what a transaction holds.
+ *
+ * A write transaction changes pages it made itself in place (birth numbers tell them: page birth >=
+ * birth_floor means "mine in this scope"), leaves that only it can reach under the rules of
+ * engine/txn/window.h, and copies all others.  Every operation first
+ * takes all memory, page ids and log space it may need (txn_prepare); from the first change on it
+ * cannot fail.
+ */
+#ifndef ENGINE_TXN_STATE_H
+#define ENGINE_TXN_STATE_H
+
+#include "engine/txn/db_state.h"
+#include "engine/page/node.h"
+
+/* A collection's tree as this transaction sees it. */
+struct tree {
+    kiln_coll id;
+    uint8_t flags; /* CATALOG_* */
+    uint8_t height;
+    bool dirty; /* the catalog entry must be written */
+    bool dropped;
+    uint64_t root; /* 0: empty */
+    uint64_t keys;
+    uint64_t changes;   /* counts modifications: cursors look */
+    uint64_t hint_leaf; /* leaf and position of the last insert: finds ascending runs */
+    uint32_t hint_pos;
+    uint64_t append_leaf; /* rightmost leaf, mine, last insert was at its end; 0: none */
+};
+
+/* Path from root to leaf: level[0] is the root. */
+struct tree_path {
+    uint32_t depth; /* number of levels */
+    uint64_t page[TREE_HEIGHT_MAX];
+    uint32_t pos[TREE_HEIGHT_MAX];
+    bool exact;
+};
+
+struct txn_savepoint {
+    struct tree *trees; /* copies of what was open, in order of opening */
+    size_t tree_count;
+    struct tree catalog;
+    uint32_t coll_next;
+    uint64_t applied;
+    uint64_t birth_floor;
+    size_t born, dead, retired_own;
+    struct space_extents scratch;
+};
+
+struct kiln_txn {
+    kiln_db *db;
+    bool write;
+    bool logs;  /* operations go to the log */
+    bool ended; /* an error made it useless: only abort */
+    kiln_durability durability;
+    struct cache_slot *slot;
+    const struct cache_fast *fast;
+    struct cache *cache;
+    struct db_snapshot snapshot; /* read: what is seen; write: what it began from, then becomes */
+    uint64_t birth;              /* of pages made now */
+    uint64_t birth_floor;        /* pages born at or after this are changed in place */
+    uint64_t birth_first;        /* of this transaction's first page */
+
+    struct tree catalog;
+    struct tree **trees; /* open trees, in order of opening */
+    size_t tree_count, tree_capacity;
+    struct tree *tree_last; /* the one used last */
+
+    /* what is held for a borrowed value */
+    uint64_t held_page;  /* pinned page, 0: none */
+    uint64_t held_count; /* pages of a run, 1 for a leaf */
+    bool held_run;
+    kiln_cursor *cursors;
+
+    /* a writer's */
+    /* Pages that can be made or retired without failing.  Changed by whoever holds the window's
+     * mutex (engine/txn/window.h), if there is a window. */
+    _Atomic uint32_t prepared;
+    struct in_place in_place;
+    uint32_t appends; /* puts behind the last key of a tree, without a descent */
+    struct space_extents born, dead;
+    struct space_extents retired_own; /* made by an outer scope of this transaction */
+    struct space_extents scratch;     /* made in this scope and no longer needed: used first */
+    _Atomic uint64_t spill_pages;     /* made, or clean and changed again, since the last spill */
+    uint64_t spill_due;               /* so many of them call for a look */
+    struct txn_savepoint *savepoints;
+    size_t savepoint_count, savepoint_capacity;
+    uint8_t *page_scratch; /* page_bytes */
+    uint8_t *ops;          /* log operations not yet appended */
+    size_t ops_size, ops_capacity;
+    void *batch_memory; /* of tree_batch.c */
+    size_t batch_bytes;
+    bool streamed; /* a fragment is in the log */
+    bool grows; /* it puts something: the last pages and log bytes of a full disk are not for it */
+    bool reserve; /* the last pages are for it all the same: a replay */
+    void *extension; /* state of engine/db/extension.h */
+};
+
+bool txn_is_ended(const kiln_txn *txn);
+/* Checks for a write call: KILN_READONLY, KILN_STATE. */
+ftk_status txn_check_write(kiln_txn *txn);
+
+/* Release what kiln_get holds. */
+void txn_unhold_slow(kiln_txn *txn);
+static inline void
+txn_unhold(kiln_txn *txn)
+{
+    if (txn->held_page != 0)
+        txn_unhold_slow(txn);
+}
+
+/* ---- epochs: with an open window its mutex comes with them ---- */
+
+/* Nobody gives the window back, if there is one, until it is let. */
+static inline void
+txn_window_hold(kiln_txn *txn)
+{
+    if (FTK_UNLIKELY(atomic_load_explicit(&txn->in_place.open, memory_order_acquire)))
+        (void)in_place_lock(txn);
+}
+static inline void
+txn_window_let(kiln_txn *txn)
+{
+    if (FTK_UNLIKELY(txn->in_place.locked))
+        in_place_unlock(txn);
+}
+
+static inline void
+txn_enter(kiln_txn *txn)
+{
+    txn_window_hold(txn);
+    cache_enter(txn->fast, txn->slot);
+}
+static inline void
+txn_leave(kiln_txn *txn)
+{
+    cache_leave(txn->slot);
+    txn_window_let(txn);
+}
+
+/* Before what a window cannot bear: see engine/txn/window.h.  Outside an epoch. */
+static inline ftk_status
+in_place_end(kiln_txn *txn)
+{
+    if (FTK_LIKELY(!txn->write || txn->in_place.state == IN_PLACE_SHUT))
+        return FTK_OK;
+    return in_place_end_slow(txn);
+}
+
+/* ---- engine/txn/txn_pages.c: pages of a write transaction ---- */
+
+/* So many can be made by the operation at hand; the others are for giving a window back. */
+static inline bool
+txn_is_prepared(const kiln_txn *txn, uint32_t pages)
+{
+    return atomic_load_explicit(&txn->prepared, memory_order_relaxed) >=
+           pages + atomic_load_explicit(&txn->in_place.reserved, memory_order_relaxed);
+}
+
+/* See that `pages` pages can be made.  Outside an epoch.  reserve: deletes may use the last pages
+ * of a full disk. */
+ftk_status txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve);
+static inline ftk_status
+txn_prepare(kiln_txn *txn, uint32_t pages, bool reserve)
+{
+    if (FTK_LIKELY(txn_is_prepared(txn, pages) &&
+                   atomic_load_explicit(&txn->spill_pages, memory_order_relaxed) < txn->spill_due))
+        return FTK_OK;
+    return txn_prepare_slow(txn, pages, reserve);
+}
+/* A new page, resident and dirty, birth not yet set in its header (node_init or node_build do). */
+uint64_t txn_page_new(kiln_txn *txn);
+void txn_page_born(kiln_txn *txn, uint64_t page_id); /* after its header is written: mark dirty */
+/* Before a page is changed where it is: dirty again if it was written out early. */
+void txn_page_touch(kiln_txn *txn, uint64_t page_id);
+/* The page as mine: itself, or a copy (then the old one is retired). */
+uint64_t txn_page_own(kiln_txn *txn, uint64_t page_id);
+void txn_page_retire(kiln_txn *txn, uint64_t page_id, uint32_t count, uint64_t birth);
+/* Room for `count` retirements beyond those of prepared pages. */
+ftk_status txn_retire_reserve(kiln_txn *txn, size_t count);
+/* Runs for large values; may do I/O (outside an epoch). */
+ftk_status txn_run_new(kiln_txn *txn, uint32_t count, uint64_t *page_out);
+static inline bool
+txn_page_mine(const kiln_txn *txn, uint64_t birth)
+{
+    return birth >= txn->birth_floor;
+}
+
+/* ---- engine/txn/txn_log.c: operations for the log ---- */
+
+/* Room for `bytes` more; appends a fragment to the log when much has gathered.  Outside an
+ * epoch. */
+ftk_status txn_log_reserve(kiln_txn *txn, size_t bytes);
+void txn_log_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, const void *value,
+                 size_t value_size);
+void txn_log_delete(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size);
+void txn_log_coll_create(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *name,
+                         size_t name_size);
+void txn_log_coll(kiln_txn *txn, enum log_op op, kiln_coll coll);
+void txn_log_op(kiln_txn *txn, enum log_op op);
+void txn_log_large(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size,
+                   uint64_t value_size);
+void txn_log_chunk(kiln_txn *txn, const void *data, size_t size);
+/* Bytes an operation with these sizes takes at most. */
+static inline size_t
+txn_log_bytes(size_t key_size, size_t value_size)
+{
+    return key_size + value_size + 32;
+}
+ftk_status txn_log_commit(kiln_txn *txn, uint64_t *lsn_end_out);
+
+
+#endif
