@@ -353,8 +353,7 @@ kiln_value_write(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size
     FTK_TRY(write_begin(txn, coll, &tree));
     FTK_TRY(check_key(key, key_size));
     if (size > KILN_VALUE_MAX)
-        return 
-            FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes", (unsigned long long)size);
+        return FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes", (unsigned long long)size);
     if (value_is_large(txn->db, key_size, size)) { /* what is given up half way is rolled back */
         FTK_TRY(txn_savepoint(txn));
         rc = put_large(txn, tree, key, key_size, size, &source, KILN_PUT_REPLACE);

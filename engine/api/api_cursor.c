@@ -62,8 +62,7 @@ kiln_cursor_seek(kiln_cursor *cursor, const void *key, size_t key_size)
 {
     ftk_status rc = check_seek(key, key_size);
 
-    return rc != FTK_OK ? rc
-                                       : cursor_seek(cursor, key_size > 0 ? key : "", key_size);
+    return rc != FTK_OK ? rc : cursor_seek(cursor, key_size > 0 ? key : "", key_size);
 }
 
 kiln_status
@@ -71,8 +70,7 @@ kiln_cursor_seek_before(kiln_cursor *cursor, const void *key, size_t key_size)
 {
     ftk_status rc = check_seek(key, key_size);
 
-    return 
-        rc != FTK_OK ? rc : cursor_seek_before(cursor, key_size > 0 ? key : "", key_size);
+    return rc != FTK_OK ? rc : cursor_seek_before(cursor, key_size > 0 ? key : "", key_size);
 }
 
 kiln_status
@@ -98,8 +96,7 @@ kiln_cursor_prefix(kiln_cursor *cursor, const void *prefix, size_t prefix_size)
         high[size - 1]++;
         above = (kiln_slice){high, size};
     }
-    return 
-        cursor_bounds(cursor, (kiln_slice){prefix_size > 0 ? prefix : "", prefix_size}, above);
+    return cursor_bounds(cursor, (kiln_slice){prefix_size > 0 ? prefix : "", prefix_size}, above);
 }
 
 kiln_status

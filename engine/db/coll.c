@@ -1,9 +1,12 @@
-/* engine/db/coll.c -- the catalog: collections by number and by name.  Bytes: engine/page/page_format.h. */
+/*
+ * engine/db/coll.c -- the catalog: collections by number and by name.  Bytes:
+ * engine/page/page_format.h.
+ */
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/tree/cursor.h"
 #include "engine/db/coll.h"
+#include "engine/tree/cursor.h"
 #include "ftk/mem.h"
 
 enum { CATALOG_ENTRY_MAX = CATALOG_NAME + KILN_COLLECTION_NAME_MAX, NAME_KEY_MAX = 256 };

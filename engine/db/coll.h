@@ -32,5 +32,4 @@ ftk_status coll_each(kiln_txn *txn,
                                         const uint8_t *name, size_t name_size),
                      void *context);
 
-
 #endif

@@ -48,7 +48,10 @@ struct extension_txn extension_txn(kiln_txn *txn);
 bool extension_txn_writes(const kiln_txn *txn);
 /* The number that a write transaction will have when it commits. */
 uint64_t extension_txn_birth(const kiln_txn *txn);
-/* Its state in the database, NULL at first; shared by all threads: install it by compare-and-swap. */
+/*
+ * Its state in the database, NULL at first; shared by all threads: install it by
+ * compare-and-swap.
+ */
 void **extension_db(kiln_txn *txn);
 
 enum { COLL_KEYS_ONLY = 1 << 8, COLL_U64_KEYS = 1 << 9 }; /* beside KILN_COLL_CREATE, _EXCLUSIVE */

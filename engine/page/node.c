@@ -1,4 +1,7 @@
-/* engine/page/node.c -- slotted pages: search, read, insert, remove.  Invariants: engine/page/node.h. */
+/*
+ * engine/page/node.c -- slotted pages: search, read, insert, remove.  Invariants:
+ * engine/page/node.h.
+ */
 #include "engine/page/node.h"
 
 #include <string.h>

@@ -1,4 +1,7 @@
-/* engine/page/node_build.c -- whole pages: rebuild, split, merge, validate.  See engine/page/node.h. */
+/*
+ * engine/page/node_build.c -- whole pages: rebuild, split, merge, validate.  See
+ * engine/page/node.h.
+ */
 #include <string.h>
 
 #include "engine/page/node.h"

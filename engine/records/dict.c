@@ -1,5 +1,6 @@
 /*
- * engine/records/dict.c -- a dictionary in memory, and how it is read from its rows (dict_rows.c has the
+ * engine/records/dict.c -- a dictionary in memory, and how it is read from its rows (dict_rows.c
+ * has the
  * rows themselves).
  *
  * Invariants:

@@ -1,5 +1,6 @@
 /*
- * engine/records/dict.h -- the dictionary in memory: fields, containers and indexes by number and by name.
+ * engine/records/dict.h -- the dictionary in memory: fields, containers and indexes by number and
+ * by name.
  *
  * A dictionary is one version of the rows of collection DICT_COLLECTION (records_format.h, 2).  One
  * that several transactions share never changes; a write transaction that defines something has a

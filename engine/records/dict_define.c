@@ -40,8 +40,8 @@ row_put(struct records_txn *state, int kind, uint32_t number, const void *row, s
     uint8_t key[5];
 
     dict_key_put(key, kind, number);
-    return 
-        kiln_put(state->txn, state->dict_coll, key, sizeof key, row, row_bytes, KILN_PUT_REPLACE);
+    return kiln_put(state->txn, state->dict_coll, key, sizeof key, row, row_bytes,
+                    KILN_PUT_REPLACE);
 }
 
 /* A number that is still to be given out. */

@@ -1,9 +1,12 @@
-/* engine/records/dict_rows.c -- rows of the dictionary (engine/records/records_format.h, 2): read, check, write. */
+/*
+ * engine/records/dict_rows.c -- rows of the dictionary (engine/records/records_format.h, 2):
+ * read, check, write.
+ */
 #include <string.h>
 
+#include "engine/db/extension.h"
 #include "engine/records/dict.h"
 #include "engine/records/record_utf8.h"
-#include "engine/db/extension.h"
 #include "ftk/bytes.h"
 
 /* What is being read. */
@@ -338,8 +341,7 @@ dict_load(kiln_txn *txn, kiln_coll coll, struct dict **dict_out)
     reader.dict->container_next = ftk_get_le32(header.container_next);
     reader.dict->index_next = ftk_get_le32(header.index_next);
     FTK_TRY(kiln_cursor_open(txn, coll, 0, &cursor));
-    for (rc = kiln_cursor_first(cursor); rc == FTK_OK;
-         rc = kiln_cursor_next(cursor)) {
+    for (rc = kiln_cursor_first(cursor); rc == FTK_OK; rc = kiln_cursor_next(cursor)) {
         FTK_TRY(kiln_cursor_item(cursor, &key, &value));
         if (value.size > sizeof copy || key.size > sizeof key_copy) {
             rc = FTK_FAIL(FTK_CORRUPT, "dictionary: row of %zu bytes", value.size);

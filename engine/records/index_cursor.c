@@ -108,8 +108,7 @@ cursor_open(kiln_index_cursor *cursor, const struct dict_index *index, const kil
         to = wanted_put(to, &index->parts[i], &cursor->wanted[i], index->text_limit, &truncated);
     cursor->prefix_bytes = (size_t)(to - cursor->prefix);
     rc = kiln_cursor_open(cursor->txn, index->coll,
-                                        cursor->wanted_count == 0 ? KILN_CURSOR_SCAN : 0,
-                                        &cursor->cursor);
+                          cursor->wanted_count == 0 ? KILN_CURSOR_SCAN : 0, &cursor->cursor);
 out:
     return rc;
 }
@@ -172,8 +171,7 @@ key_step(kiln_index_cursor *cursor, const struct dict_index *index)
     if (cursor->key_bytes == 0 && cursor->prefix_bytes == 0) {
         FTK_TRY(kiln_cursor_first(cursor->cursor));
     } else if (cursor->key_bytes == 0) {
-        FTK_TRY(
-            kiln_cursor_seek(cursor->cursor, cursor->prefix, cursor->prefix_bytes));
+        FTK_TRY(kiln_cursor_seek(cursor->cursor, cursor->prefix, cursor->prefix_bytes));
     } else {
         FTK_TRY(kiln_cursor_next(cursor->cursor));
     }

@@ -1,5 +1,6 @@
 /*
- * engine/records/index_flush.c -- applies gathered changes to an index: sorted, deletes first, then the
+ * engine/records/index_flush.c -- applies gathered changes to an index: sorted, deletes first,
+ * then the
  * check of uniqueness, then puts.
  *
  * Unique: no two records have the same values in all parts.  Entries with a missing part conflict
@@ -196,8 +197,7 @@ index_flush(struct records_txn *state, const struct dict_index *index, struct in
         FTK_TRY(unique_check(state, index, batch, order, count));
     part = keys_collect(batch, order, count, 0, keys);
     if (part > 0)
-        FTK_TRY(
-            kiln_put_many(state->txn, index->coll, keys, values, part, KILN_PUT_REPLACE, NULL));
+        FTK_TRY(kiln_put_many(state->txn, index->coll, keys, values, part, KILN_PUT_REPLACE, NULL));
     index_batch_clear(batch);
 out:
     return rc;

@@ -1,7 +1,8 @@
 /*
  * engine/records/keycode.h -- order-preserving encodings of the parts of an index key.
  *
- * The bytes are defined in engine/records/records_format.h (4).  Encoders write at `to`, where there must
+ * The bytes are defined in engine/records/records_format.h (4).  Encoders write at `to`, where
+ * there must
  * be room for the largest encoding, and return the byte after.  Decoders take `flip`, 0x00 or 0xff:
  * the latter reads a descending part (inverted bytes); they return the byte after the part, or NULL
  * when [from, end) does not begin with a well-formed part.

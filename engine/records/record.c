@@ -177,8 +177,7 @@ kiln_record_text(kiln_record *record, kiln_field field, const char *text, size_t
     if (FTK_LIKELY(text != NULL) && FTK_UNLIKELY(!record_utf8_is_ascii(text, text_size))) {
         good = record_utf8_check(text, text_size);
         if (good != text_size)
-            return 
-                FTK_FAIL(FTK_INVALID, "field %u: no UTF-8 at byte %zu of the text", field, good);
+            return FTK_FAIL(FTK_INVALID, "field %u: no UTF-8 at byte %zu of the text", field, good);
     }
     return append(record, field, KILN_TEXT, text, text_size);
 }
@@ -221,7 +220,7 @@ kiln_record_double(kiln_record *record, kiln_field field, double value)
     memcpy(&bits, &value, sizeof bits);
     ftk_put_be64(data, bits);
     return append(record, field, KILN_DOUBLE, data,
-                                 bits == 0 ? 0 : 8 - (unsigned)__builtin_ctzll(bits) / 8);
+                  bits == 0 ? 0 : 8 - (unsigned)__builtin_ctzll(bits) / 8);
 }
 
 kiln_status
@@ -242,7 +241,7 @@ kiln_record_group_begin(kiln_record *record, kiln_field field)
         return FTK_FAIL(FTK_INVALID, "record is NULL");
     if (record->depth == KILN_RECORD_DEPTH_MAX)
         return FTK_FAIL(FTK_TOOBIG, "field %u: groups nest deeper than %d", field,
-                                       KILN_RECORD_DEPTH_MAX);
+                        KILN_RECORD_DEPTH_MAX);
     rc = append(record, field, KILN_GROUP, NULL, 0);
     if (rc != FTK_OK)
         return rc;

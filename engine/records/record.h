@@ -1,7 +1,9 @@
 /*
- * engine/records/record.h -- a record in memory: its body as it is stored, and a table of its items.
+ * engine/records/record.h -- a record in memory: its body as it is stored, and a table of its
+ * items.
  *
- * The body (engine/records/records_format.h, 3) does not repeat the types of its fields.  The table has
+ * The body (engine/records/records_format.h, 3) does not repeat the types of its fields.  The
+ * table has
  * them: from the append calls for a record that the user builds, from the dictionary for one that
  * was read. So adding a record neither decodes nor encodes anything: it compares types and copies
  * the body.

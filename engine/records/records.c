@@ -269,8 +269,8 @@ record_put(struct records_txn *state, const struct dict_container *container, ui
     ftk_status rc;
 
     key_put(key, id);
-    rc = kiln_put(state->txn, container->coll, key, sizeof key, record->body,
-                                record->body_bytes, flags);
+    rc = kiln_put(state->txn, container->coll, key, sizeof key, record->body, record->body_bytes,
+                  flags);
     if (rc == FTK_EXISTS)
         rc = FTK_FAIL(FTK_EXISTS, "container '%s' has a record %llu", container->name,
                       (unsigned long long)id);
@@ -420,8 +420,8 @@ keep_high(struct records_txn *state, const struct dict_container *container,
     size_t value_bytes = (size_t)(ftk_varint_put(value, gather->high) - value);
     ftk_status rc;
 
-    rc = kiln_put(state->txn, container->coll, key_kept, sizeof key_kept, value,
-                                value_bytes, KILN_PUT_REPLACE);
+    rc = kiln_put(state->txn, container->coll, key_kept, sizeof key_kept, value, value_bytes,
+                  KILN_PUT_REPLACE);
     if (rc == FTK_OK)
         gather->kept = gather->high;
     return rc;

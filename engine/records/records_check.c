@@ -1,5 +1,6 @@
 /*
- * engine/records/records_check.c -- every record against the dictionary, every index against its records.
+ * engine/records/records_check.c -- every record against the dictionary, every index against its
+ * records.
  *
  * Each record gives its keys, and each key must be in its index (batched gets).  When the number of
  * keys and of entries agree, there is no entry without a record, for entries are distinct; else the
@@ -129,10 +130,8 @@ container_check(struct check *check, const struct dict_container *container)
 
     record_init(&record);
     check->container = container;
-    FTK_TRY(
-        kiln_cursor_open(state->txn, container->coll, KILN_CURSOR_SCAN, &cursor));
-    for (rc = kiln_cursor_first(cursor); rc == FTK_OK;
-         rc = kiln_cursor_next(cursor)) {
+    FTK_TRY(kiln_cursor_open(state->txn, container->coll, KILN_CURSOR_SCAN, &cursor));
+    for (rc = kiln_cursor_first(cursor); rc == FTK_OK; rc = kiln_cursor_next(cursor)) {
         FTK_TRY(check->calls->step(check->calls->context));
         rc = records_cursor_read(state, container, cursor, &id, NULL);
         if (rc == FTK_OK && id == 0)
@@ -235,10 +234,8 @@ index_walk(struct check *check)
     ftk_status rc;
 
     record_init(&record);
-    FTK_TRY(
-        kiln_cursor_open(check->state->txn, check->index->coll, KILN_CURSOR_SCAN, &cursor));
-    for (rc = kiln_cursor_first(cursor); rc == FTK_OK;
-         rc = kiln_cursor_next(cursor)) {
+    FTK_TRY(kiln_cursor_open(check->state->txn, check->index->coll, KILN_CURSOR_SCAN, &cursor));
+    for (rc = kiln_cursor_first(cursor); rc == FTK_OK; rc = kiln_cursor_next(cursor)) {
         FTK_TRY(kiln_cursor_item(cursor, &key, NULL));
         if (key.size > sizeof copy) {
             report(check, "index '%s': key of %zu bytes", check->index->name, key.size);
@@ -304,8 +301,7 @@ records_count(kiln_txn *read_txn, uint64_t *count_out)
     *count_out = 0;
     FTK_TRY(records_enter(read_txn, &state));
     for (uint32_t i = 0; i < state->dict->container_count; i++) {
-        FTK_TRY(
-            kiln_coll_count(state->txn, state->dict->containers[i]->coll, &count));
+        FTK_TRY(kiln_coll_count(state->txn, state->dict->containers[i]->coll, &count));
         *count_out += count;
     }
 out:

@@ -19,8 +19,8 @@ gather_flush(struct records_txn *state, const struct dict_container *container,
         first = gather->ends[i];
     }
     /* INSERT: an id that is there after all must not be lost. */
-    FTK_TRY(kiln_put_many(state->txn, container->coll, keys, values, gather->count,
-                                        KILN_PUT_INSERT, NULL));
+    FTK_TRY(kiln_put_many(state->txn, container->coll, keys, values, gather->count, KILN_PUT_INSERT,
+                          NULL));
     gather->count = 0;
     gather->bodies_bytes = 0;
 out:
@@ -211,9 +211,9 @@ records_enter_write(kiln_txn *txn, struct records_txn **state_out)
 }
 
 const struct db_extension db_extension_records = {.before_commit = records_before_commit,
-                                               .savepoint = records_savepoint,
-                                               .rollback = records_rollback,
-                                               .txn_end = records_txn_end,
-                                               .db_end = records_db_end,
-                                               .check = records_check,
-                                               .count = records_count};
+                                                  .savepoint = records_savepoint,
+                                                  .rollback = records_rollback,
+                                                  .txn_end = records_txn_end,
+                                                  .db_end = records_db_end,
+                                                  .check = records_check,
+                                                  .count = records_count};

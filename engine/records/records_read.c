@@ -28,8 +28,8 @@ read_large(struct records_txn *state, const struct dict_container *container, co
     }
     FTK_TRY(record_body_room(record, (size_t)bytes));
     for (; done < bytes; done += part) {
-        FTK_TRY(kiln_value_read(state->txn, container->coll, key, 8, done,
-                                              record->body + done, (size_t)bytes - done, &part));
+        FTK_TRY(kiln_value_read(state->txn, container->coll, key, 8, done, record->body + done,
+                                (size_t)bytes - done, &part));
         if (part == 0) {
             rc = FTK_FAIL(FTK_CORRUPT, "container '%s': short value", container->name);
             goto out;

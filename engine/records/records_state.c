@@ -1,5 +1,6 @@
 /*
- * engine/records/records_state.c -- the records state of a transaction: its life, its dictionary, its
+ * engine/records/records_state.c -- the records state of a transaction: its life, its dictionary,
+ * its
  * flush.
  *
  * The dictionary of a database is kept once for all transactions that see the same version of it
@@ -380,4 +381,3 @@ out:
 }
 
 /* ---- hooks of the transaction ---------------------------------------------------------------- */
-

@@ -1,5 +1,6 @@
 /*
- * engine/tree/batch_sort.c -- sort a batch of keys on the 8 bytes behind the prefix that all keys share:
+ * engine/tree/batch_sort.c -- sort a batch of keys on the 8 bytes behind the prefix that all keys
+ * share:
  * radix sort on the first bytes that tell most keys apart, insertion sort for the rest, then runs
  * of equal heads by comparison.  Stable.
  */

@@ -1,4 +1,7 @@
-/* engine/tree/in_place.c -- leaves of older transactions changed in place.  See engine/txn/window.h. */
+/*
+ * engine/tree/in_place.c -- leaves of older transactions changed in place.  See
+ * engine/txn/window.h.
+ */
 #include "engine/txn/window.h"
 
 #include <string.h>
@@ -249,4 +252,3 @@ out:
     while (pins > 0)
         cache_unpin(db->fast, pinned[--pins]);
 }
-

@@ -175,7 +175,6 @@ value_ref_size(const uint8_t *ref)
     return ftk_get_le64(ref + LARGE_REF_SIZE);
 }
 
-
 /* ---- engine/tree/in_place.c ---- */
 
 /*

@@ -1,5 +1,6 @@
 /*
- * engine/tree/tree_batch.c -- many puts: sorted, with the pages of the next keys on their way while the
+ * engine/tree/tree_batch.c -- many puts: sorted, with the pages of the next keys on their way
+ * while the
  * present one is worked on.
  *
  * A cache miss costs 200-300 ns and a device read 50 us: what counts is to overlap them.

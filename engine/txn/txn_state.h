@@ -10,8 +10,8 @@
 #ifndef ENGINE_TXN_STATE_H
 #define ENGINE_TXN_STATE_H
 
-#include "engine/txn/db_state.h"
 #include "engine/page/node.h"
+#include "engine/txn/db_state.h"
 
 /* A collection's tree as this transaction sees it. */
 struct tree {
@@ -92,7 +92,7 @@ struct kiln_txn {
     size_t batch_bytes;
     bool streamed; /* a fragment is in the log */
     bool grows; /* it puts something: the last pages and log bytes of a full disk are not for it */
-    bool reserve; /* the last pages are for it all the same: a replay */
+    bool reserve;    /* the last pages are for it all the same: a replay */
     void *extension; /* state of engine/db/extension.h */
 };
 
@@ -208,6 +208,5 @@ txn_log_bytes(size_t key_size, size_t value_size)
     return key_size + value_size + 32;
 }
 ftk_status txn_log_commit(kiln_txn *txn, uint64_t *lsn_end_out);
-
 
 #endif

@@ -90,7 +90,10 @@ struct in_place {
     uint8_t *value; /* one page: a value handed out of a leaf that may be undone */
 };
 
-/* give_back: the transaction gets copies of its leaves, then all is undone (engine/tree/in_place.c). */
+/*
+ * give_back: the transaction gets copies of its leaves, then all is undone
+ * (engine/tree/in_place.c).
+ */
 void in_place_db_init(kiln_db *db, void (*give_back)(kiln_db *db));
 void in_place_db_release(kiln_db *db);
 void in_place_release(kiln_txn *txn); /* the memory */

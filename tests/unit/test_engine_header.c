@@ -125,7 +125,7 @@ read_header(struct simdisk *disk, bool repair, unsigned *repaired_out, struct he
     return rc;
 }
 
-/* ---- the table in engine/page/header.c ------------------------------------------------------------ */
+/* ---- the table in engine/page/header.c ------------------------------------------------------- */
 
 enum copy { NEW, OLD, TORN, ROTTEN, COPIES };
 static const char *const copy_names[COPIES] = {"new", "old", "torn", "rotten"};

@@ -1,4 +1,5 @@
-/* tests/unit/test_record_format.c -- the bytes of format 1, as engine/records/records_format.h says.
+/* tests/unit/test_record_format.c -- the bytes of format 1, as engine/records/records_format.h
+   says.
  * They are frozen: a later version may write others, and must read these. */
 #include "engine/db/txn.h"
 #include "tests/support/record_testing.h"
