@@ -48,11 +48,27 @@ writeback(struct rfl_log *log)
     if (end <= begin || log->syncing) /* a sync under way writes it all */
         return;
     begin = RFL_ALIGN_DOWN(begin, RFL_BLOCK);
-    log->hinted = active;
+    active->users++;
     ftk_mutex_unlock(&log->mutex);
     ftk_file_hint(active->file, FTK_HINT_WRITEBACK, rfl__offset(active, begin), end - begin);
     ftk_mutex_lock(&log->mutex);
-    log->hinted = NULL;
+    active->users--;
+}
+
+/* With the mutex, dropped meanwhile.  A failure is in log->error. */
+static void
+sync_to(struct rfl_log *log, uint64_t lsn)
+{
+    ftk_mutex_unlock(&log->mutex);
+    (void)rfl__sync(log, lsn, false);
+    ftk_mutex_lock(&log->mutex);
+}
+
+/* A lazy commit's time is over: its promise comes before all that makes later syncs cheaper. */
+static bool
+lazy_due(const struct rfl_log *log)
+{
+    return log->lazy_deadline_ns != 0 && ftk_clock_ns() >= log->lazy_deadline_ns;
 }
 
 static void
@@ -62,25 +78,18 @@ flusher_run(void *context)
 
     ftk_mutex_lock(&log->mutex);
     while (!log->stop) {
-        uint64_t lsn_sync = log->failed ? 0 : full_unsynced(log);
-
         if (log->failed) {
             ftk_cond_wait(&log->flusher_wake, &log->mutex);
-            continue;
-        }
-        if (log->lazy_deadline_ns != 0 && ftk_clock_ns() >= log->lazy_deadline_ns) {
-            log->lazy_deadline_ns = 0;
-            lsn_sync = log->lsn_end;
-        }
-        if (log->stream_wanted) {
+        } else if (lazy_due(log)) {
+            log->lazy_deadline_ns = 0; /* who commits from here on sets a new one */
+            sync_to(log, log->lsn_end);
+        } else if (log->stream_wanted) {
             (void)rfl__write(log); /* a failure is in log->error */
             log->stream_wanted = false;
         } else if (log->writeback_wanted) {
             writeback(log);
-        } else if (lsn_sync > log->lsn_durable) {
-            ftk_mutex_unlock(&log->mutex);
-            (void)rfl__sync(log, lsn_sync, false);
-            ftk_mutex_lock(&log->mutex);
+        } else if (full_unsynced(log) > log->lsn_durable) {
+            sync_to(log, full_unsynced(log));
         } else if (log->lazy_deadline_ns != 0) {
             (void)ftk_cond_wait_until(&log->flusher_wake, &log->mutex, log->lazy_deadline_ns);
         } else {
@@ -185,7 +194,7 @@ leaving_begin(struct rfl_log *log)
     struct rfl__segment *s = log->oldest;
 
     if (log->failed || s == log->buffers[log->active].segment || s->lsn_end > log->lsn_release ||
-        s->lsn_end > log->lsn_durable || s->readers > 0 || s == log->hinted)
+        s->lsn_end > log->lsn_durable || s->dirty || s->readers > 0 || s->users > 0)
         return NULL;
     s->leaving = true;
     return s;

@@ -123,6 +123,8 @@ rfl__write(struct rfl_log *log)
     log->stats.flushes++;
     log->stats.flush_bytes += size;
     file = buffer->segment->file;
+    FTK_ASSERT(file != NULL); /* README.md, slots and locks, 3 */
+    buffer->segment->users++;
     ftk_mutex_unlock(&log->mutex);
 
     rc = size == 0 ? FTK_OK
@@ -131,6 +133,7 @@ rfl__write(struct rfl_log *log)
 
     ftk_mutex_lock(&log->mutex);
     log->writing = false;
+    buffer->segment->users--;
     if (log->turn_waiters > 0)
         ftk_cond_broadcast(&log->turn);
     if (rc != FTK_OK) {
@@ -250,18 +253,21 @@ files_sync(struct rfl_log *log, uint64_t lsn)
 {
     ftk_status rc = FTK_OK;
 
-    /* No segment here can leave the list: it ends above lsn_durable. */
+    /* `s` stays on the list, and its file open, while it has a user. */
     for (struct rfl__segment *s = log->oldest; s != NULL && s->lsn_begin <= lsn; s = s->next) {
         uint64_t began;
 
         if (!s->dirty)
             continue;
+        FTK_ASSERT(s->file != NULL && !s->leaving);
         s->dirty = false;
+        s->users++;
         ftk_mutex_unlock(&log->mutex);
         began = ftk_clock_ns();
         rc = ftk_file_sync(s->file);
         began = ftk_clock_ns() - began;
         ftk_mutex_lock(&log->mutex);
+        s->users--;
         log->stats.syncs++;
         log->stats.sync_ns += began;
         log->sync_ns_mean = (7 * log->sync_ns_mean + began) / 8;
@@ -279,7 +285,7 @@ files_finished(struct rfl_log *log, struct ftk_file **files, size_t room)
     size_t count = 0;
 
     for (struct rfl__segment *s = log->oldest; s != active && count < room; s = s->next) {
-        if (s->file != NULL && !s->dirty && !s->leaving && s != log->hinted &&
+        if (s->file != NULL && !s->dirty && !s->leaving && s->users == 0 &&
             s->lsn_end <= log->lsn_durable) {
             files[count++] = s->file;
             s->file = NULL;

@@ -46,6 +46,7 @@ struct rfl__segment {
     struct ftk_file *file; /* open from activation until synced to its end; else NULL */
     bool dirty;            /* written since its last sync */
     bool leaving;          /* being archived and recycled: no new readers */
+    uint32_t users;        /* threads that use `file` without the mutex: it is not closed */
     uint32_t readers;
     char *path;
 };
@@ -158,7 +159,6 @@ struct rfl_log {
     bool no_space;          /* the last attempt to prepare a segment met a full disk */
     uint64_t lsn_writeback; /* the operating system was asked to write back all below */
     bool writeback_wanted;
-    const struct rfl__segment *hinted; /* the flusher uses its file without the mutex */
 
     struct rfl_stats stats; /* counters only */
 };

@@ -627,17 +627,20 @@ ftk_status
 rfl__segment_retire(struct rfl_log *log, struct rfl__segment *segment)
 {
     struct rfl__spare *spare = NULL, *raw = NULL;
+    struct ftk_file *file;
     uint64_t file_number;
     bool keep;
     ftk_status rc = FTK_OK;
 
     ftk_mutex_lock(&log->mutex);
+    FTK_ASSERT(segment->leaving && segment->users == 0 && segment->readers == 0);
+    file = segment->file; /* a sync beside looks at it under the mutex (files_finished) */
+    segment->file = NULL;
     keep = spares_prewritten(log) < log->spare_segments && segment->bytes >= bytes_wanted(log) &&
            segment->bytes <= log->segment_bytes;
     file_number = log->file_number_next++;
     ftk_mutex_unlock(&log->mutex);
-    ftk_file_close(segment->file);
-    segment->file = NULL;
+    ftk_file_close(file);
     if (!keep) {
         rc = log->disk->ops->remove(log->disk, segment->path);
         goto out;
