@@ -556,6 +556,8 @@ cursor_open_tree(kiln_txn *txn, struct tree *tree, uint32_t flags, kiln_cursor *
     cursor->tree = tree;
     cursor->flags = flags;
     cursor->next = txn->cursors;
+    if (cursor->next != NULL)
+        cursor->next->prev = cursor;
     txn->cursors = cursor;
     *cursor_out = cursor;
     return FTK_OK;
@@ -564,16 +566,15 @@ cursor_open_tree(kiln_txn *txn, struct tree *tree, uint32_t flags, kiln_cursor *
 void
 cursor_close(kiln_cursor *cursor)
 {
-    kiln_cursor **at;
-
     if (cursor == NULL)
         return;
     unpin(cursor);
-    for (at = &cursor->txn->cursors; *at != NULL; at = &(*at)->next) {
-        if (*at == cursor) {
-            *at = cursor->next;
-            break;
-        }
-    }
+    FTK_ASSERT((cursor->prev == NULL) == (cursor->txn->cursors == cursor));
+    if (cursor->prev != NULL)
+        cursor->prev->next = cursor->next;
+    else
+        cursor->txn->cursors = cursor->next;
+    if (cursor->next != NULL)
+        cursor->next->prev = cursor->prev;
     ftk_free(cursor);
 }

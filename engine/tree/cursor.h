@@ -15,7 +15,7 @@
 struct kiln_cursor {
     kiln_txn *txn;
     struct tree *tree;
-    kiln_cursor *next; /* of the transaction's cursors */
+    kiln_cursor *next, *prev; /* of the transaction's cursors; the newest is first */
     uint32_t flags;
     bool positioned;
     bool plain;    /* positioned, in a read transaction, no bounds: the short ways are open */
