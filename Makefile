@@ -41,12 +41,14 @@ WARN_BOTH += -Werror
 endif
 WARN_C    := $(WARN_BOTH) -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition
 
+# Our programs and tests allocate with jemalloc.  The libraries bring no allocator: a program has
+# one already, and a library that holds jemalloc cannot be loaded by dlopen.
 # SANITIZE: a list for -fsanitize=.  jemalloc and the sanitizers both want to be malloc.
 ifdef SANITIZE
 SAN       := -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all
-CONFIG    += -DKILN_NO_JEMALLOC=1 -DKILN_DEBUG=1
+CONFIG    += -DKILN_DEBUG=1
 else
-LIB_ALLOC := -ljemalloc
+PROGRAM_ALLOC := -ljemalloc
 endif
 ifdef DEBUG
 CONFIG    += -DKILN_DEBUG=1
@@ -59,7 +61,8 @@ CPPFLAGS_ALL := -D_GNU_SOURCE -I. -Iinclude $(CONFIG) $(CPPFLAGS)
 CFLAGS_ALL   := -std=c11 $(OPT) -fPIC -fvisibility=hidden -pthread $(WARN_C) $(SAN) $(CFLAGS)
 CXXFLAGS_ALL := -std=c++17 $(OPT) -fPIC -pthread $(WARN_BOTH) $(SAN) $(CXXFLAGS)
 LDFLAGS_ALL  := -pthread $(SAN) $(LDFLAGS)
-LIBS         := -laio $(LIB_ALLOC) -lxxhash -lz -lpthread -lm
+LIBS         := -laio -lxxhash -lz -lpthread -lm
+LIBS_PROGRAM := $(PROGRAM_ALLOC) $(LIBS)
 LIBS_SCREEN  := -Wl,--as-needed -lncursesw -ltinfo
 
 # ---- sources ----------------------------------------------------------------------------------
@@ -164,19 +167,19 @@ $(BUILD)/bin/gigatest: $(GIGA_OBJ) $(INTERNAL)
 $(BUILD)/bin/kilnd: $(KILND_OBJ) $(INTERNAL)
 $(BUILD)/bin/kiln $(BUILD)/bin/gigatest $(BUILD)/bin/kilnd:
 	@mkdir -p $(@D)
-	$(CC) -o $@ $^ $(LDFLAGS_ALL) $(LIBS) $(LIBS_SCREEN)
+	$(CC) -o $@ $^ $(LDFLAGS_ALL) $(LIBS_PROGRAM) $(LIBS_SCREEN)
 
 # ---- tests ------------------------------------------------------------------------------------
 
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(DRIVER_OBJ) $(INTERNAL) $(INTERNAL_AUX)
 	@mkdir -p $(@D)
 	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
-	    $(LDFLAGS_ALL) $(LIBS) $(LIBS_SCREEN)
+	    $(LDFLAGS_ALL) $(LIBS_PROGRAM) $(LIBS_SCREEN)
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL) $(INTERNAL_AUX)
 	@mkdir -p $(@D)
 	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
-	    $(LDFLAGS_ALL) -Wl,--as-needed -lcunit $(LIBS) $(LIBS_SCREEN)
+	    $(LDFLAGS_ALL) -Wl,--as-needed -lcunit $(LIBS_PROGRAM) $(LIBS_SCREEN)
 
 # As a user builds them: the public header and the library, nothing else.
 $(BUILD)/examples/%: examples/%.c $(BUILD)/lib/libkiln.so
@@ -210,6 +213,7 @@ TEST_WRAP    ?= $(if $(findstring thread,$(SANITIZE)),$(shell setarch -R true 2>
 .PHONY: test
 test:
 	@$(MAKE) --no-print-directory deps
+	@sh tests/tidy/deps.sh $(DEPS_TEST)
 	@rc=0; $(MAKE) --no-print-directory -k $(PAR) build-tests || rc=$$?; \
 	KILN_BUILD_RC=$$rc $(RUN_ENV) tests/tidy/run_tests.sh $(TESTS) $(EXAMPLES) $(SHELL_TESTS)
 
@@ -236,7 +240,7 @@ FUZZERS      := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzers/%,$(FUZZ_SRC))
 $(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%.o $(INTERNAL) $(INTERNAL_AUX)
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
-	    -Wl,--end-group $(LDFLAGS_ALL) $(LIBS) $(LIBS_SCREEN)
+	    -Wl,--end-group $(LDFLAGS_ALL) $(LIBS_PROGRAM) $(LIBS_SCREEN)
 
 .PHONY: fuzz fuzzers
 fuzzers: $(FUZZERS)
@@ -263,7 +267,7 @@ coverage:
 $(BUILD)/bin/kiln_microbench: $(MICRO_OBJ) $(INTERNAL) $(INTERNAL_AUX)
 	@mkdir -p $(@D)
 	$(CXX) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
-	    $(LDFLAGS_ALL) -lbenchmark_main -lbenchmark $(LIBS) $(LIBS_SCREEN)
+	    $(LDFLAGS_ALL) -lbenchmark_main -lbenchmark $(LIBS_PROGRAM) $(LIBS_SCREEN)
 
 .PHONY: bench bench-peers
 BENCH_ARGS ?=
@@ -361,6 +365,8 @@ dist:
 
 DEPS_BUILD := gcc g++ make binutils libc6-dev pkg-config libaio-dev libjemalloc-dev libxxhash-dev \
               zlib1g-dev libncurses-dev libcunit1-dev libbenchmark-dev
+# What only tests use: the languages that load the library.
+DEPS_TEST  := python3 nodejs
 DEPS_PEERS := liblmdb-dev librocksdb-dev libleveldb-dev libwiredtiger-dev wiredtiger libdb5.3-dev \
               libsqlite3-dev fio python3
 # clang's sanitizer runtimes are a package of their own where a clang version wants it so.

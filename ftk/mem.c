@@ -3,22 +3,18 @@
  *
  * 1. Every allocation passes alloc_begin, which counts it and asks the fault points.
  * 2. With no fault armed, a fault point costs one relaxed load.
- * 3. Allocations are counted in shards, one cache line each, so that threads do not share a line.
+ * 3. The allocator is the program's: a library that brought its own could not be loaded by dlopen.
+ * 4. Allocations are counted in shards, one cache line each, so that threads do not share a line.
  */
 #include "ftk/mem.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#ifndef KILN_NO_JEMALLOC
-#include <jemalloc/jemalloc.h>
-#endif
 
 /* ---- fault points ------------------------------------------------------------------------- */
 
@@ -226,43 +222,12 @@ ftk_region_discard(void *address, size_t size)
 
 /* ---- statistics --------------------------------------------------------------------------- */
 
-#ifdef KILN_NO_JEMALLOC
-static void
-allocator_stats(struct ftk_mem_stats *stats)
+uint64_t
+ftk_mem_allocs(void)
 {
-#if defined(__GLIBC__) && (__GLIBC__ > 2 || (__GLIBC__ == 2 && __GLIBC_MINOR__ >= 33))
-    struct mallinfo2 info = mallinfo2();
-    stats->allocated_bytes = info.uordblks + info.hblkhd;
-    stats->resident_bytes = info.arena + info.hblkhd;
-#else
-    (void)stats;
-#endif
-}
-#else
-static uint64_t
-jemalloc_stat(const char *name)
-{
-    size_t value = 0;
-    size_t size = sizeof value;
-    return mallctl(name, &value, &size, NULL, 0) == 0 ? value : 0;
-}
+    uint64_t allocs = 0;
 
-static void
-allocator_stats(struct ftk_mem_stats *stats)
-{
-    uint64_t epoch = 1; /* jemalloc refreshes its statistics when the epoch is written */
-    size_t size = sizeof epoch;
-    (void)mallctl("epoch", &epoch, &size, &epoch, size);
-    stats->allocated_bytes = jemalloc_stat("stats.allocated");
-    stats->resident_bytes = jemalloc_stat("stats.resident");
-}
-#endif
-
-void
-ftk_mem_stats(struct ftk_mem_stats *stats_out)
-{
-    memset(stats_out, 0, sizeof *stats_out);
-    allocator_stats(stats_out);
     for (size_t i = 0; i < ALLOC_SHARDS; i++)
-        stats_out->allocs += atomic_load_explicit(&alloc_shards[i].count, memory_order_relaxed);
+        allocs += atomic_load_explicit(&alloc_shards[i].count, memory_order_relaxed);
+    return allocs;
 }

@@ -32,12 +32,8 @@ void ftk_region_release(void *region, size_t size);
 /* Give the memory of whole pages back to the operating system; contents become zero. */
 void ftk_region_discard(void *address, size_t size);
 
-struct ftk_mem_stats {
-    uint64_t allocated_bytes; /* in live allocations; 0 when the allocator cannot tell */
-    uint64_t resident_bytes;  /* held by the allocator from the operating system */
-    uint64_t allocs;          /* number of allocations since the process began */
-};
-void ftk_mem_stats(struct ftk_mem_stats *stats_out);
+/* Number of allocations since the process began. */
+uint64_t ftk_mem_allocs(void);
 
 /*
  * Fault points.  A test arms a kind of fault: the call number `after` (1 = the next one) fails,

@@ -418,6 +418,7 @@ giga_database_finish(struct giga_run *run)
         return giga_fail(run, rc, "the final checkpoint failed");
     count_objects(run);
     run->results.stat_known = giga_gauges_stat(&run->gauges, &run->results.stat);
+    run->results.heap_bytes = giga_heap_bytes();
     start_ns = ftk_clock_ns();
     giga_gauges_stage(&run->gauges, GIGA_STAGE_CLOSE, 0, 0);
     giga_gauges_db(&run->gauges, NULL);
@@ -437,6 +438,7 @@ giga_database_abandon(struct giga_run *run)
     giga_gauges_stage(&run->gauges, GIGA_STAGE_CLOSE, 0, 0);
     count_objects(run);
     run->results.stat_known = giga_gauges_stat(&run->gauges, &run->results.stat);
+    run->results.heap_bytes = giga_heap_bytes();
     giga_gauges_db(&run->gauges, NULL);
     kiln_close(run->db);
     run->db = NULL;

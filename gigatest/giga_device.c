@@ -46,6 +46,22 @@ giga_memory_peak(void)
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
 }
 
+/* Of jemalloc; a program built with a sanitizer does without it. */
+int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size)
+    __attribute__((weak));
+
+uint64_t
+giga_heap_bytes(void)
+{
+    uint64_t epoch = 1; /* jemalloc refreshes its statistics when the epoch is written */
+    size_t bytes = 0, size = sizeof(epoch);
+
+    if (mallctl == NULL || mallctl("epoch", &epoch, &size, &epoch, sizeof(epoch)) != 0)
+        return 0;
+    size = sizeof(bytes);
+    return mallctl("stats.allocated", &bytes, &size, NULL, 0) == 0 ? bytes : 0;
+}
+
 double
 giga_cpu_seconds(void)
 {

@@ -8,6 +8,7 @@
 /* Bytes this process caused to be written to storage; 0 when the system does not tell. */
 uint64_t giga_device_written(void);
 uint64_t giga_memory_peak(void); /* resident set, bytes */
+uint64_t giga_heap_bytes(void);  /* in live allocations; 0 when the allocator cannot tell */
 double giga_cpu_seconds(void);   /* of this process, user and system */
 /* Size of a file, and what it takes on the device; 0 when it is not there. */
 uint64_t giga_file_size(const char *path, uint64_t *allocated_out);

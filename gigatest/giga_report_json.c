@@ -75,7 +75,6 @@ engine_write(struct giga_json *json, const kiln_stat *stat)
     giga_json_real(json, "rfl_sync_seconds", (double)stat->rfl_sync_ns / 1e9);
     giga_json_count(json, "commits", stat->commits);
     giga_json_count(json, "recovered_txns", stat->recovered_txns);
-    giga_json_count(json, "heap_bytes", stat->heap_bytes);
     giga_json_end(json, '}');
 }
 
@@ -179,6 +178,7 @@ load_write(struct giga_json *json, struct giga_run *run, const struct giga_figur
     giga_json_real(json, "checkpoint_bytes_per_second", figures->checkpoint_bytes_per_second);
     commits_write(json, figures);
     giga_json_count(json, "peak_rss_bytes", figures->peak_rss_bytes);
+    giga_json_count(json, "heap_bytes", results->heap_bytes);
     giga_json_count(json, "cache_bytes", results->stat.cache_limit_bytes);
 }
 

@@ -39,6 +39,7 @@ struct giga_results {
     struct giga_phase_result phases[GIGA_PHASES_MAX + 1];
     kiln_stat stat; /* after the final checkpoint, before closing */
     bool stat_known;
+    uint64_t heap_bytes; /* at the same time; 0: the allocator cannot tell */
     uint64_t data_bytes, data_allocated_bytes, log_bytes;
     uint64_t device_bytes_written; /* by this run, up to and with the close */
     double device_rate;            /* measured limit, bytes per second; 0: not measured */

@@ -543,8 +543,6 @@ typedef struct kiln_stat {
     uint64_t in_place_changes; /* entries changed without copying their page */
     uint64_t in_place_returns; /* times that a reader or checkpoint made a writer copy after all */
     uint64_t recovered_txns, recovered_ops, recovery_ns;
-    /* memory of the process */
-    uint64_t heap_bytes;
 } kiln_stat;
 
 typedef enum kiln_checkpoint_state {

@@ -95,7 +95,6 @@ kiln_stat_get(kiln_db *db, kiln_stat *stat_inout)
     size_t size = stat_inout->size;
     kiln_stat stat = {.size = sizeof(stat)};
     struct space_stats space;
-    struct ftk_mem_stats mem;
 
     if (size < sizeof(size) || size > 65536)
         return FTK_FAIL(FTK_INVALID, "kiln_stat.size is not set");
@@ -108,8 +107,6 @@ kiln_stat_get(kiln_db *db, kiln_stat *stat_inout)
     stat_io(db, &stat);
     stat_log(db, &stat);
     stat_txns(db, &stat);
-    ftk_mem_stats(&mem);
-    stat.heap_bytes = mem.allocated_bytes;
     stat.size = size < sizeof(stat) ? size : sizeof(stat);
     memcpy(stat_inout, &stat, stat.size);
     stat_inout->size = size;
