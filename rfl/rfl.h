@@ -64,6 +64,9 @@ struct rfl_stats {
  * reported as FTK_CORRUPT with segment and offset, never cut.  A log that ends before lsn_start is
  * FTK_CORRUPT too, unless `allow_short` (then it is begun anew at lsn_start).
  *
+ * Opened for writing, all records that the owner can read are durable when this returns, also those
+ * of a process that died or that failed to sync them (rfl/README.md, invariant 10).
+ *
  * The owner reads its records back (rfl_reader) before the first append.
  * errors: FTK_IO, FTK_CORRUPT, FTK_FOREIGN, FTK_VERSION, FTK_NOMEM, FTK_NOSPACE, FTK_NOTFOUND (no
  * log and no `create`).
@@ -73,6 +76,16 @@ ftk_status rfl_open(const struct rfl_options *options, bool create, uint64_t lsn
 
 /* Flush all (as RFL_FULL unless the log has failed), stop the thread, free.  NULL is fine. */
 ftk_status rfl_close(struct rfl_log *log);
+/* The same for an owner that has failed elsewhere: the log does not say that it was closed. */
+ftk_status rfl_abandon(struct rfl_log *log);
+
+/*
+ * Did the last owner come to its rfl_close, with no record behind lsn_start?  Then all that it had
+ * made durable before, here and elsewhere, is what it was told it is.  Otherwise a sync may have
+ * failed: what can be read from a file may never have reached the device, and no later sync brings
+ * it there, but writing it again does.  For the log itself rfl_open has done that.
+ */
+bool rfl_was_closed(const struct rfl_log *log);
 
 /*
  * Append one record.  Copies the body (gathered from parts) into the open buffer; blocks when both

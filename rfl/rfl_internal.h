@@ -97,6 +97,7 @@ struct rfl_log {
     uint64_t lazy_ns;
     bool read_only;
     bool background;
+    bool was_closed; /* see rfl_was_closed */
     ftk_status (*archive)(void *context, const char *path, uint64_t lsn_begin, uint64_t lsn_end);
     void *archive_context;
 

@@ -9,6 +9,10 @@
  *
  * Where no record stands at lsn_start itself, the chain must at least lead there from the beginning
  * of the segment; if it does not, the log is short.
+ *
+ * What can be read need not be on the device (README.md, invariant 10): behind the last LSN that a
+ * record of the chain says was durable, an open for writing writes the log anew before anyone reads
+ * it.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -19,14 +23,18 @@
 
 /* After a record that says "closed" and blank bytes, no more than this is searched for claims. */
 #define CLAIMS_BYTES_CLOSED (256u << 10)
+#define REWRITE_BYTES (1u << 20)
 
 /* ---- find the end ---- */
 
 struct end {
     struct rfl__segment *tail; /* holds lsn */
     uint64_t lsn;
-    uint32_t salt; /* of the last record; 0: there is none */
-    bool is_short; /* the log ends before lsn_start */
+    uint32_t salt;     /* of the last record; 0: there is none */
+    bool is_short;     /* the log ends before lsn_start */
+    uint64_t lsn_sure; /* all below was durable once: lsn_start, or what a record behind it says */
+    bool owned;        /* the owner has records behind lsn_start */
+    bool closed;       /* the last record says that the log was closed */
 };
 
 static ftk_status
@@ -38,11 +46,18 @@ damaged(const struct rfl__segment *segment, uint64_t lsn)
                     segment->path, rfl__offset(segment, lsn), lsn);
 }
 
-/* Follow the chain to its end, or until lsn_stop.  records_out: how many there were. */
+/* What the records of a chain say together. */
+struct chain {
+    uint64_t records;
+    uint64_t lsn_durable; /* the highest that one of them calls durable */
+    bool owned;           /* one is the owner's */
+};
+
+/* Follow the chain to its end, or until lsn_stop. */
 static ftk_status
-chain_follow(struct rfl__scan *scan, uint64_t lsn_stop, uint64_t *records_out)
+chain_follow(struct rfl__scan *scan, uint64_t lsn_stop, struct chain *chain_out)
 {
-    *records_out = 0;
+    *chain_out = (struct chain){0};
     while (scan->lsn < lsn_stop) {
         struct rfl__record_header header;
         enum rfl__verdict verdict;
@@ -54,7 +69,10 @@ chain_follow(struct rfl__scan *scan, uint64_t lsn_stop, uint64_t *records_out)
         if (verdict == RFL__BAD || (verdict == RFL__MORE && scan->segment->next == NULL))
             break;
         if (verdict == RFL__GOOD) {
-            (*records_out)++;
+            chain_out->records++;
+            chain_out->owned |= header.kind != 0;
+            if (header.lsn_durable > chain_out->lsn_durable)
+                chain_out->lsn_durable = header.lsn_durable;
             continue;
         }
         rc = rfl__scan_enter(scan, scan->segment->next, scan->segment->next->lsn_records);
@@ -70,7 +88,7 @@ reach_check(struct rfl_log *log, struct rfl__segment *segment, uint64_t lsn_star
 {
     struct rfl__segment *from = segment;
     struct rfl__scan scan;
-    uint64_t records;
+    struct chain chain;
     ftk_status rc;
 
     if (lsn_start == segment->lsn_records) /* the chain comes from the segment before, if any */
@@ -82,7 +100,7 @@ reach_check(struct rfl_log *log, struct rfl__segment *segment, uint64_t lsn_star
     if (rc != FTK_OK)
         return rc;
     FTK_TRY(rfl__scan_enter(&scan, from, from->lsn_records));
-    FTK_TRY(chain_follow(&scan, lsn_start, &records));
+    FTK_TRY(chain_follow(&scan, lsn_start, &chain));
     end->salt = scan.salt_known ? scan.salt : 0;
     if (scan.lsn > lsn_start)
         rc = FTK_FAIL(FTK_CORRUPT, "%s: no record begins at LSN %" PRIu64, scan.segment->path,
@@ -129,9 +147,10 @@ end_find(struct rfl_log *log, uint64_t lsn_start, struct end *end)
 {
     struct rfl__segment *segment = log->oldest;
     struct rfl__scan scan;
-    uint64_t records;
+    struct chain chain;
     ftk_status rc;
 
+    end->lsn_sure = lsn_start;
     if (lsn_start < segment->lsn_records)
         return FTK_FAIL(FTK_CORRUPT, "%s: the log begins at LSN %" PRIu64 ", needed from %" PRIu64,
                         log->dir, segment->lsn_records, lsn_start);
@@ -146,11 +165,16 @@ end_find(struct rfl_log *log, uint64_t lsn_start, struct end *end)
     if (rc != FTK_OK)
         return rc;
     FTK_TRY(rfl__scan_enter(&scan, segment, lsn_start));
-    FTK_TRY(chain_follow(&scan, UINT64_MAX, &records));
+    FTK_TRY(chain_follow(&scan, UINT64_MAX, &chain));
     end->tail = scan.segment;
     end->lsn = scan.lsn;
     end->salt = scan.salt;
-    if (records == 0) {
+    end->owned = chain.owned;
+    end->closed = scan.closed;
+    if (chain.lsn_durable > lsn_start)
+        end->lsn_sure = chain.lsn_durable;
+    FTK_ASSERT(end->lsn_sure <= end->lsn); /* a record speaks of what is before it */
+    if (chain.records == 0) {
         end->salt = 0;
         FTK_TRY(reach_check(log, segment, lsn_start, end));
         if (end->is_short)
@@ -175,6 +199,7 @@ log_create(struct rfl_log *log, uint64_t lsn_start, struct end *end)
         rc = rfl__names_sync(log); /* of the directory itself */
     end->tail = log->oldest;
     end->lsn = lsn_start;
+    end->lsn_sure = lsn_start;
     end->salt = 0;
     return rc;
 }
@@ -202,6 +227,7 @@ log_begin_anew(struct rfl_log *log, uint64_t lsn_start, struct end *end)
     rc = rfl__segment_create_first(log, number, lsn_start);
     end->tail = log->oldest;
     end->lsn = lsn_start;
+    end->lsn_sure = lsn_start;
     end->salt = 0;
     end->is_short = false;
     return rc;
@@ -236,22 +262,83 @@ out:
     return rc;
 }
 
-/* A process that died may have left full segments that only the operating system has. */
+/* Write [lsn_begin, lsn_end) of the segment over itself, in whole blocks. */
 static ftk_status
-before_tail(struct rfl_log *log, const struct rfl__segment *tail, uint64_t lsn_start)
+range_rewrite(struct ftk_file *file, const struct rfl__segment *segment, uint64_t lsn_begin,
+              uint64_t lsn_end)
+{
+    uint64_t at = RFL_ALIGN_DOWN(lsn_begin, RFL_BLOCK);
+    void *memory = NULL;
+    ftk_status rc = FTK_OK;
+
+    FTK_ASSERT(lsn_end % RFL_BLOCK == 0 && lsn_end <= segment->lsn_end);
+    if (at >= lsn_end)
+        return FTK_OK;
+    FTK_TRY(ftk_alloc_aligned(RFL_BLOCK, REWRITE_BYTES, &memory));
+    while (at < lsn_end) {
+        size_t size = lsn_end - at < REWRITE_BYTES ? (size_t)(lsn_end - at) : REWRITE_BYTES;
+
+        FTK_TRY(ftk_file_read(file, memory, size, rfl__offset(segment, at)));
+        FTK_TRY(ftk_file_write(file, memory, size, rfl__offset(segment, at)));
+        at += size;
+    }
+out:
+    ftk_free(memory);
+    return rc;
+}
+
+/* Everything behind lsn_sure, but for the tail block, which the first flush writes anew. */
+static ftk_status
+unsure_rewrite(struct rfl_log *log, const struct end *end)
 {
     ftk_status rc = FTK_OK;
 
-    for (struct rfl__segment *s = log->oldest; s != tail && rc == FTK_OK; s = s->next) {
+    for (struct rfl__segment *s = log->oldest; s != end->tail && rc == FTK_OK; s = s->next) {
+        uint64_t begin = end->lsn_sure > s->lsn_begin ? end->lsn_sure : s->lsn_begin;
         struct ftk_file *file = NULL;
 
-        if (s->lsn_end <= lsn_start)
+        if (s->lsn_end <= end->lsn_sure)
             continue;
         rc = ftk_file_open(log->disk, s->path, 0, &file);
+        if (rc == FTK_OK)
+            rc = range_rewrite(file, s, begin, s->lsn_end);
         if (rc == FTK_OK)
             rc = ftk_file_sync(file);
         ftk_file_close(file);
     }
+    if (rc == FTK_OK)
+        rc = range_rewrite(end->tail->file, end->tail,
+                           end->lsn_sure > end->tail->lsn_begin ? end->lsn_sure
+                                                                : end->tail->lsn_begin,
+                           RFL_ALIGN_DOWN(end->lsn, RFL_BLOCK));
+    return rc;
+}
+
+/*
+ * What was rewritten is on the device; is it what was found?  Between the two readings the
+ * operating system may have dropped pages that were never written, and read older ones.
+ */
+static ftk_status
+rewritten_check(struct rfl_log *log, const struct end *end)
+{
+    struct rfl__segment *segment = log->oldest;
+    struct rfl__scan scan;
+    struct chain chain;
+    ftk_status rc = rfl__scan_init(&scan, log->disk, log->seed);
+
+    if (rc != FTK_OK)
+        return rc;
+    while (segment->next != NULL && end->lsn_sure >= segment->lsn_end)
+        segment = segment->next;
+    FTK_TRY(rfl__scan_enter(&scan, segment, end->lsn_sure));
+    FTK_TRY(chain_follow(&scan, end->lsn, &chain));
+    if (scan.lsn != end->lsn || scan.salt != end->salt)
+        rc = FTK_FAIL(FTK_IO,
+                      "%s: the log had been read to LSN %" PRIu64 " and now ends at %" PRIu64
+                      ": what a failed process left was lost meanwhile, open again",
+                      log->dir, end->lsn, scan.lsn);
+out:
+    rfl__scan_release(&scan);
     return rc;
 }
 
@@ -278,7 +365,7 @@ buffers_open(struct rfl_log *log, const struct end *end)
 }
 
 static ftk_status
-writable_begin(struct rfl_log *log, uint64_t lsn_start, const struct end *end)
+writable_begin(struct rfl_log *log, const struct end *end)
 {
     ftk_status rc;
 
@@ -287,7 +374,7 @@ writable_begin(struct rfl_log *log, uint64_t lsn_start, const struct end *end)
         if (rc != FTK_OK)
             return rc;
     }
-    rc = before_tail(log, end->tail, lsn_start);
+    rc = unsure_rewrite(log, end);
     if (rc == FTK_OK)
         rc = behind_tail(log, end->tail);
     if (rc == FTK_OK)
@@ -297,7 +384,10 @@ writable_begin(struct rfl_log *log, uint64_t lsn_start, const struct end *end)
     log->tail_unclean = true;
     end->tail->dirty = true;
     log->lsn_prepare = end->tail->lsn_begin + (end->tail->lsn_end - end->tail->lsn_begin) / 2;
-    return rc;
+    if (rc != FTK_OK || !end->owned || end->lsn_sure == end->lsn)
+        return rc;
+    rc = rfl__sync(log, end->lsn, false); /* the owner reads nothing that is not durable */
+    return rc != FTK_OK ? rc : rewritten_check(log, end);
 }
 
 /* ---- open and close ---- */
@@ -433,9 +523,10 @@ rfl_open(const struct rfl_options *options, bool create, uint64_t lsn_start,
     log->lsn_written = end.lsn;
     log->lsn_writeback = end.lsn;
     log->lsn_syncs_asked = end.lsn;
-    log->lsn_durable = log->read_only ? end.lsn : lsn_start;
+    log->lsn_durable = log->read_only ? end.lsn : end.lsn_sure;
+    log->was_closed = end.closed && !end.owned;
     if (!log->read_only) {
-        FTK_TRY(writable_begin(log, lsn_start, &end));
+        FTK_TRY(writable_begin(log, &end));
         FTK_TRY(rfl__threads_start(log));
     }
     *log_out = log;
@@ -448,8 +539,8 @@ out:
     return rc;
 }
 
-ftk_status
-rfl_close(struct rfl_log *log)
+static ftk_status
+log_close(struct rfl_log *log, bool say_closed)
 {
     ftk_status rc = FTK_OK;
 
@@ -460,7 +551,8 @@ rfl_close(struct rfl_log *log)
         if (log->failed)
             rc = rfl__failed(log);
         else if (log->epoch_begun || log->released) {
-            rc = rfl__append_close(log);
+            if (say_closed)
+                rc = rfl__append_close(log);
             if (rc == FTK_NOSPACE) /* an end without a last word is as good */
                 rc = FTK_OK;
             if (rc == FTK_OK)
@@ -470,6 +562,24 @@ rfl_close(struct rfl_log *log)
     }
     log_free(log);
     return rc;
+}
+
+ftk_status
+rfl_close(struct rfl_log *log)
+{
+    return log_close(log, true);
+}
+
+ftk_status
+rfl_abandon(struct rfl_log *log)
+{
+    return log_close(log, false);
+}
+
+bool
+rfl_was_closed(const struct rfl_log *log)
+{
+    return log->was_closed;
 }
 
 void

@@ -295,7 +295,9 @@ create(kiln_db *db, const char *data_path)
     made = rc == FTK_OK && left.page_bytes == header.page_bytes &&
            !(left.flags & HEADER_EXTERNAL_LOG) == !(db->options.flags & KILN_EXTERNAL_LOG);
     identity_set(db, header.identity);
-    if (!made) {
+    if (made) { /* it can be read, which does not say that it is on the device */
+        FTK_TRY(header_write(db->data, &left));
+    } else {
         FTK_TRY(ftk_file_truncate(db->data, 0));
         FTK_TRY(ftk_file_allocate(db->data, 0, HEADER_REGION_BYTES + 2u * header.page_bytes));
         adopt_header(db, &header);
@@ -362,6 +364,19 @@ out:
     return rc;
 }
 
+/*
+ * The header can be read; is it on the device (rule 24)?  Yes if the last owner came to its end:
+ * the log says so.  Otherwise both copies are written over themselves, byte for byte, so that no
+ * crash can tear them, before anything is built on the header: its free pages are written next.
+ */
+static ftk_status
+header_settle(kiln_db *db, const struct header *header)
+{
+    if (db->read_only || (db->log != NULL && rfl_was_closed(db->log)))
+        return FTK_OK;
+    return header_write(db->data, header);
+}
+
 static ftk_status
 open_all(kiln_db *db)
 {
@@ -395,10 +410,11 @@ open_all(kiln_db *db)
         goto out;
     }
     FTK_TRY(open_storage(db, &header));
-    if (!(db->options.flags & KILN_EXTERNAL_LOG)) {
+    if (!(db->options.flags & KILN_EXTERNAL_LOG))
         FTK_TRY(open_log(db, false, header.snapshot.lsn));
+    FTK_TRY(header_settle(db, &header));
+    if (db->log != NULL)
         FTK_TRY(recovery_run(db));
-    }
 out:
     return rc;
 }
@@ -409,7 +425,7 @@ db_free(kiln_db *db)
     if (db == NULL)
         return;
     close_storage(db);
-    (void)rfl_close(db->log);
+    (void)rfl_abandon(db->log); /* only a database that has not failed closes its log */
     ftk_file_close(db->data);
     ftk_iobufs_close(db->bufs);
     ftk_file_close(db->lock_file);

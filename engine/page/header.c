@@ -11,7 +11,8 @@
  * A repair syncs before it writes: a copy read after the death of a process may not have reached
  * the device, and a power cut could then tear both.  When that sync fails, what was read may be
  * gone after a power cut, and nothing must be built on it; a copy that cannot be written does no
- * harm.
+ * harm here: an open after a process that did not come to its end writes both copies again
+ * (engine/README.md, rule 24).
  */
 #include <string.h>
 
