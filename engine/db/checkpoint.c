@@ -17,7 +17,7 @@ pin_newest(void *context)
     kiln_db *db = context;
 
     db->checkpoint_of = db->newest;
-    atomic_store(&db->checkpoint_id, db->newest.id);
+    atomic_store(&db->checkpoint_pin, db->newest.id);
     return db->newest.id;
 }
 
@@ -25,17 +25,20 @@ static ftk_status
 begin(void *context, bool forced, uint64_t *limit_out, bool *due_out)
 {
     kiln_db *db = context;
+    uint64_t pin_before = atomic_load(&db->checkpoint_pin);
     ftk_status rc;
 
     *due_out = false;
     rc = db_check_failed(db);
     if (rc != FTK_OK)
         return rc;
-    in_place_hold_shut(db);
+    in_place_pin_all(db);
     rc = space_checkpoint_begin(db->space, db->checkpoint + 1, pin_newest, db);
-    in_place_let(db);
-    if (rc != FTK_OK)
+    if (rc != FTK_OK) {
+        atomic_store(&db->checkpoint_pin, pin_before);
         return rc;
+    }
+    FTK_ASSERT(atomic_load(&db->checkpoint_pin) == db->checkpoint_of.id);
     if (!forced && db->checkpoint_of.id == db->durable_id && db->checkpoint_of.id != 0 &&
         db->checkpoint_of.lsn == atomic_load(&db->durable_lsn)) {
         space_checkpoint_end(db->space, false);

@@ -226,7 +226,7 @@ adopt_header(kiln_db *db, const struct header *header)
     db->checkpoint = header->checkpoint;
     db->newest = header->snapshot;
     db->durable_id = header->snapshot.id;
-    atomic_store(&db->checkpoint_id, header->snapshot.id);
+    atomic_store(&db->checkpoint_pin, header->snapshot.id);
     db->birth_next = header->snapshot.id + 1;
     atomic_store(&db->durable_lsn, header->snapshot.lsn);
     db_publish(db, &header->snapshot);

@@ -241,28 +241,34 @@ tree_replace_at(kiln_txn *txn, struct tree *tree, struct tree_path *path, const 
 
 /*
  * No descent, and no epoch: the leaf is dirty and mine, so only this transaction writes it out
- * (spill), and until then it is not evicted.
+ * (spill), and until then it is not evicted.  The window is held: who gives it back moves
+ * append_leaf.
  */
+static bool
+append_here(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
+            const struct node_value *value)
+{
+    struct node node = tree_node(txn, tree->append_leaf);
+
+    if (!cache_is_dirty(txn->fast, tree->append_leaf) ||
+        !txn_page_mine(txn, node_birth(node.page)) ||
+        !node_append(node, key, (uint32_t)key_size, value, txn->page_scratch))
+        return false;
+    tree->keys++;
+    tree->changes++;
+    tree->dirty = true;
+    txn->appends++;
+    return true;
+}
+
 bool
 tree_append(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
             const struct node_value *value)
 {
-    struct node node = tree_node(txn, tree->append_leaf);
-    uint32_t state =
-        atomic_load_explicit(&txn->fast->states[tree->append_leaf], memory_order_acquire);
     bool done;
 
-    if (tree->append_leaf == 0 || (state & CACHE_DIRTY) == 0 ||
-        !txn_page_mine(txn, node_birth(node.page)))
-        return false;
     txn_window_hold(txn);
-    done = node_append(node, key, (uint32_t)key_size, value, txn->page_scratch);
-    if (done) {
-        tree->keys++;
-        tree->changes++;
-        tree->dirty = true;
-        txn->appends++;
-    }
+    done = tree->append_leaf != 0 && append_here(txn, tree, key, key_size, value);
     txn_window_let(txn);
     return done;
 }
@@ -279,14 +285,17 @@ tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
 
     if (rc != FTK_OK)
         return rc;
+    txn_window_hold(txn); /* until the descent takes it over */
     if (tree->append_leaf != 0 && flags != KILN_PUT_UPDATE &&
-        tree_append(txn, tree, key, key_size, value))
+        append_here(txn, tree, key, key_size, value)) {
+        txn_window_let(txn);
         return FTK_OK;
+    }
     if (tree->height == 0) {
-        if (flags == KILN_PUT_UPDATE)
-            return FTK_NOTFOUND;
-        tree_root_new(txn, tree, key, key_size, value);
-        return FTK_OK;
+        if (flags != KILN_PUT_UPDATE)
+            tree_root_new(txn, tree, key, key_size, value);
+        txn_window_let(txn);
+        return flags == KILN_PUT_UPDATE ? FTK_NOTFOUND : FTK_OK;
     }
     rc = tree_descend(txn, tree, key, key_size, 0, &path);
     if (rc != FTK_OK)

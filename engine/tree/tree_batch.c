@@ -285,14 +285,14 @@ is_append(const struct batch *batch, size_t i)
 {
     kiln_txn *txn = batch->txn;
     const kiln_slice *key = &batch->keys[batch->order[i].index];
-    uint64_t leaf = batch->tree->append_leaf;
-    struct node node = tree_node(txn, leaf);
+    struct node node;
+    uint64_t leaf;
     bool append;
 
-    if (leaf == 0)
-        return false;
     txn_enter(txn);
-    append = cache_use(txn->fast, leaf) && node_count(node.page) > 0 &&
+    leaf = batch->tree->append_leaf;
+    node = tree_node(txn, leaf);
+    append = leaf != 0 && cache_use(txn->fast, leaf) && node_count(node.page) > 0 &&
              node_compare(node, node_count(node.page) - 1, key->data, (uint32_t)key->size) < 0;
     txn_leave(txn);
     return append;

@@ -82,7 +82,8 @@ struct kiln_db {
     struct db_snapshot checkpoint_of; /* snapshot of the one under way */
     uint64_t checkpoint_pages_end, checkpoint_map_hash;
     _Atomic uint64_t durable_lsn;   /* of the last header */
-    _Atomic uint64_t checkpoint_id; /* newest snapshot that a checkpoint has pinned */
+    /* newest snapshot that a checkpoint has pinned; PIN_ALL: one is about to */
+    _Atomic uint64_t checkpoint_pin;
 
     _Atomic int failed; /* ftk_status of the failure that made the database refuse writes */
     struct ftk_mutex error_mutex;

@@ -105,7 +105,7 @@ out:
 uint64_t
 snapshots_reached(kiln_db *db)
 {
-    uint64_t reached = atomic_load(&db->checkpoint_id);
+    uint64_t reached = atomic_load(&db->checkpoint_pin);
 
     for (struct cache_slot *slot = cache_slots(db->cache); slot != NULL; slot = slot->next) {
         uint64_t id = atomic_load(&slot->snapshot);

@@ -62,12 +62,6 @@ spill_add(kiln_txn *txn, uint64_t pages)
     atomic_store_explicit(&txn->spill_pages, spill_pages(txn) + pages, memory_order_relaxed);
 }
 
-static bool
-spill_is_due(const kiln_txn *txn)
-{
-    return txn->spill_due > 0 && spill_pages(txn) >= txn->spill_due;
-}
-
 static void
 take_prepared(kiln_txn *txn)
 {
@@ -89,6 +83,9 @@ spill_if_large(kiln_txn *txn)
     txn->spill_due = part / txn->db->page_bytes;
     if (spill_pages(txn) < txn->spill_due)
         return FTK_OK;
+    rc = in_place_end(txn); /* what is written out has only changes that an abort can drop */
+    if (rc != FTK_OK)
+        return rc;
     atomic_store_explicit(&txn->spill_pages, 0, memory_order_relaxed);
     if (read_only)
         return replay_fits(txn);
@@ -172,8 +169,6 @@ txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
     ftk_status rc;
 
     reserve = reserve || txn->reserve;
-    if (spill_is_due(txn))
-        FTK_TRY(in_place_end(txn));
     FTK_TRY(spill_if_large(txn));
     if (spill_pages(txn) > 0 && !txn->db->read_only)
         FTK_TRY(checkpointer_throttle(txn->db->checkpointer));

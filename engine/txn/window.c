@@ -160,8 +160,7 @@ window_open(kiln_txn *txn)
     ftk_mutex_lock(&shared->mutex);
     atomic_store(&shared->open, true); /* announced: now look */
     mine->above = snapshots_reached(db);
-    if (atomic_load(&shared->held_shut) > 0 || db_published_id(db) != db->newest.id ||
-        mine->above >= db->newest.id) {
+    if (mine->above >= db->newest.id || db_published_id(db) != db->newest.id) {
         atomic_store(&shared->open, false);
         ftk_mutex_unlock(&shared->mutex);
         return;
@@ -204,7 +203,7 @@ in_place_expected(const kiln_txn *txn, uint64_t birth)
     const struct in_place *mine = &txn->in_place;
 
     if (mine->state == IN_PLACE_UNTRIED)
-        return birth > atomic_load_explicit(&txn->db->checkpoint_id, memory_order_relaxed);
+        return birth > atomic_load_explicit(&txn->db->checkpoint_pin, memory_order_relaxed);
     return mine->state == IN_PLACE_OPEN && birth > mine->above;
 }
 
@@ -309,17 +308,11 @@ in_place_yield(kiln_db *db)
 }
 
 void
-in_place_hold_shut(kiln_db *db)
+in_place_pin_all(kiln_db *db)
 {
-    atomic_fetch_add(&db->in_place.held_shut, 1);
+    atomic_store(&db->checkpoint_pin, PIN_ALL); /* announced: now look */
     ftk_mutex_lock(&db->in_place.mutex);
     if (atomic_load(&db->in_place.open))
         db->in_place.give_back(db);
     ftk_mutex_unlock(&db->in_place.mutex);
-}
-
-void
-in_place_let(kiln_db *db)
-{
-    atomic_fetch_sub(&db->in_place.held_shut, 1);
 }

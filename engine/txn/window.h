@@ -20,7 +20,10 @@
  * 1. A leaf is changed in place only when its birth is above every pinned snapshot and above the
  *    snapshot of the last checkpoint begun: no one can reach it but through the newest snapshot.
  * 2. While a window is open nobody has the newest snapshot pinned.  The writer announces the
- *    window, then looks at the pins; a reader pins, then looks for a window (db_pin).
+ *    window, then looks at the pins; a reader pins, then looks for a window (db_pin).  A
+ *    checkpoint's pin is one word, read once: PIN_ALL before it looks for a window, then the
+ *    snapshot's id.  A writer that reads an older id has announced its window before the checkpoint
+ *    looks.
  * 3. The window's mutex is held by T whenever it is inside an epoch (txn_enter), so that who gives
  *    the window back meets T between two operations.  It is not held where T waits for memory, a
  *    checkpoint or a page.  At a commit it is held until the snapshot is published.
@@ -46,7 +49,6 @@ struct node_value;
 struct in_place_db {
     struct ftk_mutex mutex;
     _Atomic bool open;          /* a window is open: its transaction is `txn` (mutex) */
-    _Atomic uint32_t held_shut; /* checkpoints that are about to pin the newest snapshot */
     _Atomic uint32_t rest;      /* so many transactions do without: readers come often */
     void (*give_back)(kiln_db *db);
     kiln_txn *txn;
@@ -123,8 +125,9 @@ void in_place_commit(kiln_txn *txn);
 
 /* A reader that has announced its pin: when this returns, no window is open. */
 void in_place_yield(kiln_db *db);
-/* A checkpoint: no window opens between these two. */
-void in_place_hold_shut(kiln_db *db);
-void in_place_let(kiln_db *db);
+/* A checkpoint that is going to pin the newest snapshot, whichever that will be: when this returns,
+ * no window is open, and none opens until the pin is a number again. */
+#define PIN_ALL UINT64_MAX
+void in_place_pin_all(kiln_db *db);
 
 #endif

@@ -1,0 +1,300 @@
+/*
+ * tests/unit/test_engine_window.c -- what an open window must keep away from the file, and the pin
+ * of a checkpoint.
+ *
+ * A leaf that is changed in place is its snapshot's: written out before the commit it would outlive
+ * an abort.  Each case opens a window on purpose and comes with what could write.
+ */
+#include "ftk/clock.h"
+#include "tests/unit/engine_testing.h"
+
+enum {
+    KEYS = 24000,
+    VALUE = 150,
+    MIB = 1 << 20,
+    OLD = 'o',
+    NEW = 'N',
+};
+
+struct place {
+    struct simdisk *disk;
+    kiln_db *db;
+    kiln_coll coll;
+};
+
+/* Keys in no order of their numbers. */
+static void
+scattered_key(uint64_t i, uint8_t key[8])
+{
+    ftk_put_be64(key, i * UINT64_C(0x9e3779b97f4a7c15));
+}
+
+static kiln_status
+put_values(kiln_txn *txn, kiln_coll coll, uint64_t from, uint64_t to, int value)
+{
+    uint8_t key[8], data[VALUE];
+    kiln_status rc = KILN_OK;
+
+    memset(data, value, sizeof data);
+    for (uint64_t i = from; i < to && rc == KILN_OK; i++) {
+        scattered_key(i, key);
+        rc = kiln_put(txn, coll, key, sizeof key, data, sizeof data, KILN_PUT_REPLACE);
+    }
+    return rc;
+}
+
+static struct place
+place_new(void)
+{
+    struct place place = {.disk = simdisk_new(NULL)};
+    kiln_options options = engine_options(KILN_CREATE);
+    kiln_txn *txn;
+
+    options.durability = KILN_LAZY;
+    options.checkpoint_ms = UINT32_MAX;
+    options.cache_bytes = 64 * MIB;
+    options.dirty_bytes_max = 60 * MIB;
+    options.rfl_bytes_max = UINT64_C(1) << 40;
+    REQUIRE_OK(engine_try_open(place.disk, &options, &place.db));
+    txn = engine_begin(place.db, KILN_WRITE);
+    place.coll = engine_coll(txn, "c");
+    OK(put_values(txn, place.coll, 0, KEYS, OLD));
+    OK(kiln_txn_commit(txn));
+    return place;
+}
+
+/* All keys, and nothing beside them, have this value. */
+static void
+expect_values(struct place *place, int value)
+{
+    kiln_txn *txn = engine_begin(place->db, KILN_READ);
+    uint64_t count = 0;
+    uint8_t key[8];
+    kiln_slice got;
+
+    for (uint64_t i = 0; i < KEYS; i++) {
+        scattered_key(i, key);
+        OK(kiln_get(txn, place->coll, key, sizeof key, &got));
+        REQUIRE_MSG(got.size == VALUE && *(const uint8_t *)got.data == value,
+                    "key %llu: %zu bytes of %c, wanted %c", (unsigned long long)i, got.size,
+                    *(const uint8_t *)got.data, value);
+    }
+    OK(kiln_coll_count(txn, place->coll, &count));
+    CHECK_EQ(count, KEYS);
+    kiln_txn_abort(txn);
+    OK(kiln_check(place->db, NULL));
+}
+
+static void
+place_free(struct place *place)
+{
+    OK(kiln_close(place->db));
+    simdisk_free(place->disk);
+    REQUIRE_OK(cache_limit_set(256 * MIB));
+}
+
+/* A write transaction that has so many keys changed in place. */
+static kiln_txn *
+windowed(struct place *place, uint64_t keys)
+{
+    kiln_txn *txn = engine_begin(place->db, KILN_WRITE);
+
+    OK(put_values(txn, place->coll, 0, keys, NEW));
+    REQUIRE(atomic_load(&place->db->in_place.open));
+    return txn;
+}
+
+enum change { REPLACES, BATCHES, DELETES, INSERTS, RUNS, CHANGES };
+
+/* Many more changes of one kind, of keys that are not among the first. */
+static void
+change_many(struct place *place, kiln_txn *txn, enum change change)
+{
+    enum { FIRST = KEYS / 8, COUNT = KEYS / 2 };
+    static uint8_t keys[COUNT][8], data[VALUE], large[300000];
+    static kiln_slice key_slices[COUNT], value_slices[COUNT];
+
+    memset(data, NEW, sizeof data);
+    for (uint64_t i = 0; i < COUNT; i++) {
+        scattered_key(FIRST + i, keys[i]);
+        key_slices[i] = (kiln_slice){keys[i], 8};
+        value_slices[i] = (kiln_slice){data, sizeof data};
+    }
+    switch (change) {
+    case REPLACES: OK(put_values(txn, place->coll, FIRST, FIRST + COUNT, NEW)); break;
+    case BATCHES:
+        for (uint64_t i = 0; i < COUNT; i += COUNT / 8)
+            OK(kiln_put_many(txn, place->coll, key_slices + i, value_slices + i, COUNT / 8,
+                             KILN_PUT_REPLACE, NULL));
+        break;
+    case DELETES:
+        for (uint64_t i = 0; i < COUNT; i++)
+            OK(kiln_delete(txn, place->coll, keys[i], 8));
+        break;
+    case INSERTS: OK(put_values(txn, place->coll, KEYS, 2 * KEYS, NEW)); break;
+    default:
+        for (unsigned i = 0; i < 40; i++)
+            OK(kiln_put(txn, place->coll, &i, sizeof i, large, sizeof large, KILN_PUT_REPLACE));
+    }
+}
+
+/* The limit falls to an eighth while leaves are changed: nothing of it survives the abort, in the
+ * cache, in the file, or after a power cut. */
+static void
+a_limit_that_falls_writes_nothing_of_a_window(void)
+{
+    for (enum change change = REPLACES; change < CHANGES; change++) {
+        struct place place = place_new();
+        kiln_txn *txn = windowed(&place, KEYS / 8);
+        struct simdisk *after;
+        kiln_options options = engine_options(0);
+
+        REQUIRE_OK(cache_limit_set(8 * MIB));
+        change_many(&place, txn, change);
+        kiln_txn_abort(txn);
+        expect_values(&place, OLD);
+        OK(kiln_checkpoint(place.db));
+        after = simdisk_clone(place.disk, 1);
+        simdisk_crash_as(after, SIMDISK_NONE, 1);
+        OK(kiln_close(place.db));
+        simdisk_free(place.disk);
+        place.disk = after;
+        options.cache_bytes = 8 * MIB;
+        REQUIRE_OK(engine_try_open(place.disk, &options, &place.db));
+        expect_values(&place, OLD);
+        place_free(&place);
+    }
+}
+
+static void
+a_commit_under_a_fallen_limit_has_everything(void)
+{
+    struct place place = place_new();
+    kiln_txn *txn = windowed(&place, KEYS / 8);
+
+    REQUIRE_OK(cache_limit_set(8 * MIB));
+    OK(put_values(txn, place.coll, KEYS / 8, KEYS, NEW));
+    OK(kiln_txn_commit(txn));
+    expect_values(&place, NEW);
+    place_free(&place);
+}
+
+/* Between its announcement and its pin a checkpoint wants a snapshot that has no number yet. */
+static void
+no_window_opens_beside_a_checkpoint_that_is_about_to_pin(void)
+{
+    struct place place = place_new();
+    kiln_txn *txn = windowed(&place, 100);
+    uint64_t pin = atomic_load(&place.db->checkpoint_pin);
+
+    in_place_pin_all(place.db);
+    CHECK(!atomic_load(&place.db->in_place.open)); /* it was given back */
+    OK(put_values(txn, place.coll, 100, 200, NEW));
+    CHECK(!atomic_load(&place.db->in_place.open));
+    kiln_txn_abort(txn);
+    txn = engine_begin(place.db, KILN_WRITE);
+    OK(put_values(txn, place.coll, 0, 100, NEW));
+    CHECK(!atomic_load(&place.db->in_place.open));
+    kiln_txn_abort(txn);
+    atomic_store(&place.db->checkpoint_pin, pin);
+    kiln_txn_abort(windowed(&place, 100));
+    expect_values(&place, OLD);
+    place_free(&place);
+}
+
+/* What a checkpoint pinned, its number says it to every later window; a failed one leaves the pin
+ * of the last. */
+static void
+a_checkpoint_leaves_its_number_as_the_pin(void)
+{
+    struct place place = place_new();
+    kiln_txn *txn;
+
+    OK(kiln_checkpoint(place.db));
+    CHECK_EQ(atomic_load(&place.db->checkpoint_pin), place.db->newest.id);
+    txn = engine_begin(place.db, KILN_WRITE);
+    OK(put_values(txn, place.coll, 0, 100, OLD)); /* all leaves are the checkpoint's */
+    CHECK(!atomic_load(&place.db->in_place.open));
+    OK(kiln_txn_commit(txn));
+    CHECK(atomic_load(&place.db->checkpoint_pin) < place.db->newest.id);
+    kiln_txn_abort(windowed(&place, 100));
+    expect_values(&place, OLD);
+    place_free(&place);
+}
+
+/* ---- threads --------------------------------------------------------------------------------- */
+
+struct beside {
+    struct place place;
+    _Atomic bool stop;
+    _Atomic uint64_t begun, failures;
+};
+
+static void
+reader_main(void *context)
+{
+    struct beside *beside = context;
+
+    while (!atomic_load(&beside->stop)) {
+        kiln_txn *txn;
+        if (kiln_txn_begin(beside->place.db, KILN_READ, &txn) != KILN_OK) {
+            atomic_fetch_add(&beside->failures, 1);
+            return;
+        }
+        kiln_txn_abort(txn);
+        atomic_fetch_add(&beside->begun, 1);
+        ftk_clock_sleep_ns(100000);
+    }
+}
+
+/* A writer that appends and changes at random in one collection; who gives its windows back moves
+ * the leaf that it appends to.  For the thread sanitizer. */
+static void
+appends_and_changes_beside_readers_that_begin(void)
+{
+    struct beside beside = {.place = {.disk = NULL}};
+    kiln_options options = engine_options(KILN_CREATE);
+    struct ftk_random random = test_random();
+    uint64_t last = 0, until, count;
+    struct ftk_thread thread;
+    kiln_txn *txn;
+
+    options.durability = KILN_LAZY;
+    OK(kiln_open(test_path("db"), &options, &beside.place.db));
+    txn = engine_begin(beside.place.db, KILN_WRITE);
+    beside.place.coll = engine_coll(txn, "c");
+    OK(kiln_txn_commit(txn));
+    REQUIRE_OK(ftk_thread_start(&thread, "reader", reader_main, &beside));
+    until = ftk_clock_ns() + test_rounds(1) * UINT64_C(1000000000);
+    for (uint64_t n = 0; ftk_clock_ns() < until; n++) {
+        uint64_t before = last;
+        atomic_store(&beside.place.db->in_place.rest, 0); /* always try */
+        txn = engine_begin(beside.place.db, KILN_WRITE);
+        for (unsigned i = n % 8 < 2 ? 300 : 3; i > 0; i--) {
+            uint64_t at = i % 3 != 0 && last > 10 ? ftk_random_below(&random, last) : last++;
+            OK(engine_series(txn, beside.place.coll, at, at + 1, 100));
+        }
+        if (n % 3 == 0) {
+            kiln_txn_abort(txn);
+            last = before;
+        } else {
+            OK(kiln_txn_commit(txn));
+        }
+    }
+    atomic_store(&beside.stop, true);
+    ftk_thread_join(&thread);
+    CHECK_EQ(atomic_load(&beside.failures), 0);
+    CHECK(atomic_load(&beside.begun) > 0);
+    txn = engine_begin(beside.place.db, KILN_READ);
+    OK(kiln_coll_count(txn, beside.place.coll, &count));
+    CHECK_EQ(count, last);
+    kiln_txn_abort(txn);
+    OK(kiln_check(beside.place.db, NULL));
+    OK(kiln_close(beside.place.db));
+}
+
+TEST_MAIN("engine_window", TEST(a_limit_that_falls_writes_nothing_of_a_window),
+          TEST(a_commit_under_a_fallen_limit_has_everything),
+          TEST(no_window_opens_beside_a_checkpoint_that_is_about_to_pin),
+          TEST(a_checkpoint_leaves_its_number_as_the_pin),
+          TEST(appends_and_changes_beside_readers_that_begin))
