@@ -87,6 +87,7 @@ GIGA_OBJ    := $(call obj,$(GIGA_SRC))
 KILND_OBJ   := $(call obj,$(KILND_SRC))
 SUPPORT_OBJ := $(call obj,$(SUPPORT_SRC))
 MICRO_OBJ   := $(call obj,$(MICRO_SRC) $(MICRO_SRCXX))
+NATIVE_OBJ  := $(call obj,$(wildcard tests/crash/native/*.c))
 DRIVER_OBJ  := $(BUILD)/obj/tests/fuzz/driver.o
 
 # ---- products ---------------------------------------------------------------------------------
@@ -179,7 +180,14 @@ $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(DRIVER_OBJ) $(INT
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL) $(INTERNAL_AUX)
 	@mkdir -p $(@D)
 	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
-	    $(LDFLAGS_ALL) -Wl,--as-needed -lcunit $(LIBS_PROGRAM) $(LIBS_SCREEN)
+	    $(LDFLAGS_ALL) $(TEST_LDFLAGS) -Wl,--as-needed -lcunit $(LIBS_PROGRAM) $(LIBS_SCREEN)
+
+# One program records what it asks of the file system: tests/crash/native/recorder.h.
+NATIVE_WRAPS := open openat creat mkdir mkdirat link linkat unlink unlinkat rmdir remove rename renameat \
+                renameat2 write pwrite pwritev ftruncate fallocate posix_fallocate fsync fdatasync \
+                io_setup io_submit io_getevents
+$(BUILD)/tests/crash/test_native_crash: $(NATIVE_OBJ)
+$(BUILD)/tests/crash/test_native_crash: TEST_LDFLAGS := $(NATIVE_WRAPS:%=-Wl,--wrap=%)
 
 # As a user builds them: the public header and the library, nothing else.
 $(BUILD)/examples/%: examples/%.c $(BUILD)/lib/libkiln.so
@@ -233,6 +241,15 @@ crash:
 	@$(MAKE) --no-print-directory $(PAR) $(CRASH_TESTS)
 	@KILN_CRASH_STATES=$(CRASH_STATES) $(RUN_ENV) KILN_TEST_TIMEOUT=86400 \
 	    tests/tidy/run_tests.sh $(CRASH_TESTS)
+
+# The same below the operating system's files: make crash-native STATES=20000
+STATES ?= 20000
+.PHONY: crash-native
+crash-native:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory $(PAR) $(BUILD)/tests/crash/test_native_crash
+	@KILN_NATIVE_STATES=$(STATES) $(RUN_ENV) KILN_TEST_TIMEOUT=86400 \
+	    tests/tidy/run_tests.sh $(BUILD)/tests/crash/test_native_crash
 
 # libFuzzer on every decoder; new inputs that reach new code stay in $(BUILD)/fuzz/corpus.
 FUZZ_SECONDS ?= 30
@@ -312,8 +329,8 @@ big:
 # ---- looking after the source -----------------------------------------------------------------
 
 ALL_C := $(wildcard $(addsuffix /*.[ch],ftk cache rfl engine/* replication utils gigatest include examples \
-         tests/unit tests/crash tests/sim tests/fuzz tests/support tests/cluster tests/bench/micro \
-         tests/bench/peers))
+         tests/unit tests/crash tests/crash/native tests/sim tests/fuzz tests/support tests/cluster \
+         tests/bench/micro tests/bench/peers))
 
 .PHONY: lint format
 lint:
@@ -389,6 +406,7 @@ help:
 	@echo 'make asan tsan    every test under the address and undefined, or the thread sanitizer'
 	@echo 'make fuzz         libFuzzer on each decoder for FUZZ_SECONDS ($(FUZZ_SECONDS))'
 	@echo 'make crash        $(CRASH_STATES) crash states (CRASH_STATES)'
+	@echo 'make crash-native $(STATES) crash states of the native disk (STATES)'
 	@echo 'make coverage     lines reached by the tests'
 	@echo 'make lint format  clang-tidy, cppcheck and format check; reformat'
 	@echo 'make bench        micro benchmarks (BENCH_ARGS)'
