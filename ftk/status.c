@@ -4,6 +4,8 @@
  * 1. The slot belongs to its thread alone: no lock, no allocation, so that an error can always be
  *    recorded, also one about memory.
  * 2. The slot changes only when an error is born or set: success leaves it alone.
+ * 3. Whoever returns a status other than FTK_OK has one born, by FTK_FAIL or FTK_ANSWER, or hands
+ *    on what it was given: so the slot always belongs to the call that just failed.
  */
 #include "ftk/status.h"
 
@@ -52,6 +54,20 @@ ftk_error_set(const struct ftk_error *error)
         error_slot = *error;
 }
 
+void
+ftk_error_copy(struct ftk_error *copy, ftk_status status)
+{
+    FTK_ASSERT(status != FTK_OK);
+    FTK_DEBUG_ASSERT(status == error_slot.status); /* rule 3 */
+    if (FTK_UNLIKELY(status != error_slot.status))
+        ftk_error_born(status, 0, __FILE__, __LINE__, "%s", ftk_status_text(status));
+    copy->status = error_slot.status;
+    copy->os_errno = error_slot.os_errno;
+    copy->file = error_slot.file;
+    copy->line = error_slot.line;
+    strcpy(copy->text, error_slot.text);
+}
+
 ftk_status
 ftk_error_born(ftk_status status, int os_errno, const char *file, int line, const char *format, ...)
 {
@@ -69,6 +85,19 @@ ftk_error_born(ftk_status status, int os_errno, const char *file, int line, cons
     error_slot.file = file;
     error_slot.line = line;
     memcpy(error_slot.text, text, sizeof text);
+    return status;
+}
+
+ftk_status
+ftk_error_answer(ftk_status status, const char *file, int line, const char *words,
+                 size_t words_size)
+{
+    FTK_ASSERT(status != FTK_OK && words_size <= sizeof error_slot.text);
+    error_slot.status = status;
+    error_slot.os_errno = 0;
+    error_slot.file = file;
+    error_slot.line = line;
+    memcpy(error_slot.text, words, words_size);
     return status;
 }
 

@@ -61,10 +61,17 @@ const struct ftk_error *ftk_error_last(void);
 /* Copy an error born in another thread into this thread's slot (a background failure reported). */
 void ftk_error_set(const struct ftk_error *error);
 
+/* Keep the thread's last error, which a call is about to return as `status`. */
+void ftk_error_copy(struct ftk_error *copy_out, ftk_status status);
+
 /* Record an error in the thread's slot and return its code, which is not FTK_OK.  Used through
  * FTK_FAIL. */
 ftk_status ftk_error_born(ftk_status status, int os_errno, const char *file, int line,
                           const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* Likewise, for FTK_ANSWER; words_size counts the terminating zero. */
+ftk_status ftk_error_answer(ftk_status status, const char *file, int line, const char *words,
+                            size_t words_size);
 
 /* What ftk_error_born asserts, where compilers and analysers see it. */
 static inline ftk_status
@@ -77,6 +84,10 @@ ftk_failed(ftk_status status)
 
 #define FTK_FAIL(status, ...)                                                                      \
     ftk_failed(ftk_error_born((status), 0, __FILE__, __LINE__, __VA_ARGS__))
+/* A plain answer (not found, exists): words is a literal and nothing is formatted, so that a call
+ * which often gives it costs little more for having words. */
+#define FTK_ANSWER(status, words)                                                                  \
+    ftk_failed(ftk_error_answer((status), __FILE__, __LINE__, "" words, sizeof("" words)))
 #define FTK_FAIL_OS(status, err, ...)                                                              \
     ftk_failed(ftk_error_born((status), (err), __FILE__, __LINE__, __VA_ARGS__))
 

@@ -72,7 +72,8 @@ typedef struct kiln_error {
     const char *text; /* what happened, to what, where */
 } kiln_error;
 
-/* The calling thread's last error; borrowed until the thread's next failing call. */
+/* The words of the call that has just failed in this thread, plain answers such as KILN_NOTFOUND
+ * included; borrowed until the thread's next failing call.  Before any failure: KILN_OK, no text. */
 KILN_API const kiln_error *kiln_error_last(void);
 
 KILN_API const char *kiln_version(void); /* "0.1.0" */
@@ -190,6 +191,14 @@ KILN_API kiln_status kiln_txn_begin_with(kiln_db *db, const kiln_txn_options *op
  * those two mean that the outcome is known only after reopening.
  */
 KILN_API kiln_status kiln_txn_commit(kiln_txn *txn);
+/*
+ * The last call that failed on this transaction or its cursors; or on this database, which includes
+ * the beginning and the commit of its transactions.  For languages whose tasks move between threads:
+ * there kiln_error_last may be another task's.  Borrowed until the calling thread asks again (and
+ * kiln_txn_error until the transaction's next failing call or its end).
+ */
+KILN_API const kiln_error *kiln_txn_error(const kiln_txn *txn);
+KILN_API const kiln_error *kiln_db_error(kiln_db *db);
 /* Drop all changes.  Never fails; NULL is fine. */
 KILN_API void kiln_txn_abort(kiln_txn *txn);
 /* Move a read transaction to the newest commit (cheaper than begin and abort); its cursors lose

@@ -48,7 +48,7 @@ failed_now(struct rfl_log *log)
 
     error.status = FTK_IO;
     ftk_error_set(&error);
-    return FTK_IO;
+    return error.status;
 }
 
 /* ---- write ---- */

@@ -99,7 +99,7 @@ segment_advance(struct rfl_reader *reader)
         next->readers++;
     ftk_mutex_unlock(&log->mutex);
     if (next == NULL)
-        return FTK_NOTFOUND;
+        return FTK_ANSWER(FTK_NOTFOUND, "the end of the log");
     rc = rfl__scan_enter(&reader->scan, next, next->lsn_records);
     ftk_mutex_lock(&log->mutex);
     segment_drop(log, rc == FTK_OK ? old : next);
@@ -119,7 +119,7 @@ rfl_reader_next(struct rfl_reader *reader, struct rfl_record *record_out)
 
         scan->lsn_limit = atomic_load_explicit(&reader->log->lsn_written, memory_order_acquire);
         if (scan->lsn >= scan->lsn_limit)
-            return FTK_NOTFOUND;
+            return FTK_ANSWER(FTK_NOTFOUND, "the end of the log");
         rc = rfl__scan_next(scan, &verdict, &header, &record_out->body);
         if (rc == FTK_OK && verdict == RFL__BAD)
             rc = FTK_FAIL(FTK_CORRUPT,

@@ -12,11 +12,11 @@ kiln_coll_open(kiln_txn *txn, const char *name, uint32_t flags, kiln_coll *coll_
 {
     *coll_out = 0;
     if (name == NULL || name[0] == RESERVED_NAME_BYTE)
-        return FTK_FAIL(FTK_INVALID, "not a name for a collection");
+        return txn_answer(txn, FTK_FAIL(FTK_INVALID, "not a name for a collection"));
     if (flags & ~(uint32_t)(KILN_COLL_CREATE | KILN_COLL_EXCLUSIVE))
-        return FTK_FAIL(FTK_INVALID, "unknown flags %#x", flags);
+        return txn_answer(txn, FTK_FAIL(FTK_INVALID, "unknown flags %#x", flags));
     txn_unhold(txn);
-    return coll_open_internal(txn, name, strlen(name), flags, coll_out);
+    return txn_answer(txn, coll_open_internal(txn, name, strlen(name), flags, coll_out));
 }
 
 /* What every write to a collection begins with. */
@@ -45,7 +45,7 @@ kiln_coll_drop(kiln_txn *txn, kiln_coll coll)
     struct tree *tree;
     ftk_status rc = write_begin(txn, coll, &tree);
 
-    return rc != FTK_OK ? rc : coll_drop(txn, coll);
+    return txn_answer(txn, rc != FTK_OK ? rc : coll_drop(txn, coll));
 }
 
 kiln_status
@@ -59,7 +59,7 @@ kiln_coll_clear(kiln_txn *txn, kiln_coll coll)
     FTK_TRY(tree_clear(txn, tree));
     txn_log_coll(txn, OP_COLL_CLEAR, coll);
 out:
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 struct name_search {
@@ -87,7 +87,7 @@ name_each(void *context, kiln_coll coll, const struct tree *tree, const uint8_t 
     search->buffer[name_size] = 0;
     search->coll = coll;
     search->found = true;
-    return FTK_CANCELED;
+    return FTK_ANSWER(FTK_CANCELED, "found");
 }
 
 kiln_status
@@ -107,7 +107,7 @@ kiln_coll_name(kiln_txn *txn, uint64_t n, char *buffer, size_t buffer_size, kiln
     }
     if (rc == FTK_OK)
         rc = FTK_FAIL(FTK_NOTFOUND, "there are fewer collections");
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 /* ---- get ------------------------------------------------------------------------------------- */
@@ -123,13 +123,13 @@ kiln_get(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, kiln_s
     txn_unhold(txn);
     rc = txn_tree(txn, coll, &tree);
     if (FTK_UNLIKELY(rc != FTK_OK))
-        return rc;
+        return txn_answer(txn, rc);
     rc = check_key(key, key_size);
     if (FTK_UNLIKELY(rc != FTK_OK))
-        return rc;
+        return txn_answer(txn, rc);
     rc = tree_get(txn, tree, key, key_size, &entry);
     if (rc != FTK_OK)
-        return rc;
+        return txn_answer(txn, rc);
     if (FTK_LIKELY(!entry.large)) {
         *value_out = (kiln_slice){entry.value, entry.value_size};
         return KILN_OK;
@@ -137,7 +137,7 @@ kiln_get(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, kiln_s
     uint8_t ref[LARGE_REF_BYTES];
     memcpy(ref, entry.value, sizeof(ref));
     txn_unhold(txn);
-    return value_hold(txn, ref, value_out);
+    return txn_answer(txn, value_hold(txn, ref, value_out));
 }
 
 kiln_status
@@ -153,7 +153,7 @@ kiln_get_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, size_t coun
         FTK_TRY(check_key(keys[i].data, keys[i].size));
     rc = tree_get_many(txn, tree, keys, count, each, context);
 out:
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 /* The large_ref of a key, or its small value held by the transaction. */
@@ -182,7 +182,7 @@ kiln_value_size(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size,
     if (rc == FTK_OK)
         *size_out = entry.large ? value_ref_size(entry.value) : entry.value_size;
     txn_unhold(txn);
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 kiln_status
@@ -196,7 +196,7 @@ kiln_value_read(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size,
 
     *read_out = 0;
     if (rc != FTK_OK)
-        return rc;
+        return txn_answer(txn, rc);
     size = entry.large ? value_ref_size(entry.value) : entry.value_size;
     if (offset < size) {
         size_t n = size - offset < buffer_size ? (size_t)(size - offset) : buffer_size;
@@ -211,7 +211,7 @@ kiln_value_read(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size,
             *read_out = n;
     }
     txn_unhold(txn);
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 kiln_status
@@ -221,7 +221,7 @@ kiln_coll_count(kiln_txn *txn, kiln_coll coll, uint64_t *count_out)
     ftk_status rc = txn_tree(txn, coll, &tree);
 
     *count_out = rc == FTK_OK ? tree->keys : 0;
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 kiln_status
@@ -236,7 +236,7 @@ kiln_range_estimate(kiln_txn *txn, kiln_coll coll, kiln_slice low, kiln_slice hi
     FTK_TRY(txn_tree(txn, coll, &tree));
     rc = tree_range_estimate(txn, tree, low, high, count_out);
 out:
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 /* ---- put, delete ----------------------------------------------------------------------------- */
@@ -289,7 +289,8 @@ put_large(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size, ui
         rc = tree_get(txn, tree, key, key_size, &entry);
         txn_unhold(txn);
         if (rc == (flags == KILN_PUT_INSERT ? FTK_OK : FTK_NOTFOUND))
-            return flags == KILN_PUT_INSERT ? FTK_EXISTS : FTK_NOTFOUND;
+            return flags == KILN_PUT_INSERT ? FTK_ANSWER(FTK_EXISTS, "the key is there already")
+                                            : FTK_ANSWER(FTK_NOTFOUND, "no such key");
         if (rc != FTK_OK && rc != FTK_NOTFOUND)
             return rc;
     }
@@ -324,21 +325,21 @@ kiln_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, const 
     if (rc == FTK_OK)
         rc = check_key(key, key_size);
     if (FTK_UNLIKELY(rc != FTK_OK))
-        return rc;
+        return txn_answer(txn, rc);
     if (FTK_UNLIKELY(flags > KILN_PUT_UPDATE || (value == NULL && value_size > 0)))
-        return FTK_FAIL(FTK_INVALID, "put: flags %#x or no value", flags);
+        return txn_answer(txn, FTK_FAIL(FTK_INVALID, "put: flags %#x or no value", flags));
     if (FTK_UNLIKELY(value_is_large(txn->db, key_size, value_size))) {
         struct value_source source = {.data = value};
         if (tree->flags & CATALOG_KEYS_ONLY)
-            return FTK_FAIL(FTK_INVALID, "the collection has no values");
-        return put_large(txn, tree, key, key_size, value_size, &source, flags);
+            return txn_answer(txn, FTK_FAIL(FTK_INVALID, "the collection has no values"));
+        return txn_answer(txn, put_large(txn, tree, key, key_size, value_size, &source, flags));
     }
     rc = txn_log_reserve(txn, txn_log_bytes(key_size, value_size));
     if (rc == FTK_OK)
         rc = tree_put(txn, tree, key, key_size, &small, flags);
     if (rc == FTK_OK)
         txn_log_put(txn, coll, key, key_size, value, value_size);
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 kiln_status
@@ -353,7 +354,8 @@ kiln_value_write(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size
     FTK_TRY(write_begin(txn, coll, &tree));
     FTK_TRY(check_key(key, key_size));
     if (size > KILN_VALUE_MAX)
-        return FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes", (unsigned long long)size);
+        return txn_answer(txn,
+                          FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes", (unsigned long long)size));
     if (value_is_large(txn->db, key_size, size)) { /* what is given up half way is rolled back */
         FTK_TRY(txn_savepoint(txn));
         rc = put_large(txn, tree, key, key_size, size, &source, KILN_PUT_REPLACE);
@@ -374,7 +376,7 @@ kiln_value_write(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size
     rc = (ftk_status)kiln_put(txn, coll, key, key_size, small, size, KILN_PUT_REPLACE);
 out:
     ftk_free(small);
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 kiln_status
@@ -389,7 +391,7 @@ kiln_delete(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size)
     FTK_TRY(tree_delete(txn, tree, key, key_size));
     txn_log_delete(txn, coll, key, key_size);
 out:
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 /* One by one, in order: a batch with large values. */
@@ -438,7 +440,7 @@ kiln_put_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, const kiln_
     if (done_out != NULL)
         *done_out = done;
 out:
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 kiln_status
@@ -457,7 +459,7 @@ kiln_delete_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, size_t c
 out:
     if (deleted_out != NULL)
         *deleted_out = deleted;
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 /* ---- bulk ------------------------------------------------------------------------------------ */
@@ -472,7 +474,7 @@ kiln_bulk_begin(kiln_txn *txn, kiln_coll coll, kiln_bulk **bulk_out)
     FTK_TRY(write_begin(txn, coll, &tree));
     rc = bulk_begin(txn, tree, bulk_out);
 out:
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 kiln_status
@@ -518,7 +520,7 @@ kiln_bulk_add(kiln_bulk *bulk, const void *key, size_t key_size, const void *val
         txn_log_chunk(txn, (const uint8_t *)value + at, n);
     }
 out:
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 kiln_status
@@ -528,7 +530,7 @@ kiln_bulk_end(kiln_bulk *bulk)
     ftk_status rc = txn_check_write(txn);
 
     bulk_end(bulk);
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 kiln_status

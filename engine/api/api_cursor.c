@@ -16,7 +16,7 @@ kiln_cursor_open(kiln_txn *txn, kiln_coll coll, uint32_t flags, kiln_cursor **cu
     FTK_TRY(txn_tree(txn, coll, &tree));
     rc = cursor_open_tree(txn, tree, flags, cursor_out);
 out:
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 void
@@ -28,25 +28,25 @@ kiln_cursor_close(kiln_cursor *cursor)
 kiln_status
 kiln_cursor_first(kiln_cursor *cursor)
 {
-    return cursor_first(cursor);
+    return txn_answer(cursor->txn, cursor_first(cursor));
 }
 
 kiln_status
 kiln_cursor_last(kiln_cursor *cursor)
 {
-    return cursor_last(cursor);
+    return txn_answer(cursor->txn, cursor_last(cursor));
 }
 
 kiln_status
 kiln_cursor_next(kiln_cursor *cursor)
 {
-    return cursor_next(cursor);
+    return txn_answer(cursor->txn, cursor_next(cursor));
 }
 
 kiln_status
 kiln_cursor_prev(kiln_cursor *cursor)
 {
-    return cursor_prev(cursor);
+    return txn_answer(cursor->txn, cursor_prev(cursor));
 }
 
 static ftk_status
@@ -62,7 +62,8 @@ kiln_cursor_seek(kiln_cursor *cursor, const void *key, size_t key_size)
 {
     ftk_status rc = check_seek(key, key_size);
 
-    return rc != FTK_OK ? rc : cursor_seek(cursor, key_size > 0 ? key : "", key_size);
+    return txn_answer(cursor->txn,
+                      rc != FTK_OK ? rc : cursor_seek(cursor, key_size > 0 ? key : "", key_size));
 }
 
 kiln_status
@@ -70,13 +71,15 @@ kiln_cursor_seek_before(kiln_cursor *cursor, const void *key, size_t key_size)
 {
     ftk_status rc = check_seek(key, key_size);
 
-    return rc != FTK_OK ? rc : cursor_seek_before(cursor, key_size > 0 ? key : "", key_size);
+    return txn_answer(cursor->txn,
+                      rc != FTK_OK ? rc
+                                   : cursor_seek_before(cursor, key_size > 0 ? key : "", key_size));
 }
 
 kiln_status
 kiln_cursor_bounds(kiln_cursor *cursor, kiln_slice low, kiln_slice high)
 {
-    return cursor_bounds(cursor, low, high);
+    return txn_answer(cursor->txn, cursor_bounds(cursor, low, high));
 }
 
 kiln_status
@@ -87,7 +90,7 @@ kiln_cursor_prefix(kiln_cursor *cursor, const void *prefix, size_t prefix_size)
     kiln_slice above = {NULL, 0};
 
     if (prefix_size > KILN_KEY_MAX || (prefix == NULL && prefix_size > 0))
-        return FTK_FAIL(FTK_INVALID, "a prefix of %zu bytes", prefix_size);
+        return txn_answer(cursor->txn, FTK_FAIL(FTK_INVALID, "a prefix of %zu bytes", prefix_size));
     if (prefix_size > 0)
         memcpy(high, prefix, prefix_size);
     while (size > 0 && high[size - 1] == 0xff)
@@ -96,13 +99,15 @@ kiln_cursor_prefix(kiln_cursor *cursor, const void *prefix, size_t prefix_size)
         high[size - 1]++;
         above = (kiln_slice){high, size};
     }
-    return cursor_bounds(cursor, (kiln_slice){prefix_size > 0 ? prefix : "", prefix_size}, above);
+    return txn_answer(
+        cursor->txn,
+        cursor_bounds(cursor, (kiln_slice){prefix_size > 0 ? prefix : "", prefix_size}, above));
 }
 
 kiln_status
 kiln_cursor_item(kiln_cursor *cursor, kiln_slice *key_out, kiln_slice *value_out)
 {
-    return cursor_item(cursor, key_out, value_out);
+    return txn_answer(cursor->txn, cursor_item(cursor, key_out, value_out));
 }
 
 kiln_status
@@ -117,5 +122,5 @@ kiln_cursor_delete(kiln_cursor *cursor)
         rc = (ftk_status)kiln_delete(cursor->txn, cursor->tree->id, key.data, key.size);
     if (rc == FTK_OK)
         cursor->deleted = true;
-    return rc;
+    return txn_answer(cursor->txn, rc);
 }

@@ -17,7 +17,12 @@ kiln_open(const char *path, const kiln_options *options, kiln_db **db_out)
 kiln_status
 kiln_close(kiln_db *db)
 {
-    return db == NULL ? KILN_OK : db_close(db);
+    ftk_status rc;
+
+    if (db == NULL)
+        return KILN_OK;
+    rc = db_close(db);
+    return rc == FTK_STATE ? db_answer(db, rc) : rc; /* only then it is still there */
 }
 
 kiln_status
@@ -26,9 +31,9 @@ kiln_checkpoint(kiln_db *db)
     ftk_status rc;
 
     if (db->read_only)
-        return FTK_FAIL(FTK_READONLY, "the database is open read-only");
+        return db_answer(db, FTK_FAIL(FTK_READONLY, "the database is open read-only"));
     rc = db_check_failed(db);
-    return rc != FTK_OK ? rc : checkpointer_run(db->checkpointer, false);
+    return db_answer(db, rc != FTK_OK ? rc : checkpointer_run(db->checkpointer, false));
 }
 
 kiln_status

@@ -1,9 +1,9 @@
 /* engine/api/api_status.c -- the public face of status codes and errors. */
-#include "ftk/status.h"
-
 #include <assert.h>
 
+#include "engine/txn/txn_state.h"
 #include "ftk/log.h"
+#include "ftk/status.h"
 #include "kiln.h"
 
 #define STATUS_SAME(name, number, text)                                                            \
@@ -30,14 +30,39 @@ kiln_status_name(kiln_status status)
     return ftk_status_name((ftk_status)status);
 }
 
+/* Its text stays where it is. */
+static kiln_error
+error_of(const struct ftk_error *error)
+{
+    return (kiln_error){error->status, error->os_errno, error->file, error->line, error->text};
+}
+
 const kiln_error *
 kiln_error_last(void)
 {
     static _Thread_local kiln_error shown;
-    const struct ftk_error *last = ftk_error_last();
 
-    shown =
-        (kiln_error){(kiln_status)last->status, last->os_errno, last->file, last->line, last->text};
+    shown = error_of(ftk_error_last());
+    return &shown;
+}
+
+const kiln_error *
+kiln_txn_error(const kiln_txn *txn)
+{
+    static _Thread_local kiln_error shown;
+
+    shown = error_of(&txn->error);
+    return &shown;
+}
+
+const kiln_error *
+kiln_db_error(kiln_db *db)
+{
+    static _Thread_local struct ftk_error last; /* another thread may fail while it is read */
+    static _Thread_local kiln_error shown;
+
+    db_answer_last(db, &last);
+    shown = error_of(&last);
     return &shown;
 }
 

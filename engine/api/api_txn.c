@@ -7,7 +7,7 @@ kiln_status
 kiln_txn_begin(kiln_db *db, uint32_t kind, kiln_txn **txn_out)
 {
     *txn_out = NULL;
-    return txn_begin(db, kind, KILN_DURABILITY_DEFAULT, UINT32_MAX, txn_out);
+    return db_answer(db, txn_begin(db, kind, KILN_DURABILITY_DEFAULT, UINT32_MAX, txn_out));
 }
 
 kiln_status
@@ -18,14 +18,16 @@ kiln_txn_begin_with(kiln_db *db, const kiln_txn_options *options, kiln_txn **txn
     *txn_out = NULL;
     memcpy(&o, options, options->size < sizeof(o) ? options->size : sizeof(o));
     if (o.durability > KILN_LAZY)
-        return FTK_FAIL(FTK_INVALID, "durability %d", (int)o.durability);
-    return txn_begin(db, o.kind, o.durability, o.timeout_ms, txn_out);
+        return db_answer(db, FTK_FAIL(FTK_INVALID, "durability %d", (int)o.durability));
+    return db_answer(db, txn_begin(db, o.kind, o.durability, o.timeout_ms, txn_out));
 }
 
 kiln_status
 kiln_txn_commit(kiln_txn *txn)
 {
-    return txn_commit(txn);
+    kiln_db *db = txn->db; /* it outlives the transaction */
+
+    return db_answer(db, txn_commit(txn));
 }
 
 void
@@ -38,7 +40,7 @@ kiln_txn_abort(kiln_txn *txn)
 kiln_status
 kiln_txn_renew(kiln_txn *txn)
 {
-    return txn_renew(txn);
+    return txn_answer(txn, txn_renew(txn));
 }
 
 uint64_t
@@ -50,19 +52,19 @@ kiln_txn_id(const kiln_txn *txn)
 kiln_status
 kiln_savepoint(kiln_txn *txn)
 {
-    return txn_savepoint(txn);
+    return txn_answer(txn, txn_savepoint(txn));
 }
 
 kiln_status
 kiln_savepoint_release(kiln_txn *txn)
 {
-    return txn_savepoint_release(txn);
+    return txn_answer(txn, txn_savepoint_release(txn));
 }
 
 kiln_status
 kiln_savepoint_rollback(kiln_txn *txn)
 {
-    return txn_savepoint_rollback(txn);
+    return txn_answer(txn, txn_savepoint_rollback(txn));
 }
 
 kiln_status
@@ -76,7 +78,7 @@ kiln_txn_set_applied(kiln_txn *txn, uint64_t index)
         rc = FTK_FAIL(FTK_INVALID, "applied index would go down");
     if (rc == FTK_OK)
         txn->snapshot.applied = index;
-    return rc;
+    return txn_answer(txn, rc);
 }
 
 kiln_status

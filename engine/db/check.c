@@ -275,5 +275,5 @@ out:
         txn_abort(check.txn);
     if (rc == FTK_OK && check.findings > 0)
         rc = FTK_FAIL(FTK_CORRUPT, "%llu findings", (unsigned long long)check.findings);
-    return rc;
+    return db_answer(db, rc);
 }

@@ -20,6 +20,12 @@ extension_txn_birth(const kiln_txn *txn)
     return txn->birth;
 }
 
+ftk_status
+extension_answer(kiln_txn *txn, ftk_status status)
+{
+    return txn == NULL ? status : txn_answer(txn, status);
+}
+
 void **
 extension_db(kiln_txn *txn)
 {

@@ -53,6 +53,9 @@ uint64_t extension_txn_birth(const kiln_txn *txn);
  * compare-and-swap.
  */
 void **extension_db(kiln_txn *txn);
+/* Every call that fails on a transaction returns through this: kiln_txn_error tells its words.
+ * txn may be NULL. */
+ftk_status extension_answer(kiln_txn *txn, ftk_status status);
 
 enum { COLL_KEYS_ONLY = 1 << 8, COLL_U64_KEYS = 1 << 9 }; /* beside KILN_COLL_CREATE, _EXCLUSIVE */
 /* As kiln_coll_open, for any name. */

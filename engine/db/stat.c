@@ -97,7 +97,7 @@ kiln_stat_get(kiln_db *db, kiln_stat *stat_inout)
     struct space_stats space;
 
     if (size < sizeof(size) || size > 65536)
-        return FTK_FAIL(FTK_INVALID, "kiln_stat.size is not set");
+        return db_answer(db, FTK_FAIL(FTK_INVALID, "kiln_stat.size is not set"));
     stat.page_bytes = db->page_bytes;
     space_stats(db->space, &space);
     stat.file_bytes = space.pages_file * db->page_bytes;
@@ -170,7 +170,7 @@ kiln_coll_stat_get(kiln_txn *txn, kiln_coll coll, kiln_coll_stat *stat_inout)
     ftk_status rc;
 
     if (size < sizeof(size) || size > 65536)
-        return FTK_FAIL(FTK_INVALID, "kiln_coll_stat.size is not set");
+        return txn_answer(txn, FTK_FAIL(FTK_INVALID, "kiln_coll_stat.size is not set"));
     txn_unhold(txn);
     FTK_TRY(in_place_end(txn));
     FTK_TRY(txn_tree(txn, coll, &tree));
@@ -181,5 +181,5 @@ kiln_coll_stat_get(kiln_txn *txn, kiln_coll coll, kiln_coll_stat *stat_inout)
     memcpy(stat_inout, &stat, size < sizeof(stat) ? size : sizeof(stat));
     stat_inout->size = size;
 out:
-    return rc;
+    return txn_answer(txn, rc);
 }

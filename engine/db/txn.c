@@ -101,6 +101,8 @@ static void
 txn_start(kiln_txn *txn)
 {
     txn->ended = false;
+    txn->error.status = FTK_OK;
+    txn->error.text[0] = 0;
     txn->tree_count = 0;
     txn->tree_last = NULL;
     txn->held_page = 0;

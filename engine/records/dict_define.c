@@ -91,10 +91,10 @@ kiln_field_define(kiln_txn *txn, const char *name, kiln_type type, kiln_field *f
     ftk_status rc;
 
     if (field_out == NULL)
-        return FTK_FAIL(FTK_INVALID, "field_out is NULL");
+        return extension_answer(txn, FTK_FAIL(FTK_INVALID, "field_out is NULL"));
     *field_out = 0;
     if (type < KILN_TEXT || type > KILN_GROUP)
-        return FTK_FAIL(FTK_INVALID, "there is no type %d", (int)type);
+        return extension_answer(txn, FTK_FAIL(FTK_INVALID, "there is no type %d", (int)type));
     FTK_TRY(dict_name_check("field", name));
     FTK_TRY(records_enter_write(txn, &state));
     number = dict_find(state->dict, DICT_KIND_FIELD, name, strlen(name));
@@ -107,7 +107,7 @@ kiln_field_define(kiln_txn *txn, const char *name, kiln_type type, kiln_field *f
         *field_out = number;
     }
 out:
-    return rc;
+    return extension_answer(txn, rc);
 }
 
 kiln_status
@@ -133,7 +133,7 @@ kiln_field_find(kiln_txn *txn, const char *name, kiln_field *field_out, kiln_typ
     if (type_out != NULL)
         *type_out = (kiln_type)state->dict->types.types[number];
 out:
-    return rc;
+    return extension_answer(txn, rc);
 }
 
 kiln_status
@@ -148,7 +148,7 @@ kiln_field_name(kiln_txn *txn, kiln_field field, char *buffer, size_t buffer_siz
     else
         rc = name_give(state->dict->field_names[field], buffer, buffer_size);
 out:
-    return rc;
+    return extension_answer(txn, rc);
 }
 
 /* ---- containers ------------------------------------------------------------------------------ */
@@ -193,7 +193,7 @@ kiln_container_define(kiln_txn *txn, const char *name, kiln_container *container
     ftk_status rc;
 
     if (container_out == NULL)
-        return FTK_FAIL(FTK_INVALID, "container_out is NULL");
+        return extension_answer(txn, FTK_FAIL(FTK_INVALID, "container_out is NULL"));
     *container_out = 0;
     FTK_TRY(dict_name_check("container", name));
     FTK_TRY(records_enter_write(txn, &state));
@@ -203,7 +203,7 @@ kiln_container_define(kiln_txn *txn, const char *name, kiln_container *container
     else
         *container_out = number;
 out:
-    return rc;
+    return extension_answer(txn, rc);
 }
 
 kiln_status
@@ -213,7 +213,7 @@ kiln_container_find(kiln_txn *txn, const char *name, kiln_container *container_o
     ftk_status rc;
 
     if (container_out == NULL)
-        return FTK_FAIL(FTK_INVALID, "container_out is NULL");
+        return extension_answer(txn, FTK_FAIL(FTK_INVALID, "container_out is NULL"));
     *container_out = 0;
     FTK_TRY(dict_name_check("container", name));
     FTK_TRY(records_enter(txn, &state));
@@ -221,7 +221,7 @@ kiln_container_find(kiln_txn *txn, const char *name, kiln_container *container_o
     if (*container_out == 0)
         rc = FTK_FAIL(FTK_NOTFOUND, "there is no container '%s'", name);
 out:
-    return rc;
+    return extension_answer(txn, rc);
 }
 
 /* ---- rows of indexes, drops ------------------------------------------------------------------ */
@@ -325,5 +325,5 @@ kiln_container_drop(kiln_txn *txn, kiln_container container)
 
     if (rc == FTK_OK)
         rc = container_drop(state, container);
-    return rc;
+    return extension_answer(txn, rc);
 }

@@ -123,7 +123,7 @@ kiln_index_cursor_open(kiln_txn *txn, kiln_index index, const kiln_item *values,
     ftk_status rc;
 
     if (cursor_out == NULL)
-        return FTK_FAIL(FTK_INVALID, "cursor_out is NULL");
+        return extension_answer(txn, FTK_FAIL(FTK_INVALID, "cursor_out is NULL"));
     *cursor_out = NULL;
     FTK_TRY(records_enter(txn, &state));
     FTK_TRY(records_index(state, index, &found));
@@ -143,7 +143,7 @@ kiln_index_cursor_open(kiln_txn *txn, kiln_index index, const kiln_item *values,
     cursor = NULL;
 out:
     kiln_index_cursor_close(cursor);
-    return rc;
+    return extension_answer(txn, rc);
 }
 
 void
@@ -189,7 +189,7 @@ key_step(kiln_index_cursor *cursor, const struct dict_index *index)
     }
     if (key.size < cursor->prefix_bytes ||
         memcmp(key.data, cursor->prefix, cursor->prefix_bytes) != 0) {
-        rc = FTK_NOTFOUND;
+        rc = FTK_ANSWER(FTK_NOTFOUND, "no further entry");
         goto out;
     }
     if (key.size > sizeof cursor->key) {
@@ -283,7 +283,7 @@ whole_read(kiln_index_cursor *cursor, struct records_txn *state, const struct di
         if (is_wanted(cursor, values))
             goto out;
     }
-    rc = FTK_NOTFOUND;
+    rc = FTK_ANSWER(FTK_NOTFOUND, "no such entry");
 out:
     if (rc == FTK_NOTFOUND && !met)
         rc = FTK_FAIL(FTK_CORRUPT, "index '%s': record %llu has no such entry", index->name,
@@ -337,7 +337,8 @@ kiln_index_cursor_next(kiln_index_cursor *cursor, uint64_t *id_out, kiln_contain
     if (values_out != NULL)
         memset(values_out, 0, value_max * sizeof *values_out);
     if (cursor == NULL)
-        return FTK_FAIL(FTK_INVALID, "cursor is NULL");
+        return extension_answer(cursor == NULL ? NULL : cursor->txn,
+                                FTK_FAIL(FTK_INVALID, "cursor is NULL"));
     memset(values, 0, sizeof values);
     FTK_TRY(entry_next(cursor, &id, &container, values));
     if (id_out != NULL)
@@ -347,5 +348,5 @@ kiln_index_cursor_next(kiln_index_cursor *cursor, uint64_t *id_out, kiln_contain
     if (values_out != NULL)
         memcpy(values_out, values, value_max * sizeof *values_out);
 out:
-    return rc;
+    return extension_answer(cursor == NULL ? NULL : cursor->txn, rc);
 }

@@ -122,7 +122,7 @@ kiln_index_define(kiln_txn *txn, const kiln_index_options *options, kiln_index *
     ftk_status rc;
 
     if (index_out == NULL || options == NULL)
-        return FTK_FAIL(FTK_INVALID, "options or index_out is NULL");
+        return extension_answer(txn, FTK_FAIL(FTK_INVALID, "options or index_out is NULL"));
     *index_out = 0;
     FTK_TRY(records_enter_write(txn, &state));
     FTK_TRY(options_read(state->dict, options, &model));
@@ -135,7 +135,7 @@ kiln_index_define(kiln_txn *txn, const kiln_index_options *options, kiln_index *
     else
         *index_out = number;
 out:
-    return rc;
+    return extension_answer(txn, rc);
 }
 
 /* ---- find, drop, count ----------------------------------------------------------------------- */
@@ -147,7 +147,7 @@ kiln_index_find(kiln_txn *txn, const char *name, kiln_index *index_out)
     ftk_status rc;
 
     if (index_out == NULL)
-        return FTK_FAIL(FTK_INVALID, "index_out is NULL");
+        return extension_answer(txn, FTK_FAIL(FTK_INVALID, "index_out is NULL"));
     *index_out = 0;
     FTK_TRY(dict_name_check("index", name));
     FTK_TRY(records_enter(txn, &state));
@@ -155,7 +155,7 @@ kiln_index_find(kiln_txn *txn, const char *name, kiln_index *index_out)
     if (*index_out == 0)
         rc = FTK_FAIL(FTK_NOTFOUND, "there is no index '%s'", name);
 out:
-    return rc;
+    return extension_answer(txn, rc);
 }
 
 kiln_status
@@ -166,7 +166,7 @@ kiln_index_drop(kiln_txn *txn, kiln_index index)
 
     if (rc == FTK_OK)
         rc = dict_index_drop(state, index);
-    return rc;
+    return extension_answer(txn, rc);
 }
 
 kiln_status
@@ -177,12 +177,12 @@ kiln_index_count(kiln_txn *txn, kiln_index index, uint64_t *count_out)
     ftk_status rc;
 
     if (count_out == NULL)
-        return FTK_FAIL(FTK_INVALID, "count_out is NULL");
+        return extension_answer(txn, FTK_FAIL(FTK_INVALID, "count_out is NULL"));
     *count_out = 0;
     FTK_TRY(records_enter(txn, &state));
     FTK_TRY(records_index(state, index, &found));
     FTK_TRY(records_flush(state));
     FTK_TRY(kiln_coll_count(txn, found->coll, count_out));
 out:
-    return rc;
+    return extension_answer(txn, rc);
 }

@@ -348,7 +348,7 @@ kiln_walk_next(kiln_walk *walk, kiln_item *item_out)
     if (walk == NULL || item_out == NULL || walk->record == NULL)
         return FTK_FAIL(FTK_INVALID, "walk, its record or item_out is NULL");
     if (walk->position >= walk->record->item_count)
-        return KILN_NOTFOUND;
+        return FTK_ANSWER(FTK_NOTFOUND, "no further item");
     record_item_value(walk->record, &walk->record->items[walk->position++], item_out);
     walk->depth = item_out->depth;
     return KILN_OK;
@@ -370,7 +370,7 @@ kiln_record_find(const kiln_record *record, kiln_field field, uint32_t nth, kiln
             return KILN_OK;
         }
     }
-    return KILN_NOTFOUND;
+    return FTK_ANSWER(FTK_NOTFOUND, "the record has no such field");
 }
 
 /* ---- decode ---------------------------------------------------------------------------------- */

@@ -54,7 +54,7 @@ kiln_record_cursor_open(kiln_txn *txn, kiln_container container, uint64_t id_fir
     ftk_status rc;
 
     if (cursor_out == NULL)
-        return FTK_FAIL(FTK_INVALID, "cursor_out is NULL");
+        return extension_answer(txn, FTK_FAIL(FTK_INVALID, "cursor_out is NULL"));
     *cursor_out = NULL;
     FTK_TRY(records_enter(txn, &state));
     FTK_TRY(records_container(state, container, &found));
@@ -67,7 +67,7 @@ kiln_record_cursor_open(kiln_txn *txn, kiln_container container, uint64_t id_fir
     cursor = NULL;
 out:
     kiln_record_cursor_close(cursor);
-    return rc;
+    return extension_answer(txn, rc);
 }
 
 kiln_status
@@ -82,18 +82,19 @@ kiln_record_cursor_next(kiln_record_cursor *cursor, uint64_t *id_out, kiln_recor
         *id_out = 0;
     kiln_record_clear(record);
     if (cursor == NULL)
-        return FTK_FAIL(FTK_INVALID, "cursor is NULL");
+        return extension_answer(cursor == NULL ? NULL : cursor->txn,
+                                FTK_FAIL(FTK_INVALID, "cursor is NULL"));
     FTK_TRY(records_enter(cursor->txn, &state));
     FTK_TRY(records_container(state, cursor->container, &found));
     FTK_TRY(records_flush_container(state, found));
     if (cursor->id_next == 0)
-        return KILN_NOTFOUND;
+        FTK_TRY(FTK_ANSWER(FTK_NOTFOUND, "no further record"));
     FTK_TRY(step(cursor, state, found, &id, record));
     cursor->id_next = id + 1;
     if (id_out != NULL)
         *id_out = id;
 out:
-    return rc;
+    return extension_answer(cursor == NULL ? NULL : cursor->txn, rc);
 }
 
 void

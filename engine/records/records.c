@@ -347,7 +347,7 @@ kiln_record_add(kiln_txn *txn, kiln_container container, const kiln_record *reco
     FTK_TRY(records_container(state, container, &found));
     FTK_TRY(add(state, found, record, id_inout != NULL ? id_inout : &id));
 out:
-    return rc;
+    return extension_answer(txn, rc);
 }
 
 /* ---- update, delete -------------------------------------------------------------------------- */
@@ -360,7 +360,8 @@ old_read(struct records_txn *state, const struct dict_container *container, uint
 
     if (gather_has(&state->gathers[container->position], id))
         FTK_TRY(records_flush_container(state, container));
-    rc = id == 0 ? FTK_NOTFOUND : records_read(state, container, id, &state->record_old);
+    rc = id == 0 ? FTK_ANSWER(FTK_NOTFOUND, "no record has id 0")
+                 : records_read(state, container, id, &state->record_old);
     if (rc == FTK_NOTFOUND) {
         rc = FTK_FAIL(FTK_NOTFOUND, "container '%s' has no record %llu", container->name,
                       (unsigned long long)id);
@@ -408,7 +409,7 @@ kiln_record_update(kiln_txn *txn, kiln_container container, uint64_t id, const k
     FTK_TRY(records_container(state, container, &found));
     FTK_TRY(update(state, found, id, record));
 out:
-    return rc;
+    return extension_answer(txn, rc);
 }
 
 /* The record with the highest id goes: remember the id. */
@@ -466,7 +467,7 @@ kiln_record_delete(kiln_txn *txn, kiln_container container, uint64_t id)
     FTK_TRY(records_container(state, container, &found));
     FTK_TRY(remove_record(state, found, id));
 out:
-    return rc;
+    return extension_answer(txn, rc);
 }
 
 /* ---- get, count ------------------------------------------------------------------------------ */
@@ -479,18 +480,19 @@ kiln_record_get(kiln_txn *txn, kiln_container container, uint64_t id, kiln_recor
     ftk_status rc;
 
     if (record == NULL)
-        return FTK_FAIL(FTK_INVALID, "record is NULL");
+        return extension_answer(txn, FTK_FAIL(FTK_INVALID, "record is NULL"));
     kiln_record_clear(record);
     FTK_TRY(records_enter(txn, &state));
     FTK_TRY(records_container(state, container, &found));
     if (gather_has(&state->gathers[found->position], id))
         FTK_TRY(records_flush_container(state, found));
-    rc = id == 0 ? FTK_NOTFOUND : records_read(state, found, id, record);
+    rc = id == 0 ? FTK_ANSWER(FTK_NOTFOUND, "no record has id 0")
+                 : records_read(state, found, id, record);
     if (rc == FTK_NOTFOUND)
         rc = FTK_FAIL(FTK_NOTFOUND, "container '%s' has no record %llu", found->name,
                       (unsigned long long)id);
 out:
-    return rc;
+    return extension_answer(txn, rc);
 }
 
 kiln_status
@@ -502,7 +504,7 @@ kiln_container_count(kiln_txn *txn, kiln_container container, uint64_t *count_ou
     ftk_status rc;
 
     if (count_out == NULL)
-        return FTK_FAIL(FTK_INVALID, "count_out is NULL");
+        return extension_answer(txn, FTK_FAIL(FTK_INVALID, "count_out is NULL"));
     *count_out = 0;
     FTK_TRY(records_enter(txn, &state));
     FTK_TRY(records_container(state, container, &found));
@@ -512,5 +514,5 @@ kiln_container_count(kiln_txn *txn, kiln_container container, uint64_t *count_ou
     if (kept != 0)
         *count_out -= 1;
 out:
-    return rc;
+    return extension_answer(txn, rc);
 }

@@ -110,7 +110,7 @@ kiln_records_flush(kiln_txn *txn)
 
     if (rc == FTK_OK && state != NULL)
         rc = records_flush(state);
-    return rc;
+    return extension_answer(txn, rc);
 }
 
 ftk_status

@@ -93,7 +93,7 @@ static ftk_status
 nothing(kiln_cursor *cursor)
 {
     cursor_unposition(cursor);
-    return FTK_NOTFOUND;
+    return FTK_ANSWER(FTK_NOTFOUND, "no further item");
 }
 
 /* ---- stepping over leaf ends ----------------------------------------------------------------- */
@@ -234,7 +234,7 @@ step_leaf(kiln_cursor *cursor, bool forward, uint64_t *next_out)
             break;
     }
     if (d == UINT32_MAX) {
-        rc = FTK_NOTFOUND;
+        rc = FTK_ANSWER(FTK_NOTFOUND, "no further item");
         goto out;
     }
     path->pos[d] += forward ? 1 : UINT32_MAX;

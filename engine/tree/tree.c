@@ -295,14 +295,15 @@ tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
         if (flags != KILN_PUT_UPDATE)
             tree_root_new(txn, tree, key, key_size, value);
         txn_window_let(txn);
-        return flags == KILN_PUT_UPDATE ? FTK_NOTFOUND : FTK_OK;
+        return flags == KILN_PUT_UPDATE ? FTK_ANSWER(FTK_NOTFOUND, "no such key") : FTK_OK;
     }
     rc = tree_descend(txn, tree, key, key_size, 0, &path);
     if (rc != FTK_OK)
         return rc;
     if (path.exact ? flags == KILN_PUT_INSERT : flags == KILN_PUT_UPDATE) {
         txn_leave(txn);
-        return path.exact ? FTK_EXISTS : FTK_NOTFOUND;
+        return path.exact ? FTK_ANSWER(FTK_EXISTS, "the key is there already")
+                          : FTK_ANSWER(FTK_NOTFOUND, "no such key");
     }
     if (in_place_put(txn, tree, &path, key, (uint32_t)key_size, value)) {
         txn_leave(txn);

@@ -180,7 +180,8 @@ put_one(struct batch *batch, const kiln_slice *key, const kiln_slice *data)
         return rc;
     }
     if (path->exact ? batch->flags == KILN_PUT_INSERT : batch->flags == KILN_PUT_UPDATE)
-        return path->exact ? FTK_EXISTS : FTK_NOTFOUND;
+        return path->exact ? FTK_ANSWER(FTK_EXISTS, "the key is there already")
+                           : FTK_ANSWER(FTK_NOTFOUND, "no such key");
     if (in_place_put(txn, tree, path, key->data, (uint32_t)key->size, &value)) {
         txn_log_put(txn, tree->id, key->data, key->size, data->data, data->size);
         return FTK_OK;

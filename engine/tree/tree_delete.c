@@ -154,7 +154,7 @@ tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
     ftk_status rc;
 
     if (tree->height == 0)
-        return FTK_NOTFOUND;
+        return FTK_ANSWER(FTK_NOTFOUND, "no such key");
     rc = txn_prepare(txn, tree_pages_needed(tree), true);
     if (rc != FTK_OK)
         return rc;
@@ -163,7 +163,7 @@ tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
         return rc;
     if (!path.exact) {
         txn_leave(txn);
-        return FTK_NOTFOUND;
+        return FTK_ANSWER(FTK_NOTFOUND, "no such key");
     }
     if (in_place_delete(txn, tree, &path)) {
         txn_leave(txn);

@@ -12,13 +12,13 @@ tree_get(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_siz
     ftk_status rc;
 
     if (tree->height == 0)
-        return FTK_NOTFOUND;
+        return FTK_ANSWER(FTK_NOTFOUND, "no such key");
     rc = tree_descend(txn, tree, key, key_size, 0, &path);
     if (rc != FTK_OK)
         return rc;
     if (!path.exact) {
         txn_leave(txn);
-        return FTK_NOTFOUND;
+        return FTK_ANSWER(FTK_NOTFOUND, "no such key");
     }
     leaf = path.page[path.depth - 1];
     node_entry(tree_node(txn, leaf), path.pos[path.depth - 1], entry);

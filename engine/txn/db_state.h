@@ -88,6 +88,7 @@ struct kiln_db {
     _Atomic int failed; /* ftk_status of the failure that made the database refuse writes */
     struct ftk_mutex error_mutex;
     struct ftk_error error;
+    struct ftk_error call_error; /* of the last call on the database that failed (error_mutex) */
 
     _Atomic(kiln_txn *)
         idle[DB_IDLE_TXNS]; /* transaction objects to be used again, with their slot */
@@ -101,6 +102,9 @@ struct kiln_db {
 
 /* A final error: remembered, and every later write is refused. */
 ftk_status db_fail(kiln_db *db, ftk_status status);
+/* What a call of the public interface returns: an error's words are kept for kiln_db_error. */
+ftk_status db_answer(kiln_db *db, ftk_status status);
+void db_answer_last(kiln_db *db, struct ftk_error *error_out);
 /* FTK_FAILED with the words of the first failure, or FTK_OK. */
 ftk_status db_check_failed(kiln_db *db);
 

@@ -24,3 +24,22 @@ db_check_failed(kiln_db *db)
     return FTK_FAIL(FTK_FAILED, "refused after an earlier error: %s (%s:%d)", db->error.text,
                     db->error.file, db->error.line);
 }
+
+ftk_status
+db_answer(kiln_db *db, ftk_status status)
+{
+    if (status != FTK_OK) {
+        ftk_mutex_lock(&db->error_mutex);
+        ftk_error_copy(&db->call_error, status);
+        ftk_mutex_unlock(&db->error_mutex);
+    }
+    return status;
+}
+
+void
+db_answer_last(kiln_db *db, struct ftk_error *error)
+{
+    ftk_mutex_lock(&db->error_mutex);
+    *error = db->call_error;
+    ftk_mutex_unlock(&db->error_mutex);
+}

@@ -136,17 +136,17 @@ prepare_under_window(kiln_txn *txn, uint32_t want, bool reserve)
     ftk_status rc;
 
     if (!in_place_lock(txn))
-        return FTK_STATE;
+        return FTK_ANSWER(FTK_STATE, "the window must be given back");
     rc = space_ensure(txn->db->space, want, reserve);
     in_place_unlock(txn);
     if (rc == FTK_NOSPACE)
-        return FTK_STATE;
+        return FTK_ANSWER(FTK_STATE, "the window must be given back");
     if (rc == FTK_OK)
         rc = cache_reserve(txn->cache, want);
     if (rc != FTK_OK)
         return rc;
     if (!in_place_lock(txn)) /* what was ensured may have been used */
-        return FTK_STATE;
+        return FTK_ANSWER(FTK_STATE, "the window must be given back");
     rc = prepared_set(txn, want);
     in_place_unlock(txn);
     return rc;

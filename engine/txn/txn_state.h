@@ -92,10 +92,19 @@ struct kiln_txn {
     size_t batch_bytes;
     bool streamed; /* a fragment is in the log */
     bool grows; /* it puts something: the last pages and log bytes of a full disk are not for it */
-    bool reserve;    /* the last pages are for it all the same: a replay */
-    void *extension; /* state of engine/db/extension.h */
+    bool reserve;           /* the last pages are for it all the same: a replay */
+    void *extension;        /* state of engine/db/extension.h */
+    struct ftk_error error; /* of the last call that failed: for kiln_txn_error */
 };
 
+/* What a call of the public interface returns: an error's words are kept for kiln_txn_error. */
+static inline ftk_status
+txn_answer(kiln_txn *txn, ftk_status status)
+{
+    if (FTK_UNLIKELY(status != FTK_OK))
+        ftk_error_copy(&txn->error, status);
+    return status;
+}
 bool txn_is_ended(const kiln_txn *txn);
 /* Checks for a write call: KILN_READONLY, KILN_STATE. */
 ftk_status txn_check_write(kiln_txn *txn);

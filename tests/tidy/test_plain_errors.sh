@@ -1,0 +1,26 @@
+#!/bin/bash
+# No error is made without words; and the check can fail.
+set -u
+check=$KILN_SRC/tests/tidy/plain_errors.sh
+faults=0
+
+(cd "$KILN_SRC" && sh tests/tidy/plain_errors.sh ftk cache rfl engine) ||
+    { echo "errors without words, see above: use FTK_FAIL or FTK_ANSWER"; faults=1; }
+
+canary() { # WANTED LINE
+    local said=good
+    mkdir -p tree
+    printf '%s\n' "$2" >tree/a.c
+    sh "$check" tree >said.txt || said=bad
+    [ $said = "$1" ] || { echo "canary: '$2' must be $1, the check said $said"; faults=1; }
+}
+canary bad '    return FTK_NOTFOUND;'
+canary bad '    return KILN_NOTFOUND;'
+canary bad '    rc = FTK_IO;'
+canary bad '    rc = found ? FTK_OK : FTK_STATE;'
+canary good '    return FTK_FAIL(FTK_NOTFOUND, "no");'
+canary good '    return FTK_ANSWER(FTK_NOTFOUND, "no");'
+canary good '    return FTK_OK;'
+canary good '    if (rc == FTK_NOTFOUND)'
+canary good '    return rc != FTK_NOTFOUND;'
+exit $faults
