@@ -73,7 +73,8 @@ typedef struct kiln_error {
 } kiln_error;
 
 /* The words of the call that has just failed in this thread, plain answers such as KILN_NOTFOUND
- * included; borrowed until the thread's next failing call.  Before any failure: KILN_OK, no text. */
+ * included; borrowed until the thread's next failing call.  Before any failure: KILN_OK, no text.
+ */
 KILN_API const kiln_error *kiln_error_last(void);
 
 KILN_API const char *kiln_version(void); /* "0.1.0" */
@@ -193,9 +194,9 @@ KILN_API kiln_status kiln_txn_begin_with(kiln_db *db, const kiln_txn_options *op
 KILN_API kiln_status kiln_txn_commit(kiln_txn *txn);
 /*
  * The last call that failed on this transaction or its cursors; or on this database, which includes
- * the beginning and the commit of its transactions.  For languages whose tasks move between threads:
- * there kiln_error_last may be another task's.  Borrowed until the calling thread asks again (and
- * kiln_txn_error until the transaction's next failing call or its end).
+ * the beginning and the commit of its transactions.  For languages whose tasks move between
+ * threads: there kiln_error_last may be another task's.  Borrowed until the calling thread asks
+ * again (and kiln_txn_error until the transaction's next failing call or its end).
  */
 KILN_API const kiln_error *kiln_txn_error(const kiln_txn *txn);
 KILN_API const kiln_error *kiln_db_error(kiln_db *db);
