@@ -85,7 +85,11 @@ typedef struct kiln_db kiln_db;
 typedef struct kiln_txn kiln_txn;
 typedef struct kiln_cursor kiln_cursor;
 
-/* What a commit has promised when it returns. */
+/*
+ * What a commit has promised when it returns; readers see it from then on.  They never see one
+ * whose promise, or that of a commit before it, does not hold yet: a lazy commit behind a full one
+ * whose sync is under way returns, and is seen, with it.
+ */
 typedef enum kiln_durability {
     KILN_DURABILITY_DEFAULT = 0, /* of a transaction: the database's; of a database: full */
     KILN_FULL = 1,               /* on stable storage */

@@ -8,7 +8,8 @@
  *
  * Invariants
  * 1. Commit order = log order = visibility order: the record is appended and the snapshot becomes
- *    the newest under the writer lock; it is published after its bytes are as durable as promised.
+ *    the newest under the writer lock; it is published after its bytes are as durable as promised,
+ *    and those of all commits before as durable as they promised.
  * 2. A page dead in transaction T is looked at for reuse only when T is published.
  */
 #include "engine/db/txn.h"
@@ -376,14 +377,42 @@ rfl_durability_of(kiln_durability durability)
     return durability == KILN_OS ? RFL_OS : durability == KILN_LAZY ? RFL_LAZY : RFL_FULL;
 }
 
+/* Under the writer's turn: what a commit that ends at lsn has to wait for, its own promise too. */
+static struct db_promise
+promise_add(kiln_db *db, uint64_t lsn, kiln_durability durability)
+{
+    if (durability == KILN_FULL)
+        db->promise.lsn_full = lsn;
+    else if (durability == KILN_OS)
+        db->promise.lsn_os = lsn;
+    return db->promise;
+}
+
+/*
+ * Rule 6: the promises of all commits before hold, too, before readers see this one.  A full one is
+ * waited for by joining its sync; where nothing is under way these are two comparisons.
+ */
+static ftk_status
+promises_wait(kiln_db *db, const struct db_promise *promise, kiln_durability durability)
+{
+    ftk_status rc = rfl_commit(db->log, promise->lsn_full, RFL_FULL);
+
+    if (rc == FTK_OK && durability == KILN_LAZY)
+        rc = rfl_commit(db->log, promise->lsn_os, RFL_OS);
+    return rc;
+}
+
 /* Wait until the promise holds, let readers see it, and be slowed if pages pile up. */
 static ftk_status
-commit_wait(kiln_db *db, const struct db_snapshot *snapshot, kiln_durability durability)
+commit_wait(kiln_db *db, const struct db_snapshot *snapshot, const struct db_promise *promise,
+            kiln_durability durability)
 {
     ftk_status rc = FTK_OK;
 
     if (db->log != NULL) {
         rc = rfl_commit(db->log, snapshot->lsn, rfl_durability_of(durability));
+        if (rc == FTK_OK && durability != KILN_FULL)
+            rc = promises_wait(db, promise, durability);
         if (rc != FTK_OK)
             return db_fail(db, rc);
         if (snapshot->lsn > atomic_load(&db->durable_lsn) + db->options.rfl_bytes_max)
@@ -416,7 +445,11 @@ out:
     return rc;
 }
 
-/* What was changed in place is what the snapshot before had: nobody may begin with that one now. */
+/*
+ * What was changed in place is what the snapshot before had: nobody may begin with that one now.
+ * No promise is waited for here: a window opens only when the newest snapshot is published, so all
+ * promises before hold, and the writer's turn has let nobody make another since.
+ */
 static void
 commit_window(kiln_txn *txn)
 {
@@ -431,6 +464,7 @@ txn_commit(kiln_txn *txn)
 {
     kiln_db *db = txn->db;
     struct db_snapshot snapshot;
+    struct db_promise promise;
     kiln_durability durability = txn->durability;
     uint64_t lsn_end = txn->snapshot.lsn;
     ftk_status rc = FTK_OK;
@@ -459,11 +493,12 @@ txn_commit(kiln_txn *txn)
     txn->snapshot.lsn = lsn_end;
     commit_pages(txn, txn->birth);
     snapshot = txn->snapshot;
+    promise = promise_add(db, lsn_end, durability);
     commit_window(txn);
     end_common(txn);
     db_writer_unlock(db);
     txn_idle(txn);
-    return commit_wait(db, &snapshot, durability);
+    return commit_wait(db, &snapshot, &promise, durability);
 }
 
 ftk_status

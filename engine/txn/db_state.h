@@ -31,6 +31,12 @@ struct db_published {
     _Atomic uint64_t words[6];
 };
 
+/* Ends of the last commits that promised so much: whoever follows is visible after them. */
+struct db_promise {
+    uint64_t lsn_full; /* to be durable */
+    uint64_t lsn_os;   /* to be written */
+};
+
 struct writer_wait {
     struct writer_wait *next;
     struct ftk_cond cond;
@@ -70,6 +76,7 @@ struct kiln_db {
     /* under the writer lock */
     struct db_snapshot newest;
     uint64_t birth_next;
+    struct db_promise promise;
     bool appends_many; /* the last transaction put many keys behind the last of a tree */
 
     struct db_published published;

@@ -1,0 +1,219 @@
+/*
+ * tests/unit/test_engine_promises.c -- a commit is seen by readers when its promise holds, and so
+ * do those of all commits before it, whatever durabilities they have.
+ */
+#include "engine/db/open.h"
+#include "ftk/clock.h"
+#include "ftk/thread.h"
+#include "tests/support/gatedisk.h"
+#include "tests/unit/engine_testing.h"
+
+#define WAIT_NS UINT64_C(20000000000)
+
+static struct simdisk *disk;
+static kiln_db *db;
+static kiln_coll coll;
+
+/* A thread that makes one commit. */
+struct committer {
+    struct ftk_thread thread;
+    const char *key;
+    kiln_durability durability;
+    kiln_status status;
+    _Atomic bool returned;
+};
+
+static void
+commit_run(void *context)
+{
+    struct committer *committer = context;
+    kiln_txn_options options = KILN_TXN_OPTIONS_INIT;
+    kiln_txn *txn = NULL;
+
+    options.kind = KILN_WRITE;
+    options.durability = committer->durability;
+    committer->status = kiln_txn_begin_with(db, &options, &txn);
+    if (committer->status == KILN_OK) {
+        committer->status = engine_put(txn, coll, committer->key, "1");
+        if (committer->status == KILN_OK)
+            committer->status = kiln_txn_commit(txn);
+        else
+            kiln_txn_abort(txn);
+    }
+    atomic_store(&committer->returned, true);
+}
+
+static void
+begin(void)
+{
+    kiln_txn *txn;
+
+    disk = simdisk_new(&(struct simdisk_options){.seed = test_seed()});
+    db = engine_open(disk, KILN_CREATE);
+    txn = engine_begin(db, KILN_WRITE);
+    coll = engine_coll(txn, "c");
+    OK(engine_put(txn, coll, "first", "0"));
+    OK(kiln_txn_commit(txn));
+    gate_install(disk, 0);
+}
+
+static void
+end(void)
+{
+    (void)kiln_close(db);
+    simdisk_free(disk);
+}
+
+static uint64_t
+commits(void)
+{
+    return atomic_load(&db->commits);
+}
+
+static bool
+seen(const char *key)
+{
+    kiln_txn *txn = engine_begin(db, KILN_READ);
+    bool there = engine_value_is(txn, coll, key, "1");
+
+    kiln_txn_abort(txn);
+    return there;
+}
+
+static void
+start(struct committer *committer, const char *key, kiln_durability durability)
+{
+    *committer = (struct committer){.key = key, .durability = durability};
+    REQUIRE_OK(ftk_thread_start(&committer->thread, "committer", commit_run, committer));
+}
+
+/* Until it is in the log, whether it has returned or not. */
+static void
+wait_logged(uint64_t commits_wanted)
+{
+    uint64_t deadline = ftk_clock_ns() + WAIT_NS;
+
+    while (commits() < commits_wanted && ftk_clock_ns() < deadline)
+        ftk_thread_yield();
+    REQUIRE(commits() >= commits_wanted);
+}
+
+static void
+linger(void)
+{
+    uint64_t deadline = ftk_clock_ns() + UINT64_C(20000000);
+
+    while (ftk_clock_ns() < deadline)
+        ftk_thread_yield();
+}
+
+/*
+ * The first commit is held where its promise is about to hold; others follow.  None may be seen, no
+ * reader may wait, and nobody returns.
+ */
+static void
+held(enum gate gate, kiln_durability first_as, const kiln_durability *then, size_t count, bool fail)
+{
+    static const char *const keys[] = {"k0", "k1", "k2", "k3"};
+    struct committer first, others[4];
+    kiln_txn *reader;
+    uint64_t before;
+
+    begin();
+    reader = engine_begin(db, KILN_READ); /* no window: the turn is given up before the wait */
+    before = commits();
+    gate_hold(gate);
+    if (fail)
+        simdisk_fail(disk, SIMDISK_SYNC, 1, 1, 5);
+    start(&first, "held", first_as);
+    REQUIRE(gate_wait(gate));
+    for (size_t i = 0; i < count; i++) {
+        start(&others[i], keys[i], then[i]);
+        wait_logged(before + 2 + i);
+    }
+    linger();
+    CHECK(!atomic_load(&first.returned));
+    CHECK(!seen("held"));
+    for (size_t i = 0; i < count; i++) {
+        CHECK(!atomic_load(&others[i].returned));
+        CHECK(!seen(keys[i]));
+    }
+    gate_let(gate);
+    ftk_thread_join(&first.thread);
+    CHECK_EQ(first.status, fail ? KILN_IO : KILN_OK);
+    CHECK_EQ(seen("held"), !fail);
+    for (size_t i = 0; i < count; i++) {
+        ftk_thread_join(&others[i].thread);
+        if (fail)
+            CHECK(others[i].status != KILN_OK);
+        else
+            CHECK_EQ(others[i].status, KILN_OK);
+        CHECK_EQ(seen(keys[i]), !fail);
+    }
+    kiln_txn_abort(reader);
+    simdisk_fail_clear(disk);
+    end();
+}
+
+static void
+a_lazy_commit_does_not_show_the_full_one_before_it(void)
+{
+    held(GATE_SYNC, KILN_FULL, (kiln_durability[]){KILN_LAZY}, 1, false);
+}
+
+static void
+an_os_commit_does_not_show_the_full_one_before_it(void)
+{
+    held(GATE_SYNC, KILN_FULL, (kiln_durability[]){KILN_OS}, 1, false);
+}
+
+static void
+a_lazy_commit_does_not_show_the_os_one_before_it(void)
+{
+    held(GATE_WRITE, KILN_OS, (kiln_durability[]){KILN_LAZY}, 1, false);
+}
+
+static void
+a_promise_is_kept_over_a_row_of_weaker_ones(void)
+{
+    held(GATE_SYNC, KILN_FULL, (kiln_durability[]){KILN_LAZY, KILN_OS, KILN_LAZY}, 3, false);
+    held(GATE_SYNC, KILN_FULL, (kiln_durability[]){KILN_OS, KILN_LAZY, KILN_FULL, KILN_LAZY}, 4,
+         false);
+}
+
+static void
+what_a_failed_sync_takes_is_not_shown_by_those_who_follow(void)
+{
+    held(GATE_SYNC, KILN_FULL, (kiln_durability[]){KILN_LAZY, KILN_OS}, 2, true);
+}
+
+/* Nothing is waited for when all promises before hold: no sync, and windows open. */
+static void
+weak_commits_after_strong_ones_that_hold_do_not_wait(void)
+{
+    kiln_txn_options options = KILN_TXN_OPTIONS_INIT;
+    uint64_t syncs, changes;
+
+    begin();
+    options.kind = KILN_WRITE;
+    options.durability = KILN_LAZY;
+    syncs = simdisk_count(disk, SIMDISK_SYNC);
+    changes = atomic_load(&db->in_place.changes);
+    for (int i = 0; i < 50; i++) {
+        kiln_txn *txn = NULL;
+        OK(kiln_txn_begin_with(db, &options, &txn));
+        OK(engine_put(txn, coll, "again", i % 2 == 0 ? "1" : "2"));
+        OK(kiln_txn_commit(txn));
+        CHECK_EQ(seen("again"), i % 2 == 0);
+    }
+    CHECK_EQ(simdisk_count(disk, SIMDISK_SYNC), syncs);
+    CHECK(atomic_load(&db->in_place.changes) > changes);
+    end();
+}
+
+TEST_MAIN("engine_promises", TEST(a_lazy_commit_does_not_show_the_full_one_before_it),
+          TEST(an_os_commit_does_not_show_the_full_one_before_it),
+          TEST(a_lazy_commit_does_not_show_the_os_one_before_it),
+          TEST(a_promise_is_kept_over_a_row_of_weaker_ones),
+          TEST(what_a_failed_sync_takes_is_not_shown_by_those_who_follow),
+          TEST(weak_commits_after_strong_ones_that_hold_do_not_wait))
