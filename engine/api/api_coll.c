@@ -248,11 +248,11 @@ struct value_source {
     void *context;
 };
 
-enum { LOG_CHUNK_BYTES = 256 << 10 };
+enum { LOG_CHUNK_BYTES = VALUE_PART_BYTES };
 
-/* Fill and log one run. */
+/* Fill and log one part. */
 static ftk_status
-large_piece(kiln_txn *txn, struct value_writer *writer, const struct value_source *source)
+large_part(kiln_txn *txn, struct value_writer *writer, const struct value_source *source)
 {
     uint8_t *memory;
     size_t size;
@@ -260,17 +260,14 @@ large_piece(kiln_txn *txn, struct value_writer *writer, const struct value_sourc
 
     if (rc != FTK_OK)
         return rc;
-    for (size_t at = 0; at < size; at += LOG_CHUNK_BYTES) {
-        size_t n = size - at < LOG_CHUNK_BYTES ? size - at : LOG_CHUNK_BYTES;
-        if (source->data != NULL)
-            memcpy(memory + at, source->data + writer->done + at, n);
-        else if (source->read(source->context, memory + at, n) != 0)
-            return FTK_FAIL(FTK_CANCELED, "the value's source gave up");
-        rc = txn_log_reserve(txn, n + 32);
-        if (rc != FTK_OK)
-            return rc;
-        txn_log_chunk(txn, memory + at, n);
-    }
+    if (source->data != NULL)
+        memcpy(memory, source->data + writer->done, size);
+    else if (source->read(source->context, memory, size) != 0)
+        return FTK_FAIL(FTK_CANCELED, "the value's source gave up");
+    rc = txn_log_reserve(txn, size + 32);
+    if (rc != FTK_OK)
+        return rc;
+    txn_log_chunk(txn, memory, size);
     value_writer_filled(txn, writer);
     return FTK_OK;
 }
@@ -299,7 +296,7 @@ put_large(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size, ui
     FTK_TRY(txn_log_reserve(txn, txn_log_bytes(key_size, 0)));
     txn_log_large(txn, tree->id, key, key_size, size);
     while (rc == FTK_OK && writer->done < size)
-        rc = large_piece(txn, writer, source);
+        rc = large_part(txn, writer, source);
     if (rc == FTK_OK)
         rc = value_writer_end(txn, writer, ref);
     if (rc == FTK_OK)

@@ -66,12 +66,12 @@ reach(struct check *check, uint64_t page, uint32_t count)
 }
 
 static ftk_status
-check_run(void *context, uint64_t page, uint32_t count, uint64_t bytes)
+check_run(void *context, const struct value_run *run)
 {
     struct check *check = context;
-    ftk_status rc = value_check_run(check->txn, page, bytes);
+    ftk_status rc = value_check_run(check->txn, run);
 
-    reach(check, page, count);
+    reach(check, run->first, run->pages);
     if (rc == FTK_CORRUPT) {
         finding(check, "%s", ftk_error_last()->text);
         rc = FTK_OK;
@@ -125,7 +125,7 @@ check_order(struct check *check, struct node node, uint64_t page_id, const struc
                 (unsigned long long)page_id);
 }
 
-static ftk_status check_page(struct check *check, uint64_t page_id, uint32_t level,
+static ftk_status check_page(struct check *check, struct page_ref ref, uint32_t level,
                              const struct bounds *bounds);
 
 static ftk_status
@@ -167,9 +167,10 @@ check_progress(void *context)
 }
 
 static ftk_status
-check_page(struct check *check, uint64_t page_id, uint32_t level, const struct bounds *bounds)
+check_page(struct check *check, struct page_ref ref, uint32_t level, const struct bounds *bounds)
 {
     kiln_txn *txn = check->txn;
+    uint64_t page_id = page_ref_id(ref);
     struct node node = tree_node(txn, page_id);
     ftk_status rc;
 
@@ -182,7 +183,7 @@ check_page(struct check *check, uint64_t page_id, uint32_t level, const struct b
              : FTK_FAIL(FTK_CORRUPT, "reference to page %llu, which cannot be",
                         (unsigned long long)page_id);
     if (rc == FTK_OK) {
-        rc = tree_check_page(txn, page_id, level);
+        rc = tree_check_page(txn, ref, level);
         if (rc == FTK_OK) {
             check_order(check, node, page_id, bounds);
             rc = level > 0 ? check_children(check, node, level, bounds)
@@ -205,7 +206,7 @@ check_tree(struct check *check, const struct tree *tree, const char *name)
     ftk_status rc = FTK_OK;
 
     check->keys = 0;
-    if (tree->root != 0)
+    if (!page_ref_is_none(tree->root))
         rc = check_page(check, tree->root, tree->height - 1u, &none);
     if (rc == FTK_OK && check->keys != tree->keys && check->findings == findings)
         finding(check, "%s: %llu keys, the catalog says %llu", name,

@@ -23,13 +23,13 @@ tree_decode(kiln_txn *txn, kiln_coll coll, const uint8_t *entry, uint32_t size, 
 {
     if (size < CATALOG_NAME || (entry[CATALOG_FLAGS] & ~CATALOG_FLAGS_KNOWN) != 0 ||
         entry[CATALOG_HEIGHT] > TREE_HEIGHT_MAX ||
-        (entry[CATALOG_HEIGHT] == 0) != (page_get_le48(entry + CATALOG_ROOT) == 0) ||
-        page_get_le48(entry + CATALOG_ROOT) >= txn->fast->pages_max)
+        (entry[CATALOG_HEIGHT] == 0) != page_ref_is_none(page_ref_get(entry + CATALOG_ROOT)) ||
+        page_ref_id(page_ref_get(entry + CATALOG_ROOT)) >= txn->fast->pages_max)
         return FTK_FAIL(FTK_CORRUPT, "catalog entry of collection %u is malformed", coll);
     *tree = (struct tree){.id = coll,
                           .flags = entry[CATALOG_FLAGS],
                           .height = entry[CATALOG_HEIGHT],
-                          .root = page_get_le48(entry + CATALOG_ROOT),
+                          .root = page_ref_get(entry + CATALOG_ROOT),
                           .keys = ftk_get_le64(entry + CATALOG_KEYS)};
     return FTK_OK;
 }
@@ -149,7 +149,7 @@ coll_reload(kiln_txn *txn, struct tree *tree)
 static uint32_t
 entry_encode(const struct tree *tree, const void *name, size_t name_size, uint8_t *entry)
 {
-    page_put_le48(entry + CATALOG_ROOT, tree->root);
+    page_ref_put(entry + CATALOG_ROOT, tree->root);
     entry[CATALOG_HEIGHT] = tree->height;
     entry[CATALOG_FLAGS] = tree->flags;
     ftk_put_le64(entry + CATALOG_KEYS, tree->keys);

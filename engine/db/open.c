@@ -41,10 +41,10 @@ verify_page(void *context, uint64_t page_id, const void *memory)
     if (rc != FTK_OK || page[PAGE_TYPE] != PAGE_INNER)
         return rc;
     for (uint32_t i = 0; i < node_count(page); i++)
-        if (node_child(page, i) >= db->fast->pages_max)
+        if (page_ref_id(node_child(page, i)) >= db->fast->pages_max)
             return FTK_FAIL(FTK_CORRUPT, "%s: page %llu refers to page %llu, which cannot be",
                             db->data->path, (unsigned long long)page_id,
-                            (unsigned long long)node_child(page, i));
+                            (unsigned long long)page_ref_id(node_child(page, i)));
     return FTK_OK;
 }
 
@@ -232,6 +232,22 @@ adopt_header(kiln_db *db, const struct header *header)
     db_publish(db, &header->snapshot);
 }
 
+/*
+ * Births of an earlier process that neither header nor log tell of: of pages that it wrote early,
+ * for a transaction with savepoints or one that it aborted.  They must not be given again
+ * (engine/README.md, rule 24), and nobody knows how many there were: so go on at a distance that
+ * meets the births of a page_ref by a chance of one in 2^24.
+ */
+static void
+births_skip(kiln_db *db)
+{
+    uint32_t skip;
+
+    ftk_random_system(&skip, sizeof(skip));
+    db->birth_skip = skip & (UINT64_MAX >> PAGE_REF_ID_BITS);
+    db->birth_next += db->birth_skip;
+}
+
 static unsigned
 data_flags(const kiln_db *db)
 {
@@ -410,6 +426,8 @@ open_all(kiln_db *db)
         goto out;
     }
     FTK_TRY(open_storage(db, &header));
+    if (!db->read_only)
+        births_skip(db);
     if (!(db->options.flags & KILN_EXTERNAL_LOG))
         FTK_TRY(open_log(db, false, header.snapshot.lsn));
     FTK_TRY(header_settle(db, &header));

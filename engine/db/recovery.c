@@ -456,8 +456,8 @@ replay_record(struct replay *replay, const struct rfl_record *record)
 
     if (reader.bad || id == 0 || (record->kind != LOG_FRAGMENT && record->kind != LOG_COMMIT))
         return malformed(record->lsn, "not a transaction's record");
-    if (replay->db->birth_next <= id) /* also of one that never ends: its number is taken */
-        replay->db->birth_next = id + 1;
+    if (replay->db->birth_next <= id + replay->db->birth_skip) /* also of one that never ends */
+        replay->db->birth_next = id + replay->db->birth_skip + 1;
     if (replay->skip_id == id) {
         if (record->kind == LOG_FRAGMENT)
             return FTK_OK;

@@ -14,7 +14,7 @@
 enum {
     WARM_LOG_SHARE = 4,     /* the log is at least this part of the database */
     WARM_IDS = 1024 * 1024, /* sorted at a time */
-    WARM_CHILDREN = PAGE_BYTES_MAX / (CHILD_BYTES + 2), /* of a page, at most */
+    WARM_CHILDREN = PAGE_BYTES_MAX / (PAGE_REF_BYTES + 2), /* of a page, at most */
 };
 
 struct warm {
@@ -36,26 +36,27 @@ warm_flush(struct warm *warm)
 }
 
 static ftk_status
-warm_children(struct warm *warm, uint64_t page_id, uint32_t level)
+warm_children(struct warm *warm, struct page_ref ref, uint32_t level)
 {
     kiln_txn *txn = warm->txn;
+    uint64_t page_id = page_ref_id(ref);
     struct node node = tree_node(txn, page_id);
     ftk_status rc = cache_fetch(txn->cache, page_id, 0);
     uint32_t count;
 
     if (rc != FTK_OK)
         return rc;
-    FTK_TRY(tree_check_page(txn, page_id, level));
+    FTK_TRY(tree_check_page(txn, ref, level));
     count = node_count(node.page);
     if (level == 1) { /* leaves wait for more of them */
         if (warm->count + count > warm->capacity)
             FTK_TRY(warm_flush(warm));
         for (uint32_t i = 0; i < count; i++)
-            warm->ids[warm->count++] = node_child(node.page, i);
+            warm->ids[warm->count++] = page_ref_id(node_child(node.page, i));
         goto out;
     }
     for (uint32_t i = 0; i < count; i++)
-        warm->inner[i] = node_child(node.page, i);
+        warm->inner[i] = page_ref_id(node_child(node.page, i));
     FTK_TRY(cache_fetch_many(txn->cache, warm->inner, count, 0));
     for (uint32_t i = 0; i < count; i++)
         FTK_TRY(warm_children(warm, node_child(node.page, i), level - 1));

@@ -121,19 +121,18 @@ struct shape {
 };
 
 static ftk_status
-shape_run(void *context, uint64_t page, uint32_t count, uint64_t bytes)
+shape_run(void *context, const struct value_run *run)
 {
     struct shape *shape = context;
 
-    (void)page;
-    (void)bytes;
-    shape->stat->large_pages += count;
+    shape->stat->large_pages += run->pages;
     return FTK_OK;
 }
 
 static ftk_status
-shape_page(void *context, uint64_t page_id, uint32_t level)
+shape_page(void *context, struct page_ref ref, uint32_t level)
 {
+    uint64_t page_id = page_ref_id(ref);
     struct shape *shape = context;
     kiln_txn *txn = shape->txn;
     kiln_coll_stat *stat = shape->stat;
@@ -143,7 +142,7 @@ shape_page(void *context, uint64_t page_id, uint32_t level)
 
     if (rc != FTK_OK)
         return rc;
-    rc = tree_check_page(txn, page_id, level);
+    rc = tree_check_page(txn, ref, level);
     stat->used_bytes += node_used_bytes(node);
     if (level > 0)
         stat->inner_pages++;
@@ -176,7 +175,7 @@ kiln_coll_stat_get(kiln_txn *txn, kiln_coll coll, kiln_coll_stat *stat_inout)
     FTK_TRY(txn_tree(txn, coll, &tree));
     stat.keys = tree->keys;
     stat.height = tree->height;
-    if (tree->root != 0)
+    if (!page_ref_is_none(tree->root))
         FTK_TRY(tree_each_page(txn, tree->root, tree->height - 1u, shape_page, &shape));
     memcpy(stat_inout, &stat, size < sizeof(stat) ? size : sizeof(stat));
     stat_inout->size = size;

@@ -38,7 +38,7 @@ encode(const struct header *header, uint8_t *block)
     ftk_put_le64(block + HEADER_TXN, header->snapshot.id);
     ftk_put_le64(block + HEADER_LSN, header->snapshot.lsn);
     ftk_put_le64(block + HEADER_APPLIED, header->snapshot.applied);
-    ftk_put_le64(block + HEADER_CATALOG_ROOT, header->snapshot.catalog_root);
+    page_ref_put(block + HEADER_CATALOG_ROOT, header->snapshot.catalog_root);
     ftk_put_le64(block + HEADER_CATALOG_KEYS, header->snapshot.catalog_keys);
     ftk_put_le32(block + HEADER_CATALOG_HEIGHT, header->snapshot.catalog_height);
     ftk_put_le32(block + HEADER_COLL_NEXT, header->snapshot.coll_next);
@@ -75,8 +75,11 @@ decode(const uint8_t *block, struct header *header)
     uint32_t page_bytes = ftk_get_le32(block + HEADER_PAGE_BYTES);
 
     if (version != FILE_VERSION)
-        return FTK_FAIL(FTK_VERSION, "data.kdb has format version %u, this build reads %u", version,
-                        FILE_VERSION);
+        return FTK_FAIL(
+            FTK_VERSION,
+            "data.kdb has format version %u, this build reads and writes version %u: dump "
+            "it with the build that wrote it, and load it here",
+            version, FILE_VERSION);
     if (page_bytes < PAGE_BYTES_MIN || page_bytes > PAGE_BYTES_MAX ||
         (page_bytes & (page_bytes - 1)) != 0)
         return FTK_FAIL(FTK_CORRUPT, "header: page size %u", page_bytes);
@@ -87,7 +90,7 @@ decode(const uint8_t *block, struct header *header)
     header->snapshot.id = ftk_get_le64(block + HEADER_TXN);
     header->snapshot.lsn = ftk_get_le64(block + HEADER_LSN);
     header->snapshot.applied = ftk_get_le64(block + HEADER_APPLIED);
-    header->snapshot.catalog_root = ftk_get_le64(block + HEADER_CATALOG_ROOT);
+    header->snapshot.catalog_root = page_ref_get(block + HEADER_CATALOG_ROOT);
     header->snapshot.catalog_keys = ftk_get_le64(block + HEADER_CATALOG_KEYS);
     header->snapshot.catalog_height = ftk_get_le32(block + HEADER_CATALOG_HEIGHT);
     header->snapshot.coll_next = ftk_get_le32(block + HEADER_COLL_NEXT);
@@ -99,9 +102,9 @@ decode(const uint8_t *block, struct header *header)
         return FTK_FAIL(FTK_VERSION, "header: unknown flags %#x", header->flags);
     if (!is_zero(block + HEADER_RESERVED, HEADER_CHECKSUM - HEADER_RESERVED))
         return FTK_FAIL(FTK_CORRUPT, "header: reserved bytes are not zero");
-    if (header->snapshot.catalog_height > TREE_HEIGHT_MAX ||
-        header->snapshot.catalog_root > PAGE_ID_MAX || header->pages_end > PAGE_ID_MAX ||
-        (header->snapshot.catalog_height == 0) != (header->snapshot.catalog_root == 0))
+    if (header->snapshot.catalog_height > TREE_HEIGHT_MAX || header->pages_end > PAGE_ID_MAX ||
+        (header->snapshot.catalog_height == 0) != page_ref_is_none(header->snapshot.catalog_root) ||
+        (header->snapshot.catalog_height == 0) != (page_ref_id(header->snapshot.catalog_root) == 0))
         return FTK_FAIL(FTK_CORRUPT, "header: impossible catalog");
     return FTK_OK;
 }

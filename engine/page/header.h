@@ -8,7 +8,7 @@
 
 struct db_snapshot {
     uint64_t id; /* transaction number; 0: the empty database */
-    uint64_t catalog_root;
+    struct page_ref catalog_root;
     uint64_t catalog_keys;
     uint32_t catalog_height;
     uint32_t coll_next;

@@ -90,7 +90,7 @@ node__body_bytes(const uint8_t *page, uint32_t suffix_size, const struct node_va
     uint32_t rest = suffix_size > head ? suffix_size - head : 0;
 
     if (page[PAGE_TYPE] == PAGE_INNER)
-        return CHILD_BYTES + key_length_bytes(suffix_size) + rest;
+        return PAGE_REF_BYTES + key_length_bytes(suffix_size) + rest;
     if (page[PAGE_FLAGS] & PAGE_KEYS_ONLY)
         return key_length_bytes(suffix_size) + rest;
     uint32_t bytes = 1 + rest + value->size;
@@ -120,8 +120,8 @@ node__body_write(const uint8_t *page, uint8_t *to, const uint8_t *rest, uint32_t
             to = ftk_varint_put(to, value->size - BODY_VALUE_ESCAPE);
     } else {
         if (page[PAGE_TYPE] == PAGE_INNER) {
-            page_put_le48(to, value->child);
-            to += CHILD_BYTES;
+            page_ref_put(to, value->child);
+            to += PAGE_REF_BYTES;
         }
         to = key_length_put(to, suffix_size);
     }
@@ -150,7 +150,7 @@ body_rest(const uint8_t *page, const uint8_t *body, uint32_t *suffix_size_out)
         return body;
     }
     if (page[PAGE_TYPE] == PAGE_INNER)
-        body += CHILD_BYTES;
+        body += PAGE_REF_BYTES;
     return key_length_get(body, suffix_size_out);
 }
 
@@ -163,7 +163,7 @@ node_entry(struct node node, uint32_t pos, struct node_entry *entry)
     uint32_t head_bytes = page[PAGE_HEAD_BYTES];
     uint32_t k, v = 0;
 
-    entry->child = 0;
+    entry->child = (struct page_ref){0};
     entry->large = false;
     if (is_plain_leaf(page)) {
         k = *at & 7;
@@ -182,8 +182,8 @@ node_entry(struct node node, uint32_t pos, struct node_entry *entry)
         }
     } else {
         if (page[PAGE_TYPE] == PAGE_INNER) {
-            entry->child = page_get_le48(at);
-            at += CHILD_BYTES;
+            entry->child = page_ref_get(at);
+            at += PAGE_REF_BYTES;
         }
         at = key_length_get(at, &k);
     }
@@ -563,9 +563,9 @@ node_replace(struct node node, uint32_t pos, const struct node_value *value, uin
 }
 
 void
-node_set_child(struct node node, uint32_t pos, uint64_t child)
+node_set_child(struct node node, uint32_t pos, struct page_ref child)
 {
-    page_put_le48(node.page + (node_body(node.page, pos) - node.page), child);
+    page_ref_put(node.page + (node_body(node.page, pos) - node.page), child);
 }
 
 void

@@ -33,8 +33,8 @@ struct node_entry {
     const uint8_t *value; /* leaf: value or large_ref; inner: NULL */
     uint32_t value_size;  /* bytes at value */
     bool large;
-    uint64_t child;      /* inner */
-    uint32_t body_bytes; /* in the heap */
+    struct page_ref child; /* inner */
+    uint32_t body_bytes;   /* in the heap */
 };
 
 /* What is put into a node. */
@@ -42,7 +42,7 @@ struct node_value {
     const uint8_t *data; /* leaf: value or large_ref */
     uint32_t size;
     bool large;
-    uint64_t child; /* inner */
+    struct page_ref child; /* inner */
 };
 
 #define NODE_KEY_MAX 1024
@@ -103,10 +103,10 @@ node_body(const uint8_t *page, uint32_t pos)
     return page + ftk_get_le16(page + at);
 }
 /* Child of an inner entry. */
-static inline uint64_t
+static inline struct page_ref
 node_child(const uint8_t *page, uint32_t pos)
 {
-    return page_get_le48(node_body(page, pos));
+    return page_ref_get(node_body(page, pos));
 }
 
 /* Take over a page rebuilt elsewhere, all but its checksum and birth: the checkpointer may be
@@ -172,7 +172,7 @@ bool node_append(struct node node, const void *key, uint32_t key_size,
                  const struct node_value *value, uint8_t *scratch);
 /* Replace the value at pos (leaf).  False: no room, node unchanged. */
 bool node_replace(struct node node, uint32_t pos, const struct node_value *value, uint8_t *scratch);
-void node_set_child(struct node node, uint32_t pos, uint64_t child);
+void node_set_child(struct node node, uint32_t pos, struct page_ref child);
 void node_remove(struct node node, uint32_t pos);
 
 /*

@@ -348,9 +348,9 @@ body_end(const uint8_t *page, const uint8_t *at, const uint8_t *end, uint32_t *s
     uint32_t k, v = 0;
 
     if (page[PAGE_TYPE] == PAGE_INNER) {
-        if (end - at < CHILD_BYTES)
+        if (end - at < PAGE_REF_BYTES)
             return NULL;
-        at += CHILD_BYTES;
+        at += PAGE_REF_BYTES;
     }
     if (at == end)
         return NULL;

@@ -14,6 +14,7 @@
 #define ENGINE_PAGE_FORMAT_H
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,7 +30,15 @@ enum {
     HEADER_COPIES = 2,
 };
 
-#define PAGE_ID_MAX ((UINT64_C(1) << 48) - 1) /* page ids are stored in 6 bytes */
+/*
+ * page_ref: how one page names another, 8 bytes
+ *   bits  0..39  page id; the reference is 0 where there is no page
+ *   bits 40..63  the lowest 24 bits of `birth` in that page's header
+ * A page is written once with a birth (engine/README.md, rule 24): what its place held before, or
+ * holds because a write was lost, has another birth than its parent says.
+ */
+enum { PAGE_REF_BYTES = 8, PAGE_REF_ID_BITS = 40 };
+#define PAGE_ID_MAX ((UINT64_C(1) << PAGE_REF_ID_BITS) - 1)
 
 /*
  * Header of every page but those of large values
@@ -53,7 +62,8 @@ enum {
  *      .      (free)
  *      .      heap           bodies
  *
- * Body of an inner entry: child page id (6), key length (below), key bytes behind the head.
+ * Body of an inner entry: page_ref of the child (8), key length (below), key bytes behind the
+ * head.
  * Body of a leaf entry with PAGE_KEYS_ONLY: key length, key bytes behind the head.
  * Body of a leaf entry otherwise: one byte K | V << 3, then
  *   K 0..6: suffix length; 7: varint (length - 7) follows;
@@ -82,7 +92,6 @@ enum page_type { PAGE_LEAF = 1, PAGE_INNER = 2, PAGE_MAP = 3 };
 enum { PAGE_KEYS_ONLY = 1, PAGE_FLAGS_KNOWN = PAGE_KEYS_ONLY };
 
 enum {
-    CHILD_BYTES = 6,
     BODY_KEY_ESCAPE = 7,
     BODY_VALUE_ESCAPE = 30,
     BODY_VALUE_LARGE = 31,
@@ -96,11 +105,13 @@ enum {
  *      6    8 size      bytes of the value
  *     14    8 birth     number of the transaction that wrote the run
  * The run: the value's bytes from the first page's first byte on, then (8-aligned, still inside the
- * last pages of the run) one XXH3-64 for each page that holds value bytes, seeded like a page's.
- * A value of more than 16 MiB is cut into pieces of 16 MiB, each such a run; `page` is then one
- * more run, whose bytes are the first pages of the pieces (6 each).
+ * last pages of the run) one XXH3-64 for each page that holds value bytes: of these bytes, seeded
+ * with page id ^ the database's salt ^ XXH3-64(birth (8), seed 0).
+ * A value of more than LARGE_PIECE_BYTES is cut into pieces of so many bytes, each such a run;
+ * `page` is then one more run, whose bytes are the first pages of the pieces (LARGE_ID_BYTES each).
  */
 enum { LARGE_REF_PAGE = 0, LARGE_REF_SIZE = 6, LARGE_REF_BIRTH = 14, LARGE_REF_BYTES = 22 };
+enum { LARGE_PIECE_BYTES = 16 << 20, LARGE_ID_BYTES = 6 };
 
 /*
  * Space map page: the header above with type PAGE_MAP, then
@@ -124,7 +135,7 @@ enum { MAP_CHECKPOINT = 32, MAP_GROUP = 40, MAP_RESERVED = 48, MAP_BITS = 64 };
  *     40    8 txn           number of the snapshot's last transaction
  *     48    8 lsn           the log is replayed from here
  *     56    8 applied       external log index (0 when unused)
- *     64    8 catalog_root  page id, 0: empty
+ *     64    8 catalog_root  page_ref, 0: empty
  *     72    8 catalog_keys
  *     80    4 catalog_height
  *     84    4 coll_next     next collection number
@@ -137,7 +148,7 @@ enum { MAP_CHECKPOINT = 32, MAP_GROUP = 40, MAP_RESERVED = 48, MAP_BITS = 64 };
  */
 #define HEADER_MAGIC "kiln.kdb"
 enum {
-    FILE_VERSION = 1,
+    FILE_VERSION = 2,
     HEADER_MAGIC_AT = 0,
     HEADER_VERSION = 8,
     HEADER_PAGE_BYTES = 12,
@@ -165,19 +176,19 @@ enum { HEADER_EXTERNAL_LOG = 1 };
  *   key 'n' + name -> collection number (4)
  * Catalog entry
  * OFFSET SIZE FIELD   MEANING
- *      0    6 root    page id, 0: empty
- *      6    1 height  levels, at most TREE_HEIGHT_MAX; 0: empty
- *      7    1 flags   CATALOG_KEYS_ONLY, CATALOG_U64_KEYS
- *      8    8 keys    number of keys
- *     16      name    the rest
+ *      0    8 root    page_ref, 0: empty
+ *      8    1 height  levels, at most TREE_HEIGHT_MAX; 0: empty
+ *      9    1 flags   CATALOG_KEYS_ONLY, CATALOG_U64_KEYS
+ *     10    8 keys    number of keys
+ *     18      name    the rest
  */
 enum { TREE_HEIGHT_MAX = 24 };
 enum {
     CATALOG_ROOT = 0,
-    CATALOG_HEIGHT = 6,
-    CATALOG_FLAGS = 7,
-    CATALOG_KEYS = 8,
-    CATALOG_NAME = 16,
+    CATALOG_HEIGHT = 8,
+    CATALOG_FLAGS = 9,
+    CATALOG_KEYS = 10,
+    CATALOG_NAME = 18,
 };
 enum { CATALOG_KEYS_ONLY = 1, CATALOG_U64_KEYS = 2, CATALOG_FLAGS_KNOWN = 3 };
 
@@ -214,6 +225,44 @@ static_assert(PAGE_HEADER_BYTES == PAGE_HEADS_AT + 2, "page header");
 static_assert(MAP_BITS == MAP_RESERVED + 16, "map page header");
 static_assert(HEADER_CHECKSUM + 8 == HEADER_BLOCK_BYTES, "header block");
 static_assert(LARGE_REF_BYTES == LARGE_REF_BIRTH + 8, "large_ref");
+static_assert(CATALOG_NAME == CATALOG_KEYS + 8, "catalog entry");
+
+/* A reference in memory; a type of its own, so that no page id passes for one. */
+struct page_ref {
+    uint64_t bits;
+};
+
+static inline struct page_ref
+page_ref_make(uint64_t page_id, uint64_t birth)
+{
+    return (struct page_ref){page_id | birth << PAGE_REF_ID_BITS};
+}
+static inline uint64_t
+page_ref_id(struct page_ref ref)
+{
+    return ref.bits & PAGE_ID_MAX;
+}
+static inline bool
+page_ref_is_none(struct page_ref ref)
+{
+    return ref.bits == 0;
+}
+/* The page with this birth is the one that is meant. */
+static inline bool
+page_ref_means(struct page_ref ref, uint64_t birth)
+{
+    return ref.bits >> PAGE_REF_ID_BITS == (birth & (UINT64_MAX >> PAGE_REF_ID_BITS));
+}
+static inline struct page_ref
+page_ref_get(const void *p)
+{
+    return (struct page_ref){ftk_get_le64(p)};
+}
+static inline void
+page_ref_put(void *p, struct page_ref ref)
+{
+    ftk_put_le64(p, ref.bits);
+}
 
 static inline uint64_t
 page_get_le48(const void *p)

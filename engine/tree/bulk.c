@@ -14,7 +14,7 @@ struct kiln_bulk {
     kiln_txn *txn;
     struct tree *tree;
     uint32_t height;
-    uint64_t page[TREE_HEIGHT_MAX]; /* by level: 0 is the leaf */
+    struct page_ref open[TREE_HEIGHT_MAX]; /* by level: 0 is the leaf */
     uint64_t keys;
     uint32_t last_size;
     uint8_t last[NODE_KEY_MAX];
@@ -40,7 +40,13 @@ bulk_begin(kiln_txn *txn, struct tree *tree, struct kiln_bulk **bulk_out)
     return FTK_OK;
 }
 
-static uint64_t
+static struct node
+open_node(const struct kiln_bulk *bulk, uint32_t level)
+{
+    return tree_node(bulk->txn, page_ref_id(bulk->open[level]));
+}
+
+static struct page_ref
 page_open(struct kiln_bulk *bulk, uint32_t level)
 {
     kiln_txn *txn = bulk->txn;
@@ -51,14 +57,14 @@ page_open(struct kiln_bulk *bulk, uint32_t level)
     node_init(tree_node(txn, page), level == 0 ? PAGE_LEAF : PAGE_INNER, flags, (uint8_t)level,
               head, txn->birth, NULL, 0);
     txn_page_born(txn, page);
-    bulk->page[level] = page;
-    return page;
+    bulk->open[level] = page_ref_make(page, txn->birth);
+    return bulk->open[level];
 }
 
 /* A page was closed on `level` - 1 and `child` opened behind it. */
 static void
-parent_add(struct kiln_bulk *bulk, uint32_t level, uint64_t first, const uint8_t *separator,
-           uint32_t separator_size, uint64_t child)
+parent_add(struct kiln_bulk *bulk, uint32_t level, struct page_ref first, const uint8_t *separator,
+           uint32_t separator_size, struct page_ref child)
 {
     kiln_txn *txn = bulk->txn;
     struct node_value value = {.child = first};
@@ -67,16 +73,16 @@ parent_add(struct kiln_bulk *bulk, uint32_t level, uint64_t first, const uint8_t
     if (level == bulk->height) { /* the level begins with the page that was closed */
         FTK_ASSERT(level < TREE_HEIGHT_MAX);
         page_open(bulk, level);
-        node_insert(tree_node(txn, bulk->page[level]), 0, "", 0, &value, txn->page_scratch);
+        node_insert(open_node(bulk, level), 0, "", 0, &value, txn->page_scratch);
         bulk->height++;
     }
     value.child = child;
-    node = tree_node(txn, bulk->page[level]);
+    node = open_node(bulk, level);
     if (tree_node_put(txn, node, node_count(node.page), separator, separator_size, &value))
         return;
-    uint64_t closed = bulk->page[level];
-    uint64_t opened = page_open(bulk, level);
-    node_insert(tree_node(txn, opened), 0, "", 0, &value, txn->page_scratch);
+    struct page_ref closed = bulk->open[level];
+    struct page_ref opened = page_open(bulk, level);
+    node_insert(open_node(bulk, level), 0, "", 0, &value, txn->page_scratch);
     parent_add(bulk, level + 1, closed, separator, separator_size, opened);
 }
 
@@ -85,7 +91,7 @@ static bool
 leaf_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size, const struct node_value *value)
 {
     kiln_txn *txn = bulk->txn;
-    struct node leaf = tree_node(txn, bulk->page[0]);
+    struct node leaf = open_node(bulk, 0);
     uint32_t count = node_count(leaf.page);
     struct node_source source = {.node = leaf,
                                  .extra_pos = count,
@@ -111,44 +117,72 @@ bulk_check_order(const struct kiln_bulk *bulk, const void *key, size_t key_size)
     return FTK_OK;
 }
 
+static void
+unpin_levels(struct kiln_bulk *bulk, const uint64_t *pages, uint32_t count)
+{
+    while (count-- > 0)
+        cache_unpin(bulk->txn->fast, pages[count]);
+}
+
+/* Open pages may have been written out and evicted since the last key: they are resident (pages_out
+ * are pinned) and of this transaction again, from the top down. */
+static ftk_status
+levels_own(struct kiln_bulk *bulk, uint64_t *pages_out)
+{
+    kiln_txn *txn = bulk->txn;
+    ftk_status rc = FTK_OK;
+
+    for (uint32_t level = 0; level < bulk->height; level++) {
+        pages_out[level] = page_ref_id(bulk->open[level]);
+        rc = cache_fetch(txn->cache, pages_out[level], 0);
+        if (rc == FTK_OK) {
+            rc = tree_check_page(txn, bulk->open[level], level);
+            if (rc == FTK_OK)
+                continue;
+            cache_unpin(txn->fast, pages_out[level]);
+        }
+        unpin_levels(bulk, pages_out, level);
+        txn->ended = true;
+        return rc;
+    }
+    for (uint32_t level = bulk->height; level-- > 0;) {
+        struct page_ref mine = tree_ref(txn, txn_page_own(txn, pages_out[level]));
+        struct node parent =
+            level + 1 < bulk->height ? open_node(bulk, level + 1) : (struct node){0};
+        if (mine.bits != bulk->open[level].bits && parent.page != NULL)
+            node_set_child(parent, node_count(parent.page) - 1, mine);
+        bulk->open[level] = mine;
+    }
+    return FTK_OK;
+}
+
 ftk_status
 bulk_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size, const struct node_value *value)
 {
     kiln_txn *txn = bulk->txn;
     uint8_t separator[NODE_KEY_MAX];
-    uint64_t closed, opened;
+    uint64_t pins[TREE_HEIGHT_MAX];
+    uint32_t pinned = bulk->height;
     ftk_status rc;
 
-    rc = txn_prepare(txn, 2 * TREE_HEIGHT_MAX, false);
+    /* A copy of every level, a page behind it, and two new levels. */
+    rc = txn_prepare(txn, 4 * bulk->height + 3, false);
+    if (rc == FTK_OK)
+        rc = levels_own(bulk, pins);
     if (rc != FTK_OK)
         return rc;
     if (bulk->keys == 0) {
         page_open(bulk, 0);
         bulk->height = 1;
     }
-    /* Open pages may have been written out since, but they are dirty or fetched again here. */
-    for (uint32_t level = 0; level < bulk->height; level++) {
-        rc = cache_fetch(txn->cache, bulk->page[level], 0);
-        if (rc != FTK_OK) {
-            txn->ended = true;
-            while (level-- > 0)
-                cache_unpin(txn->fast, bulk->page[level]);
-            return rc;
-        }
-        cache_dirty(txn->cache, txn->fast, bulk->page[level]);
-    }
-    uint32_t pinned = bulk->height;
-    uint64_t pins[TREE_HEIGHT_MAX];
-    memcpy(pins, bulk->page, sizeof(pins));
     if (!leaf_add(bulk, key, key_size, value)) {
         uint32_t size = node_separator(bulk->last, bulk->last_size, key, key_size, separator);
-        closed = bulk->page[0];
-        opened = page_open(bulk, 0);
+        struct page_ref closed = bulk->open[0];
+        struct page_ref opened = page_open(bulk, 0);
         leaf_add(bulk, key, key_size, value);
         parent_add(bulk, 1, closed, separator, size, opened);
     }
-    for (uint32_t level = 0; level < pinned; level++)
-        cache_unpin(txn->fast, pins[level]);
+    unpin_levels(bulk, pins, pinned);
     memcpy(bulk->last, key, key_size);
     bulk->last_size = key_size;
     bulk->keys++;
@@ -161,7 +195,7 @@ bulk_end(struct kiln_bulk *bulk)
     struct tree *tree = bulk->tree;
 
     if (bulk->keys > 0) {
-        tree->root = bulk->page[bulk->height - 1];
+        tree->root = bulk->open[bulk->height - 1];
         tree->height = (uint8_t)bulk->height;
         tree->keys = bulk->keys;
         tree->dirty = true;

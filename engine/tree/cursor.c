@@ -114,7 +114,7 @@ read_ahead(kiln_cursor *cursor, uint64_t parent_id, struct node parent, uint32_t
         from = cursor->ahead_pos > from ? cursor->ahead_pos : from;
     }
     for (; from + n < count && n < AHEAD_PAGES; n++)
-        ids[n] = node_child(parent.page, from + n);
+        ids[n] = page_ref_id(node_child(parent.page, from + n));
     cursor->ahead_page = parent_id;
     cursor->ahead_pos = from + n;
     if (n > 0)
@@ -203,7 +203,7 @@ scan_begin(kiln_cursor *cursor)
         if (cache_use(txn->fast, path->page[d - 1])) {
             const uint8_t *parent = cache_address(txn->fast, path->page[d - 1]);
             if (path->pos[d - 1] + 1 < node_count(parent))
-                next = node_child(parent, path->pos[d - 1] + 1);
+                next = page_ref_id(node_child(parent, path->pos[d - 1] + 1));
         }
         cache_leave(txn->slot);
     }
@@ -229,6 +229,8 @@ step_leaf(kiln_cursor *cursor, bool forward, uint64_t *next_out)
     cache_enter(txn->fast, txn->slot);
     while (d-- > 0) { /* up to a page with a neighbour */
         FTK_TRY(tree_use(txn, path->page[d], 0, &again));
+        /* It may have been read anew meanwhile. */
+        FTK_TRY(tree_check_page(txn, path->ref[d], path->depth - 1 - d));
         struct node node = tree_node(txn, path->page[d]);
         if (forward ? path->pos[d] + 1 < node_count(node.page) : path->pos[d] > 0)
             break;
@@ -241,16 +243,18 @@ step_leaf(kiln_cursor *cursor, bool forward, uint64_t *next_out)
     for (; d + 1 < path->depth; d++) { /* down to the leaf */
         struct node node = tree_node(txn, path->page[d]);
         uint32_t level = path->depth - 2 - d;
-        uint64_t child = node_child(node.page, path->pos[d]);
+        struct page_ref ref = node_child(node.page, path->pos[d]);
+        uint64_t child = page_ref_id(ref);
         if (level == 0 && forward) {
             read_ahead(cursor, path->page[d], node, path->pos[d]);
             *next_out = path->pos[d] + 1 < node_count(node.page)
-                            ? node_child(node.page, path->pos[d] + 1)
+                            ? page_ref_id(node_child(node.page, path->pos[d] + 1))
                             : 0;
         }
         path->page[d + 1] = child;
+        path->ref[d + 1] = ref;
         FTK_TRY(tree_use(txn, child, level == 0 ? fetch_flags(cursor) : 0, &again));
-        FTK_TRY(tree_check_page(txn, child, level));
+        FTK_TRY(tree_check_page(txn, ref, level));
         uint32_t count = node_count(cache_address(txn->fast, child));
         path->pos[d + 1] = forward || count == 0 ? 0 : count - 1;
     }
@@ -324,7 +328,7 @@ seek_raw(kiln_cursor *cursor, const void *key, size_t key_size)
 {
     ftk_status rc;
 
-    if (cursor->tree->root == 0)
+    if (page_ref_is_none(cursor->tree->root))
         return nothing(cursor);
     unpin(cursor);
     rc = tree_descend(cursor->txn, cursor->tree, key, key_size, fetch_flags(cursor), &cursor->path);
@@ -408,7 +412,7 @@ cursor_last(kiln_cursor *cursor)
             rc = step_back(cursor);
         return check_bounds(cursor, rc);
     }
-    if (cursor->tree->root == 0)
+    if (page_ref_is_none(cursor->tree->root))
         return nothing(cursor);
     unpin(cursor);
     rc = tree_descend_edge(cursor->txn, cursor->tree, true, fetch_flags(cursor), &cursor->path);

@@ -75,6 +75,15 @@ insert_here(kiln_txn *txn, struct tree *tree, const struct tree_path *path, cons
     return true;
 }
 
+/* A leaf of an older transaction that may be changed where it is.  One that was written out already
+ * may not: a page is written once with a birth (engine/README.md, rule 24). */
+static bool
+leaf_take(kiln_txn *txn, struct tree *tree, const struct tree_path *path)
+{
+    return cache_is_dirty(txn->fast, path->page[path->depth - 1]) &&
+           window_leaf_take(txn, tree, path);
+}
+
 /* Behind the last key, and the last transaction put many there: to a copy that is this
  * transaction's own they go without a descent (tree_append). */
 static bool
@@ -91,7 +100,7 @@ bool
 in_place_put(kiln_txn *txn, struct tree *tree, struct tree_path *path, const void *key,
              uint32_t key_size, const struct node_value *value)
 {
-    if (value->large || goes_on_appending(txn, path) || !window_leaf_take(txn, tree, path))
+    if (value->large || goes_on_appending(txn, path) || !leaf_take(txn, tree, path))
         return false;
     return path->exact ? replace_here(txn, tree, path, value)
                        : insert_here(txn, tree, path, key, key_size, value);
@@ -109,7 +118,7 @@ in_place_delete(kiln_txn *txn, struct tree *tree, struct tree_path *path)
     uint32_t prefix = node_prefix_bytes(node.page);
     struct in_place_undo undo = {.page = page, .pos = pos, .kind = UNDO_DELETE};
 
-    if (!window_leaf_take(txn, tree, path))
+    if (!leaf_take(txn, tree, path))
         return false;
     node_entry(node, pos, &old);
     if (old.large || node_count(node.page) == 1 ||
@@ -176,19 +185,21 @@ static bool
 walk(kiln_txn *txn, const struct tree *tree, const uint8_t *key, uint32_t key_size,
      struct tree_path *path, uint64_t *absent_out)
 {
-    uint64_t page = tree->root;
+    struct page_ref ref = tree->root;
 
     path->depth = tree->height;
     for (uint32_t d = 0; d < path->depth; d++) {
+        uint64_t page = page_ref_id(ref);
         struct node node = tree_node(txn, page);
         *absent_out = page;
         if (!cache_use(txn->fast, page))
             return false;
         path->page[d] = page;
+        path->ref[d] = ref;
         path->pos[d] = 0;
         if (d + 1 < path->depth) {
             path->pos[d] = node_child_pos(node, key, key_size);
-            page = node_child(node.page, path->pos[d]);
+            ref = node_child(node.page, path->pos[d]);
         }
     }
     return true;

@@ -12,14 +12,12 @@
 
 #include "engine/tree/tree.h"
 
-/* ---- descend --------------------------------------------------------------------------------- */
-
 /* ---- change ---------------------------------------------------------------------------------- */
 
 /* A new root over two pages. */
 static void
-root_grow(kiln_txn *txn, struct tree *tree, uint64_t left, const uint8_t *separator,
-          uint32_t separator_size, uint64_t right)
+root_grow(kiln_txn *txn, struct tree *tree, struct page_ref left, const uint8_t *separator,
+          uint32_t separator_size, struct page_ref right)
 {
     uint64_t root = txn_page_new(txn);
     struct node node = tree_node(txn, root);
@@ -30,7 +28,7 @@ root_grow(kiln_txn *txn, struct tree *tree, uint64_t left, const uint8_t *separa
     value.child = right;
     node_insert(node, 1, separator, separator_size, &value, txn->page_scratch);
     txn_page_born(txn, root);
-    tree->root = root;
+    tree->root = tree_ref(txn, root);
     tree->height++;
 }
 
@@ -46,7 +44,7 @@ tree_root_new(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size
     node_init(node, PAGE_LEAF, flags, 0, head_bytes, txn->birth, NULL, 0);
     node_insert(node, 0, key, (uint32_t)key_size, value, txn->page_scratch);
     txn_page_born(txn, root);
-    tree->root = root;
+    tree->root = tree_ref(txn, root);
     tree->height = 1;
     tree->keys = 1;
     tree->dirty = true;
@@ -153,7 +151,7 @@ leaf_split_preferred(const struct tree *tree, const struct tree_path *path,
 /* Put (separator, right) into the parents of the page at level d, as far up as they split. */
 static void
 parents_insert(kiln_txn *txn, struct tree *tree, struct tree_path *path, uint32_t d,
-               uint8_t *separator, uint32_t separator_size, uint64_t right)
+               uint8_t *separator, uint32_t separator_size, struct page_ref right)
 {
     uint8_t next[NODE_KEY_MAX];
 
@@ -170,7 +168,7 @@ parents_insert(kiln_txn *txn, struct tree *tree, struct tree_path *path, uint32_
         if (tree_node_put(txn, parent, pos, separator, separator_size, &value))
             return;
         preferred = pos == node_count(parent.page) ? pos : node_split_point(&source);
-        right = split_page(txn, &source, preferred, next, &next_size, &at);
+        right = tree_ref(txn, split_page(txn, &source, preferred, next, &next_size, &at));
         memcpy(separator, next, next_size);
         separator_size = next_size;
         d--;
@@ -207,7 +205,7 @@ tree_insert_at(kiln_txn *txn, struct tree *tree, struct tree_path *path, const v
     tree->hint_pos = pos >= at ? pos - at : pos;
     if (tree->append_leaf == path->page[leaf])
         tree->append_leaf = last ? right : 0;
-    parents_insert(txn, tree, path, leaf, separator, separator_size, right);
+    parents_insert(txn, tree, path, leaf, separator, separator_size, tree_ref(txn, right));
     return false;
 }
 
@@ -233,7 +231,7 @@ tree_replace_at(kiln_txn *txn, struct tree *tree, struct tree_path *path, const 
                        &separator_size, &at);
     tree->hint_leaf = 0;
     tree->append_leaf = 0;
-    parents_insert(txn, tree, path, leaf, separator, separator_size, right);
+    parents_insert(txn, tree, path, leaf, separator, separator_size, tree_ref(txn, right));
     return false;
 }
 

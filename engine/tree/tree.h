@@ -19,13 +19,34 @@ ftk_status tree_descend_edge(kiln_txn *txn, const struct tree *tree, bool last,
 /* One step of a walk: inside an epoch see that page_id is resident.  When it must be fetched the
  * slot leaves and re-enters, *again_out: everything else used in the epoch may be gone. */
 ftk_status tree_use(kiln_txn *txn, uint64_t page_id, unsigned fetch_flags, bool *again_out);
-/* The page is what its parent says: level. */
-ftk_status tree_check_page(kiln_txn *txn, uint64_t page_id, uint32_t level);
+/* A resident page is the one that the reference means: level and birth. */
+static inline bool
+tree_page_fits(const uint8_t *page, struct page_ref ref, uint32_t level)
+{
+    return node_level(page) == level && page[PAGE_TYPE] == (level == 0 ? PAGE_LEAF : PAGE_INNER) &&
+           page_ref_means(ref, node_birth(page));
+}
+/* FTK_CORRUPT when it is not. */
+ftk_status tree_misfit(const kiln_txn *txn, struct page_ref ref, uint32_t level);
+static inline ftk_status
+tree_check_page(const kiln_txn *txn, struct page_ref ref, uint32_t level)
+{
+    if (FTK_LIKELY(tree_page_fits(cache_address(txn->fast, page_ref_id(ref)), ref, level)))
+        return FTK_OK;
+    return tree_misfit(txn, ref, level);
+}
 
 static inline struct node
 tree_node(const kiln_txn *txn, uint64_t page_id)
 {
     return (struct node){cache_address(txn->fast, page_id), txn->db->page_bytes};
+}
+
+/* The reference to a page of this transaction, as its parent must have it. */
+static inline struct page_ref
+tree_ref(const kiln_txn *txn, uint64_t page_id)
+{
+    return page_ref_make(page_id, node_birth(cache_address(txn->fast, page_id)));
 }
 
 /* Have on the way what a search of the page begins with: the state, the header, the first heads; of
@@ -67,9 +88,9 @@ bool tree_large_at(kiln_txn *txn, const struct tree_path *path, uint8_t *ref);
 uint32_t tree_pages_needed(const struct tree *tree);
 /* The path leads to the last leaf. */
 bool tree_path_is_rightmost(const kiln_txn *txn, const struct tree_path *path);
-/* Calls each for every page below and including page_id, children first. */
-ftk_status tree_each_page(kiln_txn *txn, uint64_t page_id, uint32_t level,
-                          ftk_status (*each)(void *context, uint64_t page_id, uint32_t level),
+/* Calls each for every page below and including the one meant, children first. */
+ftk_status tree_each_page(kiln_txn *txn, struct page_ref ref, uint32_t level,
+                          ftk_status (*each)(void *context, struct page_ref ref, uint32_t level),
                           void *context);
 void tree_root_new(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
                    const struct node_value *value);
@@ -139,28 +160,45 @@ value_is_large(const kiln_db *db, size_t key_size, size_t value_size)
 /* Write a value into runs; *ref gets LARGE_REF_BYTES. */
 ftk_status value_write(kiln_txn *txn, const void *data, uint64_t size, uint8_t *ref);
 
-/* The same in pieces: begin, then next and filled until done == size, then end (or abort). */
-enum { VALUE_CHUNKS_MAX = 257 };
+/* One run of a value: pages [first, first + pages). */
+struct value_run {
+    uint64_t first;
+    uint64_t bytes; /* of content */
+    uint64_t birth; /* of the value */
+    uint64_t seed;  /* of the checksums, but for the page id */
+    uint32_t data_pages, tail_at, pages;
+};
+
+/* The same in parts: begin, then next and filled until done == size, then end; or abort, which ends
+ * the transaction if a run was begun. */
+enum {
+    VALUE_PART_BYTES = 256 << 10, /* a multiple of every page size */
+    VALUE_LIST_MAX = 257,
+};
 struct value_writer {
     uint64_t size, done;
-    uint64_t page, bytes; /* of the piece in hand */
-    bool open;
-    uint32_t chunk, chunk_count;
-    uint8_t chunks[VALUE_CHUNKS_MAX * CHILD_BYTES];
+    uint64_t birth;
+    struct value_run run; /* the last one begun, and how much of it is filled */
+    uint64_t run_done;
+    uint32_t part; /* bytes handed out to be filled, 0: none */
+    bool open;     /* the run is not complete */
+    uint32_t listed, list_count;
+    uint8_t list[VALUE_LIST_MAX * LARGE_ID_BYTES];
 };
 ftk_status value_writer_begin(kiln_txn *txn, uint64_t size, struct value_writer *writer);
+/* Memory for the next part; *size_out bytes of it are to be filled. */
 ftk_status value_writer_next(kiln_txn *txn, struct value_writer *writer, uint8_t **memory_out,
                              size_t *size_out);
 void value_writer_filled(kiln_txn *txn, struct value_writer *writer);
 ftk_status value_writer_end(kiln_txn *txn, struct value_writer *writer, uint8_t *ref);
 void value_writer_abort(kiln_txn *txn, struct value_writer *writer);
 
-/* Calls each for every run of a value; bytes: of content. */
+/* Calls each for every run of a value. */
 ftk_status value_each_run(kiln_txn *txn, const uint8_t *ref,
-                          ftk_status (*each)(void *context, uint64_t page, uint32_t count,
-                                             uint64_t bytes),
+                          ftk_status (*each)(void *context, const struct value_run *run),
                           void *context);
-ftk_status value_check_run(kiln_txn *txn, uint64_t page, uint64_t bytes);
+/* Verify all of it, whether it must be read or is there. */
+ftk_status value_check_run(kiln_txn *txn, const struct value_run *run);
 /* Outside an epoch.  An error leaves the transaction fit only for abort. */
 ftk_status value_retire(kiln_txn *txn, const uint8_t *ref);
 /* Read a piece. */

@@ -47,7 +47,7 @@ is_usable(struct walk *walk, uint64_t page, uint32_t level)
         walk->ahead->absent[walk->absent++] = page;
         return false;
     }
-    /* A wrong level is damage: the descent reports it. */
+    /* A wrong level is damage, and so is a wrong birth: the descent reports them. */
     return node_level(cache_address(walk->txn->fast, page)) == level;
 }
 
@@ -60,7 +60,7 @@ children(struct walk *walk, struct node node, size_t from, size_t to, uint64_t *
     for (size_t i = from; i < to;) {
         const kiln_slice *key = key_of(walk, i);
         uint32_t pos = node_child_pos(node, key->data, (uint32_t)key->size);
-        uint64_t child = node_child(node.page, pos);
+        uint64_t child = page_ref_id(node_child(node.page, pos));
         if (child >= walk->txn->fast->pages_max) /* damage: the descent reports it */
             child = 0;
         else
@@ -105,7 +105,7 @@ tree_ahead(const kiln_txn *txn, const struct tree *tree, const kiln_slice *keys,
     uint64_t *level_items = ahead->items[0], *below = ahead->items[1];
     size_t n = 1;
 
-    level_items[0] = item(tree->root, 0);
+    level_items[0] = item(page_ref_id(tree->root), 0);
     for (uint32_t level = tree->height - 1u; level > 0; level--) {
         uint64_t *swap = level_items;
         size_t m = 0;

@@ -54,22 +54,24 @@ path_level_for(const kiln_txn *txn, const struct tree_path *path, const kiln_sli
     return from;
 }
 
-/* Walk from level d down to level `to` (exclusive of reading the page there).  False: fetch
- * needed. */
+/* Walk from level d down to level `to`.  False: a page must be fetched, or is damaged. */
 static bool
 path_walk(const kiln_txn *txn, struct tree_path *path, uint32_t d, uint32_t to,
           const kiln_slice *key)
 {
     for (; d < to; d++) {
         struct node node = tree_node(txn, path->page[d]);
+        struct page_ref ref;
         uint64_t child;
         path->pos[d] = node_child_pos(node, key->data, (uint32_t)key->size);
-        child = node_child(node.page, path->pos[d]);
+        ref = node_child(node.page, path->pos[d]);
+        child = page_ref_id(ref);
         path->page[d + 1] = child;
+        path->ref[d + 1] = ref;
         if (child >= txn->fast->pages_max)
             return false;
-        if (d + 1 < to && (!cache_use(txn->fast, child) ||
-                           node_level(cache_address(txn->fast, child)) != path->depth - 2 - d))
+        if (!cache_use(txn->fast, child) ||
+            !tree_page_fits(cache_address(txn->fast, child), ref, path->depth - 2 - d))
             return false;
     }
     return true;
@@ -86,9 +88,7 @@ batch_seek(struct batch *batch, const kiln_slice *key)
 
     if (batch->path_valid) {
         d = path_level_for(txn, path, key);
-        if (d >= leaf ||
-            (path_walk(txn, path, d, leaf, key) && cache_use(txn->fast, path->page[leaf]) &&
-             node_level(cache_address(txn->fast, path->page[leaf])) == 0)) {
+        if (d >= leaf || path_walk(txn, path, d, leaf, key)) {
             path->pos[leaf] = node_lower_bound(tree_node(txn, path->page[leaf]), key->data,
                                                (uint32_t)key->size, &path->exact);
             return FTK_OK;

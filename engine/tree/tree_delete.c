@@ -28,13 +28,14 @@ static void
 root_shrink(kiln_txn *txn, struct tree *tree)
 {
     while (tree->height > 1) {
-        struct node root = tree_node(txn, tree->root);
-        if (node_count(root.page) > 1 || !cache_use(txn->fast, tree->root))
+        uint64_t root_id = page_ref_id(tree->root);
+        struct node root = tree_node(txn, root_id);
+        if (!cache_use(txn->fast, root_id) || node_count(root.page) > 1)
             return;
-        uint64_t child = node_child(root.page, 0);
-        if (!cache_use(txn->fast, child))
+        struct page_ref child = node_child(root.page, 0);
+        if (!cache_use(txn->fast, page_ref_id(child)))
             return;
-        txn_page_retire(txn, tree->root, 1, node_birth(root.page));
+        txn_page_retire(txn, root_id, 1, node_birth(root.page));
         tree->root = child;
         tree->height--;
     }
@@ -48,7 +49,7 @@ remove_empty(kiln_txn *txn, struct tree *tree, struct tree_path *path, uint32_t 
         uint64_t page = path->page[d];
         txn_page_retire(txn, page, 1, node_birth(cache_address(txn->fast, page)));
         if (d == 0) {
-            tree->root = 0;
+            tree->root = (struct page_ref){0};
             tree->height = 0;
             return;
         }
@@ -74,6 +75,7 @@ merge_at(kiln_txn *txn, struct tree_path *path, uint32_t d, bool *merged_out, bo
     uint32_t separator_pos = to_right ? pos + 1 : pos;
     uint32_t separator_size;
     uint8_t separator[NODE_KEY_MAX];
+    struct page_ref sibling_ref;
     uint64_t sibling;
     struct node mine, other, fresh = {txn->page_scratch, txn->db->page_bytes};
     ftk_status rc;
@@ -81,13 +83,14 @@ merge_at(kiln_txn *txn, struct tree_path *path, uint32_t d, bool *merged_out, bo
     *merged_out = *again_out = false;
     if (!to_right && pos == 0)
         return FTK_OK; /* the only child */
-    sibling = node_child(parent.page, to_right ? pos + 1 : pos - 1);
+    sibling_ref = node_child(parent.page, to_right ? pos + 1 : pos - 1);
+    sibling = page_ref_id(sibling_ref);
     rc = tree_use(txn, sibling, 0, again_out);
     if (rc != FTK_OK || *again_out)
         return rc;
     mine = tree_node(txn, path->page[d]);
     other = tree_node(txn, sibling);
-    rc = tree_check_page(txn, sibling, node_level(mine.page));
+    rc = tree_check_page(txn, sibling_ref, node_level(mine.page));
     if (rc != FTK_OK)
         return rc;
     if (node_used_bytes(mine) + node_used_bytes(other) > mine.bytes)
@@ -99,7 +102,7 @@ merge_at(kiln_txn *txn, struct tree_path *path, uint32_t d, bool *merged_out, bo
         return FTK_OK;
     node_take(mine, fresh.page);
     txn_page_retire(txn, sibling, 1, node_birth(other.page));
-    node_set_child(parent, to_right ? pos : pos - 1, path->page[d]);
+    node_set_child(parent, to_right ? pos : pos - 1, tree_ref(txn, path->page[d]));
     node_remove(parent, to_right ? pos + 1 : pos);
     *merged_out = true;
     return FTK_OK;
@@ -178,7 +181,7 @@ tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
     if (node_count(leaf.page) == 0) {
         tree->append_leaf = 0;
         remove_empty(txn, tree, &path, path.depth - 1);
-        sparse = tree->root != 0;
+        sparse = !page_ref_is_none(tree->root);
     } else {
         sparse = is_sparse(leaf) && path.depth > 1;
     }
@@ -194,8 +197,9 @@ tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
 /* ---- whole trees ----------------------------------------------------------------------------- */
 
 static ftk_status
-clear_page(void *context, uint64_t page_id, uint32_t level)
+clear_page(void *context, struct page_ref page_ref, uint32_t level)
 {
+    uint64_t page_id = page_ref_id(page_ref);
     kiln_txn *txn = context;
     struct node node = tree_node(txn, page_id);
     uint8_t ref[LARGE_REF_BYTES];
@@ -206,7 +210,7 @@ clear_page(void *context, uint64_t page_id, uint32_t level)
     if (rc != FTK_OK)
         return rc;
     birth = node_birth(node.page);
-    rc = tree_check_page(txn, page_id, level);
+    rc = tree_check_page(txn, page_ref, level);
     for (uint32_t i = 0; rc == FTK_OK && level == 0 && i < node_count(node.page); i++) {
         node_entry(node, i, &entry);
         if (!entry.large)
@@ -227,13 +231,13 @@ tree_clear(kiln_txn *txn, struct tree *tree)
 {
     ftk_status rc = in_place_end(txn);
 
-    if (rc == FTK_OK && tree->root != 0)
+    if (rc == FTK_OK && !page_ref_is_none(tree->root))
         rc = tree_each_page(txn, tree->root, tree->height - 1u, clear_page, txn);
     if (rc != FTK_OK) {
         txn->ended = true;
         return rc;
     }
-    tree->root = 0;
+    tree->root = (struct page_ref){0};
     tree->height = 0;
     tree->keys = 0;
     tree->append_leaf = 0;

@@ -47,10 +47,18 @@ struct get_group {
     const struct tree *tree;
     const kiln_slice *keys;
     uint32_t count;
-    uint64_t page[GROUP];
+    struct page_ref ref[GROUP];
+    uint64_t page[GROUP]; /* its id */
     uint32_t pos[GROUP];
     bool exact[GROUP];
 };
+
+static inline void
+group_enter(struct get_group *group, uint32_t i, struct page_ref ref)
+{
+    group->ref[i] = ref;
+    group->page[i] = page_ref_id(ref);
+}
 
 /* See that all pages of this level are resident; inside an epoch before and after. */
 static ftk_status
@@ -88,7 +96,7 @@ group_search(struct get_group *group, uint32_t level)
     for (uint32_t i = 0; i < group->count; i++) {
         const kiln_slice *key = &group->keys[i];
         struct node node = tree_node(txn, group->page[i]);
-        ftk_status rc = tree_check_page(txn, group->page[i], level);
+        ftk_status rc = tree_check_page(txn, group->ref[i], level);
         if (rc != FTK_OK)
             return rc;
         if (level > 0) {
@@ -110,7 +118,7 @@ group_walk(struct get_group *group)
     ftk_status rc;
 
     for (uint32_t i = 0; i < group->count; i++)
-        group->page[i] = group->tree->root;
+        group_enter(group, i, group->tree->root);
     for (uint32_t level = height; level-- > 0;) {
         rc = group_use(group);
         if (rc != FTK_OK)
@@ -122,7 +130,7 @@ group_walk(struct get_group *group)
             const kiln_slice *key = &group->keys[i];
             struct node node = tree_node(txn, group->page[i]);
             if (level > 0) {
-                group->page[i] = node_child(node.page, group->pos[i]);
+                group_enter(group, i, node_child(node.page, group->pos[i]));
                 if (group->page[i] < txn->fast->pages_max)
                     tree_prefetch(txn, group->page[i], level - 1);
             } else {
@@ -168,7 +176,7 @@ tree_get_many(kiln_txn *txn, const struct tree *tree, const kiln_slice *keys, si
         group.keys = keys + base;
         group.count = count - base < GROUP ? (uint32_t)(count - base) : GROUP;
         memset(group.exact, 0, sizeof(group.exact));
-        if (tree->root != 0) {
+        if (tree->height != 0) {
             txn_enter(txn);
             rc = group_walk(&group);
             for (uint32_t i = 0; i < group.count && rc == FTK_OK; i++)
@@ -178,7 +186,7 @@ tree_get_many(kiln_txn *txn, const struct tree *tree, const kiln_slice *keys, si
         if (rc != FTK_OK)
             break;
         rc = group_deliver(&group, base, each, context);
-        for (uint32_t i = 0; i < group.count && tree->root != 0; i++)
+        for (uint32_t i = 0; i < group.count && tree->height != 0; i++)
             cache_unpin(txn->fast, group.page[i]);
     }
     return rc;

@@ -4,18 +4,23 @@
 #include "engine/tree/tree.h"
 #include "ftk/mem.h"
 
+enum { AHEAD_PAGES = 256 }; /* asked for at a time */
+
 enum edge { EDGE_NONE, EDGE_FIRST, EDGE_LAST };
 
 ftk_status
-tree_check_page(kiln_txn *txn, uint64_t page_id, uint32_t level)
+tree_misfit(const kiln_txn *txn, struct page_ref ref, uint32_t level)
 {
-    const uint8_t *page = cache_address(txn->fast, page_id);
+    unsigned long long id = page_ref_id(ref);
+    const uint8_t *page = cache_address(txn->fast, id);
 
-    if (FTK_LIKELY(node_level(page) == level &&
-                   page[PAGE_TYPE] == (level == 0 ? PAGE_LEAF : PAGE_INNER)))
-        return FTK_OK;
-    return FTK_FAIL(FTK_CORRUPT, "page %llu is not a page of level %u as its parent says",
-                    (unsigned long long)page_id, level);
+    if (node_level(page) == level && page[PAGE_TYPE] == (level == 0 ? PAGE_LEAF : PAGE_INNER))
+        return FTK_FAIL(FTK_CORRUPT,
+                        "page %llu was written by transaction %llu, its parent means another "
+                        "version: a write was lost, or an old page put back",
+                        id, (unsigned long long)node_birth(page));
+    return FTK_FAIL(FTK_CORRUPT, "page %llu is not a page of level %u as its parent says", id,
+                    level);
 }
 
 ftk_status
@@ -43,7 +48,7 @@ descend(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_size
         unsigned fetch_flags, struct tree_path *path)
 {
     uint32_t page_bytes = txn->db->page_bytes;
-    uint64_t id;
+    struct page_ref ref;
     bool again;
     ftk_status rc;
 
@@ -51,25 +56,27 @@ descend(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_size
     path->exact = false;
     txn_enter(txn);
 restart:
-    id = tree->root;
+    ref = tree->root;
     for (uint32_t d = 0; d < tree->height; d++) {
         uint32_t level = tree->height - 1u - d;
+        uint64_t id = page_ref_id(ref);
         struct node node = {cache_address(txn->fast, id), page_bytes};
         rc = tree_use(txn, id, fetch_flags, &again);
         if (FTK_UNLIKELY(rc != FTK_OK))
             goto fail;
         if (FTK_UNLIKELY(again))
             goto restart;
-        rc = tree_check_page(txn, id, level);
+        rc = tree_check_page(txn, ref, level);
         if (FTK_UNLIKELY(rc != FTK_OK))
             goto fail;
         path->page[d] = id;
+        path->ref[d] = ref;
         if (level > 0) {
             path->pos[d] = edge == EDGE_NONE ? node_child_pos(node, key, (uint32_t)key_size)
                                              : (edge == EDGE_FIRST ? 0 : node_count(node.page) - 1);
-            id = node_child(node.page, path->pos[d]);
-            if (FTK_LIKELY(id < txn->fast->pages_max))
-                tree_prefetch(txn, id, level - 1);
+            ref = node_child(node.page, path->pos[d]);
+            if (FTK_LIKELY(page_ref_id(ref) < txn->fast->pages_max))
+                tree_prefetch(txn, page_ref_id(ref), level - 1);
         } else if (edge == EDGE_NONE) {
             path->pos[d] = node_lower_bound(node, key, (uint32_t)key_size, &path->exact);
         } else {
@@ -110,17 +117,19 @@ tree_own_path(kiln_txn *txn, struct tree *tree, struct tree_path *path)
 {
     for (uint32_t d = 0; d < path->depth; d++) {
         uint64_t mine = txn_page_own(txn, path->page[d]);
-        if (mine == path->page[d])
+        struct page_ref ref = tree_ref(txn, mine);
+        if (ref.bits == path->ref[d].bits)
             continue;
         if (tree->hint_leaf == path->page[d])
             tree->hint_leaf = mine;
         if (tree->append_leaf == path->page[d])
             tree->append_leaf = mine;
         if (d == 0)
-            tree->root = mine;
+            tree->root = ref;
         else
-            node_set_child(tree_node(txn, path->page[d - 1]), path->pos[d - 1], mine);
+            node_set_child(tree_node(txn, path->page[d - 1]), path->pos[d - 1], ref);
         path->page[d] = mine;
+        path->ref[d] = ref;
     }
     tree->dirty = true;
     tree->changes++;
@@ -147,12 +156,27 @@ tree_large_at(kiln_txn *txn, const struct tree_path *path, uint8_t *ref)
     return entry.large;
 }
 
-ftk_status
-tree_each_page(kiln_txn *txn, uint64_t page_id, uint32_t level,
-               ftk_status (*each)(void *context, uint64_t page_id, uint32_t level), void *context)
+/* Children of a page begin to be read. */
+static void
+read_ahead(kiln_txn *txn, const struct page_ref *children, uint32_t count)
 {
+    uint64_t ids[AHEAD_PAGES];
+
+    for (uint32_t done = 0, n; done < count; done += n) {
+        for (n = 0; n < AHEAD_PAGES && done + n < count; n++)
+            ids[n] = page_ref_id(children[done + n]);
+        cache_prefetch(txn->cache, ids, n, CACHE_SCAN);
+    }
+}
+
+ftk_status
+tree_each_page(kiln_txn *txn, struct page_ref ref, uint32_t level,
+               ftk_status (*each)(void *context, struct page_ref ref, uint32_t level),
+               void *context)
+{
+    uint64_t page_id = page_ref_id(ref);
     struct node node = tree_node(txn, page_id);
-    uint64_t *children = NULL;
+    struct page_ref *children = NULL;
     uint32_t count = 0;
     ftk_status rc;
 
@@ -163,7 +187,7 @@ tree_each_page(kiln_txn *txn, uint64_t page_id, uint32_t level,
         rc = cache_fetch(txn->cache, page_id, CACHE_SCAN);
         if (rc != FTK_OK)
             return rc;
-        rc = tree_check_page(txn, page_id, level);
+        rc = tree_check_page(txn, ref, level);
         if (rc == FTK_OK) {
             count = node_count(node.page);
             rc = FTK_NEW_ARRAY(&children, count);
@@ -174,11 +198,11 @@ tree_each_page(kiln_txn *txn, uint64_t page_id, uint32_t level,
         if (rc != FTK_OK)
             goto out;
         if (level == 1)
-            cache_prefetch(txn->cache, children, count, CACHE_SCAN);
+            read_ahead(txn, children, count);
     }
     for (uint32_t i = 0; i < count; i++)
         FTK_TRY(tree_each_page(txn, children[i], level - 1, each, context));
-    rc = each(context, page_id, level);
+    rc = each(context, ref, level);
 out:
     ftk_free(children);
     return rc;

@@ -1,9 +1,19 @@
 /*
  * engine/tree/value.c -- large values: runs of pages outside the leaf.
  *
- * A value of up to CHUNK bytes is one run: its bytes, then a checksum for each page that holds any.
- * A larger one is cut into chunks of CHUNK bytes, each such a run, and a last run of one page
- * lists their first pages (6 bytes each): 4 GiB / 16 MiB = 256 chunks, 1536 bytes.
+ * A value of up to LARGE_PIECE_BYTES is one run: its bytes, then a checksum for each page that
+ * holds any.  A larger one is cut into pieces of so many bytes, each such a run, and one more run
+ * lists their first pages: 4 GiB / 16 MiB = 256 pieces, 1536 bytes.
+ *
+ * 1. Only a few pages of a run are held at a time, so that a value of any size is written, read and
+ *    replayed in the smallest cache: VALUE_PART_BYTES while it is written, hold_pages while it is
+ *    read.  The exception is value_hold, which lends a value as a whole, if it is small beside the
+ *    cache.
+ * 2. The pages from the first checksum on are the run's tail.  Its first page may hold data as
+ *    well.  The tail is held as long as any page of the run is; a page of data is verified against
+ *    it when it is read, before anyone can see it.
+ * 3. The seed of the checksums has the birth of the value in it: what another value left in these
+ *    pages, checksums included, does not pass for this one.
  */
 #include <string.h>
 
@@ -11,13 +21,12 @@
 #include "ftk/checksum.h"
 #include "ftk/mem.h"
 
-enum { VALUE_CHUNK_BYTES = 16 << 20 };
+enum {
+    HOLD_BYTES_MAX = 4 << 20, /* read at a time, */
+    HOLD_PART = 16,           /* but no more than this part of the cache */
+};
 
-static uint32_t
-data_pages(const kiln_db *db, uint64_t bytes)
-{
-    return (uint32_t)((bytes + db->page_bytes - 1) / db->page_bytes);
-}
+/* ---- a run ----------------------------------------------------------------------------------- */
 
 static uint64_t
 sums_offset(uint64_t bytes)
@@ -25,67 +34,165 @@ sums_offset(uint64_t bytes)
     return (bytes + 7) & ~UINT64_C(7);
 }
 
-static uint32_t
-run_pages(const kiln_db *db, uint64_t bytes)
+static struct value_run
+run_of(const kiln_db *db, uint64_t first, uint64_t bytes, uint64_t birth)
 {
-    return data_pages(db, sums_offset(bytes) + UINT64_C(8) * data_pages(db, bytes));
+    struct value_run run = {.first = first, .bytes = bytes, .birth = birth};
+    uint64_t page = db->page_bytes;
+    uint8_t seed[8];
+
+    ftk_put_le64(seed, birth);
+    run.seed = db->salt ^ ftk_checksum(seed, sizeof(seed), 0);
+    run.data_pages = (uint32_t)((bytes + page - 1) / page);
+    run.tail_at = (uint32_t)(sums_offset(bytes) / page);
+    run.pages = (uint32_t)((sums_offset(bytes) + UINT64_C(8) * run.data_pages + page - 1) / page);
+    return run;
 }
 
+static uint8_t *
+run_memory(const kiln_txn *txn, const struct value_run *run)
+{
+    return cache_address(txn->fast, run->first);
+}
+
+static uint8_t *
+run_sum_at(const kiln_txn *txn, const struct value_run *run, uint32_t page)
+{
+    return run_memory(txn, run) + sums_offset(run->bytes) + UINT64_C(8) * page;
+}
+
+/* Of the data in one page. */
 static uint64_t
-page_sum(const kiln_db *db, uint64_t first, uint64_t bytes, uint32_t i)
+run_sum(const kiln_txn *txn, const struct value_run *run, uint32_t page)
 {
-    uint64_t at = (uint64_t)i * db->page_bytes;
-    size_t size = bytes - at < db->page_bytes ? (size_t)(bytes - at) : db->page_bytes;
+    uint64_t at = (uint64_t)page * txn->db->page_bytes;
+    uint64_t left = run->bytes - at;
+    size_t size = left < txn->db->page_bytes ? (size_t)left : txn->db->page_bytes;
 
-    return ftk_checksum(cache_address(db->fast, first) + at, size, (first + i) ^ db->salt);
+    FTK_DEBUG_ASSERT(page < run->data_pages);
+    return ftk_checksum(run_memory(txn, run) + at, size, (run->first + page) ^ run->seed);
 }
 
-/* Seal a filled run and mark it dirty; it is pinned until here. */
-static void
-run_finish(kiln_txn *txn, uint64_t first, uint64_t bytes)
+/* ---- write ----------------------------------------------------------------------------------- */
+
+ftk_status
+value_writer_begin(kiln_txn *txn, uint64_t size, struct value_writer *writer)
 {
-    kiln_db *db = txn->db;
-    uint8_t *memory = cache_address(txn->fast, first);
-    uint64_t at = sums_offset(bytes);
-    uint64_t end = (uint64_t)run_pages(db, bytes) * db->page_bytes;
-
-    memset(memory + bytes, 0, end - bytes);
-    for (uint32_t i = 0; i < data_pages(db, bytes); i++)
-        ftk_put_le64(memory + at + UINT64_C(8) * i, page_sum(db, first, bytes, i));
-    cache_dirty_run(txn->cache, first, run_pages(db, bytes));
-}
-
-/* Bring a run in and pin it; verifies what had to be read. */
-static ftk_status
-run_hold(kiln_txn *txn, uint64_t first, uint64_t bytes)
-{
-    kiln_db *db = txn->db;
-    const uint8_t *memory = cache_address(txn->fast, first);
-    uint32_t pages = run_pages(db, bytes);
-    bool read = false;
-    ftk_status rc;
-
-    if (first == 0 || first + pages > txn->fast->pages_max)
-        return FTK_FAIL(FTK_CORRUPT, "large value at page %llu: cannot be",
-                        (unsigned long long)first);
-    rc = cache_fetch_run(txn->cache, first, pages, &read);
-    if (rc != FTK_OK || !read)
-        return rc;
-    for (uint32_t i = 0; i < data_pages(db, bytes); i++) {
-        if (ftk_get_le64(memory + sums_offset(bytes) + UINT64_C(8) * i) ==
-            page_sum(db, first, bytes, i))
-            continue;
-        cache_unpin_run(txn->cache, first, pages);
-        return FTK_FAIL(FTK_CORRUPT, "large value: page %llu fails its checksum",
-                        (unsigned long long)first + i);
-    }
+    *writer = (struct value_writer){.size = size, .birth = txn->birth};
+    if (size > KILN_VALUE_MAX)
+        return FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes", (unsigned long long)size);
+    FTK_ASSERT(size > 0);
+    writer->list_count = (uint32_t)((size + LARGE_PIECE_BYTES - 1) / LARGE_PIECE_BYTES);
     return FTK_OK;
 }
 
-static void
-run_release(kiln_txn *txn, uint64_t first, uint64_t bytes)
+/* A run of so many bytes, with its tail. */
+static ftk_status
+run_open(kiln_txn *txn, struct value_writer *writer, uint64_t bytes)
 {
-    cache_unpin_run(txn->cache, first, run_pages(txn->db, bytes));
+    struct value_run run = run_of(txn->db, 0, bytes, writer->birth);
+    ftk_status rc = txn_run_alloc(txn, run.pages, &run.first);
+
+    if (rc == FTK_OK) {
+        rc = txn_run_pages(txn, run.first + run.tail_at, run.pages - run.tail_at);
+        txn->ended = txn->ended || rc != FTK_OK; /* its ids go with the transaction */
+    }
+    if (rc != FTK_OK)
+        return rc;
+    writer->run = run;
+    writer->run_done = 0;
+    writer->open = true;
+    return FTK_OK;
+}
+
+/* Pages of the part in hand that are not in the tail: [*from, *to). */
+static void
+part_pages(const kiln_txn *txn, const struct value_writer *writer, uint32_t *from, uint32_t *to)
+{
+    uint64_t page = txn->db->page_bytes;
+    uint64_t end = (writer->run_done + writer->part + page - 1) / page;
+
+    *from = (uint32_t)(writer->run_done / page);
+    *to = end < writer->run.tail_at ? (uint32_t)end : writer->run.tail_at;
+    if (*from > *to)
+        *from = *to;
+}
+
+/* The next part of the open run. */
+static ftk_status
+part_open(kiln_txn *txn, struct value_writer *writer)
+{
+    uint64_t left = writer->run.bytes - writer->run_done;
+    uint32_t from, to;
+    ftk_status rc = FTK_OK;
+
+    FTK_ASSERT(writer->open && writer->part == 0 && left > 0);
+    writer->part = left < VALUE_PART_BYTES ? (uint32_t)left : VALUE_PART_BYTES;
+    part_pages(txn, writer, &from, &to);
+    if (from < to)
+        rc = txn_run_pages(txn, writer->run.first + from, to - from);
+    if (rc != FTK_OK)
+        writer->part = 0;
+    return rc;
+}
+
+/* The part is filled: sealed and dirty; with the last one the tail, too. */
+static void
+part_close(kiln_txn *txn, struct value_writer *writer)
+{
+    const struct value_run *run = &writer->run;
+    uint64_t page = txn->db->page_bytes;
+    uint32_t from, to;
+
+    part_pages(txn, writer, &from, &to);
+    if (from < to)
+        cache_dirty_run(txn->cache, run->first + from, to - from);
+    from = (uint32_t)(writer->run_done / page);
+    writer->run_done += writer->part;
+    writer->part = 0;
+    FTK_ASSERT(writer->run_done % page == 0 || writer->run_done == run->bytes);
+    to = writer->run_done == run->bytes ? run->data_pages : (uint32_t)(writer->run_done / page);
+    for (uint32_t i = from; i < to; i++)
+        ftk_put_le64(run_sum_at(txn, run, i), run_sum(txn, run, i));
+    if (writer->run_done < run->bytes)
+        return;
+    uint8_t *sums_end = run_sum_at(txn, run, run->data_pages);
+    uint8_t *end = run_memory(txn, run) + (uint64_t)run->pages * page;
+    memset(run_memory(txn, run) + run->bytes, 0, sums_offset(run->bytes) - run->bytes);
+    memset(sums_end, 0, (size_t)(end - sums_end));
+    cache_dirty_run(txn->cache, run->first + run->tail_at, run->pages - run->tail_at);
+    writer->open = false;
+}
+
+ftk_status
+value_writer_next(kiln_txn *txn, struct value_writer *writer, uint8_t **memory_out,
+                  size_t *size_out)
+{
+    uint64_t left = writer->size - writer->done;
+    ftk_status rc = FTK_OK;
+
+    FTK_ASSERT(left > 0);
+    if (!writer->open)
+        rc = run_open(txn, writer, left < LARGE_PIECE_BYTES ? left : LARGE_PIECE_BYTES);
+    if (rc == FTK_OK)
+        rc = part_open(txn, writer);
+    if (rc != FTK_OK)
+        return rc;
+    *memory_out = run_memory(txn, &writer->run) + writer->run_done;
+    *size_out = writer->part;
+    return FTK_OK;
+}
+
+void
+value_writer_filled(kiln_txn *txn, struct value_writer *writer)
+{
+    writer->done += writer->part;
+    part_close(txn, writer);
+    if (writer->open)
+        return;
+    FTK_ASSERT(writer->listed < writer->list_count);
+    page_put_le48(writer->list + (size_t)writer->listed * LARGE_ID_BYTES, writer->run.first);
+    writer->listed++;
 }
 
 static void
@@ -96,71 +203,41 @@ ref_put(uint8_t *ref, uint64_t page, uint64_t size, uint64_t birth)
     ftk_put_le64(ref + LARGE_REF_BIRTH, birth);
 }
 
-/* ---- write ----------------------------------------------------------------------------------- */
-
-ftk_status
-value_writer_begin(kiln_txn *txn, uint64_t size, struct value_writer *writer)
-{
-    *writer = (struct value_writer){.size = size};
-    if (size > KILN_VALUE_MAX)
-        return FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes", (unsigned long long)size);
-    writer->chunk_count = (uint32_t)((size + VALUE_CHUNK_BYTES - 1) / VALUE_CHUNK_BYTES);
-    (void)txn;
-    return FTK_OK;
-}
-
-/* Memory for the next piece; *size_out bytes of it are to be filled. */
-ftk_status
-value_writer_next(kiln_txn *txn, struct value_writer *writer, uint8_t **memory_out,
-                  size_t *size_out)
-{
-    uint64_t left = writer->size - writer->done;
-    ftk_status rc;
-
-    writer->bytes = left < VALUE_CHUNK_BYTES ? left : VALUE_CHUNK_BYTES;
-    rc = txn_run_new(txn, run_pages(txn->db, writer->bytes), &writer->page);
-    if (rc != FTK_OK)
-        return rc;
-    writer->open = true;
-    *memory_out = cache_address(txn->fast, writer->page);
-    *size_out = (size_t)writer->bytes;
-    return FTK_OK;
-}
-
-void
-value_writer_filled(kiln_txn *txn, struct value_writer *writer)
-{
-    run_finish(txn, writer->page, writer->bytes);
-    writer->open = false;
-    page_put_le48(writer->chunks + (size_t)writer->chunk * CHILD_BYTES, writer->page);
-    writer->chunk++;
-    writer->done += writer->bytes;
-}
-
 ftk_status
 value_writer_end(kiln_txn *txn, struct value_writer *writer, uint8_t *ref)
 {
-    uint64_t page = writer->page;
-    uint32_t bytes = writer->chunk_count * CHILD_BYTES;
+    uint32_t bytes = writer->list_count * LARGE_ID_BYTES;
+    ftk_status rc;
 
-    if (writer->chunk_count > 1) {
-        ftk_status rc = txn_run_new(txn, run_pages(txn->db, bytes), &page);
-        if (rc != FTK_OK)
-            return rc;
-        memcpy(cache_address(txn->fast, page), writer->chunks, bytes);
-        run_finish(txn, page, bytes);
+    FTK_ASSERT(writer->done == writer->size && writer->listed == writer->list_count);
+    if (writer->list_count > 1) {
+        FTK_TRY(run_open(txn, writer, bytes));
+        FTK_TRY(part_open(txn, writer));
+        memcpy(run_memory(txn, &writer->run), writer->list, bytes);
+        part_close(txn, writer);
     }
-    ref_put(ref, page, writer->size, txn->birth);
+    ref_put(ref, writer->run.first, writer->size, writer->birth);
     return FTK_OK;
+out:
+    return rc;
 }
 
 void
 value_writer_abort(kiln_txn *txn, struct value_writer *writer)
 {
-    if (writer->open)
-        run_finish(txn, writer->page, writer->bytes); /* whatever it holds: nothing refers to it */
+    const struct value_run *run = &writer->run;
+    uint32_t from, to;
+
+    if (writer->open) { /* nothing will refer to what is in hand */
+        part_pages(txn, writer, &from, &to);
+        for (; from < to; from++)
+            cache_free(txn->cache, run->first + from);
+        for (uint32_t i = run->tail_at; i < run->pages; i++)
+            cache_free(txn->cache, run->first + i);
+    }
+    txn->ended = txn->ended || writer->open || writer->listed > 0; /* the ids go with it */
     writer->open = false;
-    txn->ended = txn->ended || writer->chunk > 0; /* the runs go with the transaction */
+    writer->part = 0;
 }
 
 ftk_status
@@ -168,74 +245,195 @@ value_write(kiln_txn *txn, const void *data, uint64_t size, uint8_t *ref)
 {
     struct value_writer writer;
     uint8_t *memory;
-    size_t piece;
+    size_t part;
     ftk_status rc = value_writer_begin(txn, size, &writer);
 
     while (rc == FTK_OK && writer.done < size) {
-        rc = value_writer_next(txn, &writer, &memory, &piece);
+        rc = value_writer_next(txn, &writer, &memory, &part);
         if (rc != FTK_OK)
             break;
-        memcpy(memory, (const uint8_t *)data + writer.done, piece);
+        memcpy(memory, (const uint8_t *)data + writer.done, part);
         value_writer_filled(txn, &writer);
     }
-    return rc == FTK_OK ? value_writer_end(txn, &writer, ref) : rc;
+    if (rc == FTK_OK)
+        rc = value_writer_end(txn, &writer, ref);
+    if (rc != FTK_OK)
+        value_writer_abort(txn, &writer);
+    return rc;
+}
+
+/* ---- hold and verify ------------------------------------------------------------------------- */
+
+static ftk_status
+run_verify(const kiln_txn *txn, const struct value_run *run, uint32_t page)
+{
+    if (page >= run->data_pages) /* checksums alone: the pages that they are of will tell */
+        return FTK_OK;
+    if (ftk_get_le64(run_sum_at(txn, run, page)) == run_sum(txn, run, page))
+        return FTK_OK;
+    return FTK_FAIL(FTK_CORRUPT, "large value: page %llu fails its checksum",
+                    (unsigned long long)run->first + page);
+}
+
+/* Bring in and pin pages [from, to); those behind them in the tail are held. */
+static ftk_status
+span_hold(kiln_txn *txn, const struct value_run *run, uint32_t from, uint32_t to)
+{
+    bool read = false;
+    ftk_status rc;
+
+    if (from >= to)
+        return FTK_OK;
+    rc = cache_fetch_run(txn->cache, run->first + from, to - from, &read);
+    if (rc != FTK_OK || !read)
+        return rc;
+    for (uint32_t i = from; i < to; i++) {
+        rc = run_verify(txn, run, i);
+        if (rc == FTK_OK)
+            continue;
+        cache_unpin_run(txn->cache, run->first + from, to - from);
+        return rc;
+    }
+    return FTK_OK;
+}
+
+static void
+span_release(kiln_txn *txn, const struct value_run *run, uint32_t from, uint32_t to)
+{
+    if (from < to)
+        cache_unpin_run(txn->cache, run->first + from, to - from);
+}
+
+/* Of a reference from disk. */
+static ftk_status
+run_check(const kiln_txn *txn, const struct value_run *run)
+{
+    if (run->first == 0 || run->first >= txn->fast->pages_max ||
+        run->pages > txn->fast->pages_max - run->first)
+        return FTK_FAIL(FTK_CORRUPT, "large value at page %llu: cannot be",
+                        (unsigned long long)run->first);
+    return FTK_OK;
+}
+
+static ftk_status
+tail_hold(kiln_txn *txn, const struct value_run *run)
+{
+    uint32_t sums_only = run->tail_at < run->data_pages ? run->tail_at + 1 : run->tail_at;
+    ftk_status rc = run_check(txn, run);
+
+    if (rc == FTK_OK)
+        rc = span_hold(txn, run, sums_only, run->pages);
+    if (rc != FTK_OK)
+        return rc;
+    rc = span_hold(txn, run, run->tail_at, sums_only);
+    if (rc != FTK_OK)
+        span_release(txn, run, sums_only, run->pages);
+    return rc;
+}
+
+/* Data pages [from, to), and the tail. */
+static ftk_status
+run_hold(kiln_txn *txn, const struct value_run *run, uint32_t from, uint32_t to)
+{
+    ftk_status rc = tail_hold(txn, run);
+
+    if (rc != FTK_OK)
+        return rc;
+    rc = span_hold(txn, run, from, to < run->tail_at ? to : run->tail_at);
+    if (rc != FTK_OK)
+        span_release(txn, run, run->tail_at, run->pages);
+    return rc;
+}
+
+static void
+run_release(kiln_txn *txn, const struct value_run *run, uint32_t from, uint32_t to)
+{
+    span_release(txn, run, from, to < run->tail_at ? to : run->tail_at);
+    span_release(txn, run, run->tail_at, run->pages);
+}
+
+/* Data pages held at a time. */
+static uint32_t
+hold_pages(const kiln_txn *txn)
+{
+    uint64_t bytes = cache_limit() / HOLD_PART;
+    uint64_t pages = (bytes < HOLD_BYTES_MAX ? bytes : HOLD_BYTES_MAX) / txn->db->page_bytes;
+
+    return pages > 0 ? (uint32_t)pages : 1;
 }
 
 /* ---- read ------------------------------------------------------------------------------------ */
 
-/* First page of the chunk that holds `offset`. */
-static ftk_status
-chunk_page(kiln_txn *txn, const uint8_t *ref, uint64_t offset, uint64_t *page_out)
+static uint64_t
+ref_birth(const uint8_t *ref)
 {
-    uint64_t size = value_ref_size(ref);
-    uint64_t page = page_get_le48(ref + LARGE_REF_PAGE);
-    uint64_t count = (size + VALUE_CHUNK_BYTES - 1) / VALUE_CHUNK_BYTES;
-    ftk_status rc;
-
-    if (size > KILN_VALUE_MAX)
-        return FTK_FAIL(FTK_CORRUPT, "large value of %llu bytes", (unsigned long long)size);
-    if (count <= 1) {
-        *page_out = page;
-        return FTK_OK;
-    }
-    rc = run_hold(txn, page, count * CHILD_BYTES);
-    if (rc != FTK_OK)
-        return rc;
-    *page_out =
-        page_get_le48(cache_address(txn->fast, page) + offset / VALUE_CHUNK_BYTES * CHILD_BYTES);
-    run_release(txn, page, count * CHILD_BYTES);
-    return FTK_OK;
+    return ftk_get_le64(ref + LARGE_REF_BIRTH);
 }
 
 static uint64_t
-chunk_bytes(uint64_t size, uint64_t offset)
+list_count(uint64_t size)
 {
-    uint64_t begin = offset / VALUE_CHUNK_BYTES * VALUE_CHUNK_BYTES;
+    return (size + LARGE_PIECE_BYTES - 1) / LARGE_PIECE_BYTES;
+}
 
-    return size - begin < VALUE_CHUNK_BYTES ? size - begin : VALUE_CHUNK_BYTES;
+static struct value_run
+list_run(const kiln_txn *txn, const uint8_t *ref)
+{
+    return run_of(txn->db, page_get_le48(ref + LARGE_REF_PAGE),
+                  list_count(value_ref_size(ref)) * LARGE_ID_BYTES, ref_birth(ref));
+}
+
+/* The run that holds the value's byte at `offset`. */
+static ftk_status
+run_find(kiln_txn *txn, const uint8_t *ref, uint64_t offset, struct value_run *run_out)
+{
+    uint64_t size = value_ref_size(ref), page = page_get_le48(ref + LARGE_REF_PAGE);
+    uint64_t i = offset / LARGE_PIECE_BYTES;
+    uint64_t left = size - i * LARGE_PIECE_BYTES;
+    ftk_status rc;
+
+    if (size > KILN_VALUE_MAX || size == 0)
+        return FTK_FAIL(FTK_CORRUPT, "large value of %llu bytes", (unsigned long long)size);
+    FTK_ASSERT(offset < size);
+    if (list_count(size) > 1) {
+        struct value_run list = list_run(txn, ref);
+        rc = run_hold(txn, &list, 0, list.data_pages);
+        if (rc != FTK_OK)
+            return rc;
+        page = page_get_le48(run_memory(txn, &list) + i * LARGE_ID_BYTES);
+        run_release(txn, &list, 0, list.data_pages);
+    }
+    *run_out =
+        run_of(txn->db, page, left < LARGE_PIECE_BYTES ? left : LARGE_PIECE_BYTES, ref_birth(ref));
+    return run_check(txn, run_out);
 }
 
 ftk_status
 value_read(kiln_txn *txn, const uint8_t *ref, uint64_t offset, void *buffer, size_t size)
 {
-    uint64_t total = value_ref_size(ref);
+    uint64_t page = txn->db->page_bytes;
     uint8_t *to = buffer;
 
     while (size > 0) {
-        uint64_t bytes = chunk_bytes(total, offset);
-        uint64_t at = offset % VALUE_CHUNK_BYTES;
-        size_t n = bytes - at < size ? (size_t)(bytes - at) : size;
-        uint64_t page;
-        ftk_status rc = chunk_page(txn, ref, offset, &page);
-        if (rc == FTK_OK)
-            rc = run_hold(txn, page, bytes);
+        struct value_run run;
+        uint64_t at = offset % LARGE_PIECE_BYTES, most;
+        uint32_t first = (uint32_t)(at / page), last;
+        ftk_status rc = run_find(txn, ref, offset, &run);
         if (rc != FTK_OK)
             return rc;
-        memcpy(to, cache_address(txn->fast, page) + at, n);
-        run_release(txn, page, bytes);
-        to += n;
-        offset += n;
-        size -= n;
+        most = (uint64_t)(first + hold_pages(txn)) * page;
+        most = (most < run.bytes ? most : run.bytes) - at;
+        if (most > size)
+            most = size;
+        last = (uint32_t)((at + most - 1) / page);
+        rc = run_hold(txn, &run, first, last + 1);
+        if (rc != FTK_OK)
+            return rc;
+        memcpy(to, run_memory(txn, &run) + at, (size_t)most);
+        run_release(txn, &run, first, last + 1);
+        to += most;
+        offset += most;
+        size -= (size_t)most;
     }
     return FTK_OK;
 }
@@ -244,20 +442,22 @@ ftk_status
 value_hold(kiln_txn *txn, const uint8_t *ref, kiln_slice *value_out)
 {
     uint64_t size = value_ref_size(ref);
-    uint64_t page = page_get_le48(ref + LARGE_REF_PAGE);
+    struct value_run run;
     ftk_status rc;
 
-    if (size > VALUE_CHUNK_BYTES || size > cache_limit() / 8)
+    if (size > LARGE_PIECE_BYTES || size > cache_limit() / 8)
         return FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes: read it in pieces",
                         (unsigned long long)size);
-    rc = run_hold(txn, page, size);
+    rc = run_find(txn, ref, 0, &run);
+    if (rc == FTK_OK)
+        rc = run_hold(txn, &run, 0, run.data_pages);
     if (rc != FTK_OK)
         return rc;
     txn_unhold(txn);
-    txn->held_page = page;
-    txn->held_count = run_pages(txn->db, size);
+    txn->held_page = run.first;
+    txn->held_count = run.pages;
     txn->held_run = true;
-    *value_out = (kiln_slice){cache_address(txn->fast, page), (size_t)size};
+    *value_out = (kiln_slice){run_memory(txn, &run), (size_t)size};
     return FTK_OK;
 }
 
@@ -265,62 +465,63 @@ value_hold(kiln_txn *txn, const uint8_t *ref, kiln_slice *value_out)
 
 ftk_status
 value_each_run(kiln_txn *txn, const uint8_t *ref,
-               ftk_status (*each)(void *context, uint64_t page, uint32_t count, uint64_t bytes),
-               void *context)
+               ftk_status (*each)(void *context, const struct value_run *run), void *context)
 {
     uint64_t size = value_ref_size(ref);
-    uint64_t page = page_get_le48(ref + LARGE_REF_PAGE);
-    uint64_t count = (size + VALUE_CHUNK_BYTES - 1) / VALUE_CHUNK_BYTES;
-    ftk_status rc = FTK_OK;
+    struct value_run run;
+    ftk_status rc = run_find(txn, ref, 0, &run);
 
-    for (uint64_t i = 0; i < count && rc == FTK_OK; i++) {
-        uint64_t chunk;
-        uint64_t bytes = chunk_bytes(size, i * VALUE_CHUNK_BYTES);
-        rc = chunk_page(txn, ref, i * VALUE_CHUNK_BYTES, &chunk);
+    if (rc == FTK_OK)
+        rc = each(context, &run);
+    for (uint64_t at = LARGE_PIECE_BYTES; at < size && rc == FTK_OK; at += LARGE_PIECE_BYTES) {
+        rc = run_find(txn, ref, at, &run);
         if (rc == FTK_OK)
-            rc = each(context, chunk, run_pages(txn->db, bytes), bytes);
+            rc = each(context, &run);
     }
-    if (rc == FTK_OK && count > 1)
-        rc = each(context, page, run_pages(txn->db, count * CHILD_BYTES), count * CHILD_BYTES);
+    if (rc == FTK_OK && list_count(size) > 1) {
+        run = list_run(txn, ref);
+        rc = each(context, &run);
+    }
     return rc;
 }
 
 ftk_status
-value_check_run(kiln_txn *txn, uint64_t page, uint64_t bytes)
+value_check_run(kiln_txn *txn, const struct value_run *run)
 {
-    ftk_status rc = run_hold(txn, page, bytes);
+    uint32_t part = hold_pages(txn);
+    ftk_status rc = FTK_OK;
 
-    if (rc == FTK_OK)
-        run_release(txn, page, bytes);
+    for (uint32_t from = 0; from < run->data_pages && rc == FTK_OK; from += part) {
+        uint32_t to = run->data_pages - from < part ? run->data_pages : from + part;
+        rc = run_hold(txn, run, from, to);
+        if (rc != FTK_OK)
+            break;
+        /* In memory, too: damaged checksums may have come in after the data. */
+        for (uint32_t i = from; i < to && rc == FTK_OK; i++)
+            rc = run_verify(txn, run, i);
+        run_release(txn, run, from, to);
+    }
     return rc;
 }
 
-struct retire {
-    kiln_txn *txn;
-    uint64_t birth;
-};
-
 static ftk_status
-retire_run(void *context, uint64_t page, uint32_t count, uint64_t bytes)
+retire_run(void *context, const struct value_run *run)
 {
-    struct retire *retire = context;
-    ftk_status rc = txn_retire_reserve(retire->txn, 1);
+    kiln_txn *txn = context;
+    ftk_status rc = txn_retire_reserve(txn, 1);
 
-    (void)bytes;
     if (rc == FTK_OK)
-        txn_page_retire(retire->txn, page, count, retire->birth);
+        txn_page_retire(txn, run->first, run->pages, run->birth);
     return rc;
 }
 
 ftk_status
 value_retire(kiln_txn *txn, const uint8_t *ref)
 {
-    struct retire retire = {txn, ftk_get_le64(ref + LARGE_REF_BIRTH)};
     ftk_status rc = in_place_end(txn);
 
     if (rc == FTK_OK)
-        rc = value_each_run(txn, ref, retire_run, &retire);
-
+        rc = value_each_run(txn, ref, retire_run, txn);
     if (rc != FTK_OK)
         txn->ended = true;
     return rc;

@@ -76,6 +76,7 @@ struct kiln_db {
     /* under the writer lock */
     struct db_snapshot newest;
     uint64_t birth_next;
+    uint64_t birth_skip; /* from what an earlier process left to births of this one */
     struct db_promise promise;
     bool appends_many; /* the last transaction put many keys behind the last of a tree */
 

@@ -14,7 +14,7 @@ db_publish(kiln_db *db, const struct db_snapshot *snapshot)
     if (snapshot->id > atomic_load_explicit(&p->words[0], memory_order_relaxed)) {
         atomic_fetch_add(&p->sequence, 1);
         atomic_store(&p->words[0], snapshot->id);
-        atomic_store(&p->words[1], snapshot->catalog_root);
+        atomic_store(&p->words[1], snapshot->catalog_root.bits);
         atomic_store(&p->words[2], snapshot->catalog_keys);
         atomic_store(&p->words[3], (uint64_t)snapshot->catalog_height << 32 | snapshot->coll_next);
         atomic_store(&p->words[4], snapshot->lsn);
@@ -35,7 +35,7 @@ db_published_get(kiln_db *db, struct db_snapshot *snapshot)
             ftk_cpu_relax();
         uint64_t both = atomic_load(&p->words[3]);
         snapshot->id = atomic_load(&p->words[0]);
-        snapshot->catalog_root = atomic_load(&p->words[1]);
+        snapshot->catalog_root.bits = atomic_load(&p->words[1]);
         snapshot->catalog_keys = atomic_load(&p->words[2]);
         snapshot->catalog_height = (uint32_t)(both >> 32);
         snapshot->coll_next = (uint32_t)both;

@@ -71,7 +71,8 @@ take_prepared(kiln_txn *txn)
     atomic_store_explicit(&txn->prepared, prepared - 1, memory_order_relaxed);
 }
 
-/* Write out this transaction's pages so that they can be evicted. */
+/* Write out this transaction's pages so that they can be evicted.  Those that it changes again get
+ * a new birth: a page is written once with a birth (engine/README.md, rule 24). */
 static ftk_status
 spill_if_large(kiln_txn *txn)
 {
@@ -92,6 +93,7 @@ spill_if_large(kiln_txn *txn)
     if (cache_dirty_bytes(txn->cache) < part)
         return FTK_OK;
     rc = cache_write_dirty(txn->cache, UINT64_MAX, &stats);
+    txn->birth = txn->db->birth_next++;
     return rc == FTK_OK ? FTK_OK : db_fail(txn->db, rc);
 }
 
@@ -250,7 +252,10 @@ txn_page_own(kiln_txn *txn, uint64_t page_id)
     uint32_t arrays, heap;
 
     if (txn_page_mine(txn, birth)) {
-        txn_page_touch(txn, page_id);
+        if (!cache_is_dirty(txn->fast, page_id)) { /* written out early, under that birth */
+            ftk_put_le64(from + PAGE_BIRTH, txn->birth);
+            txn_page_touch(txn, page_id);
+        }
         return page_id;
     }
     page = txn_page_new(txn);
@@ -281,13 +286,12 @@ out:
 }
 
 ftk_status
-txn_run_new(kiln_txn *txn, uint32_t count, uint64_t *page_out)
+txn_run_alloc(kiln_txn *txn, uint32_t count, uint64_t *page_out)
 {
     uint64_t page = 0;
     ftk_status rc;
 
     FTK_TRY(in_place_end(txn));
-    FTK_TRY(spill_if_large(txn));
     FTK_TRY(extents_ensure(&txn->born, 1));
     rc = space_alloc_run(txn->db->space, count, txn->reserve, &page);
     if (rc == FTK_NOSPACE && !txn->db->read_only) {
@@ -298,15 +302,20 @@ txn_run_new(kiln_txn *txn, uint32_t count, uint64_t *page_out)
     if (rc != FTK_OK)
         goto out;
     extents_push(&txn->born, page, count, txn->birth);
-    rc = cache_new_run(txn->cache, page, count);
-    if (rc != FTK_OK) {
-        txn->born.count--;
-        space_unalloc(txn->db->space, page, count);
-        goto out;
-    }
-    spill_add(txn, count);
     txn->prepared = 0; /* the run may have taken what was ensured */
     *page_out = page;
+out:
+    return rc;
+}
+
+ftk_status
+txn_run_pages(kiln_txn *txn, uint64_t first, uint32_t count)
+{
+    ftk_status rc;
+
+    FTK_TRY(spill_if_large(txn));
+    FTK_TRY(cache_new_run(txn->cache, first, count));
+    spill_add(txn, count);
 out:
     return rc;
 }

@@ -20,7 +20,7 @@ struct tree {
     uint8_t height;
     bool dirty; /* the catalog entry must be written */
     bool dropped;
-    uint64_t root; /* 0: empty */
+    struct page_ref root; /* none: empty */
     uint64_t keys;
     uint64_t changes;   /* counts modifications: cursors look */
     uint64_t hint_leaf; /* leaf and position of the last insert: finds ascending runs */
@@ -32,6 +32,7 @@ struct tree {
 struct tree_path {
     uint32_t depth; /* number of levels */
     uint64_t page[TREE_HEIGHT_MAX];
+    struct page_ref ref[TREE_HEIGHT_MAX]; /* of the page: what its parent says */
     uint32_t pos[TREE_HEIGHT_MAX];
     bool exact;
 };
@@ -182,13 +183,16 @@ uint64_t txn_page_new(kiln_txn *txn);
 void txn_page_born(kiln_txn *txn, uint64_t page_id); /* after its header is written: mark dirty */
 /* Before a page is changed where it is: dirty again if it was written out early. */
 void txn_page_touch(kiln_txn *txn, uint64_t page_id);
-/* The page as mine: itself, or a copy (then the old one is retired). */
+/* The page as mine: itself (with a new birth if it was written out early), or a copy (then the
+ * old one is retired). */
 uint64_t txn_page_own(kiln_txn *txn, uint64_t page_id);
 void txn_page_retire(kiln_txn *txn, uint64_t page_id, uint32_t count, uint64_t birth);
 /* Room for `count` retirements beyond those of prepared pages. */
 ftk_status txn_retire_reserve(kiln_txn *txn, size_t count);
-/* Runs for large values; may do I/O (outside an epoch). */
-ftk_status txn_run_new(kiln_txn *txn, uint32_t count, uint64_t *page_out);
+/* Ids of a run for a large value, then, some at a time, its pages: to be filled and made dirty.
+ * Both may do I/O (outside an epoch). */
+ftk_status txn_run_alloc(kiln_txn *txn, uint32_t count, uint64_t *page_out);
+ftk_status txn_run_pages(kiln_txn *txn, uint64_t first, uint32_t count);
 static inline bool
 txn_page_mine(const kiln_txn *txn, uint64_t birth)
 {

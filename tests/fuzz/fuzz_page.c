@@ -87,10 +87,10 @@ change_inner(struct node node)
     uint8_t key[NODE_KEY_MAX];
 
     for (uint32_t round = 0; round < 24; round++) {
-        struct node_value value = {.child = round + 1};
+        struct node_value value = {.child = page_ref_make(round + 1, round)};
         uint32_t key_size = some_key(node.page, node.bytes, round, key);
         uint32_t pos = node_child_pos(node, key, key_size);
-        node_set_child(node, pos, round);
+        node_set_child(node, pos, page_ref_make(round, round));
         if (pos > 0 && round % 3 == 0 && node_count(node.page) > 1)
             node_remove(node, pos);
         else if (node_prefix_matches(node, key, key_size) &&

@@ -114,7 +114,7 @@ reference_behind_the_end_is_noticed(void)
 
     make();
     at = page_find(PAGE_INNER, 0, page);
-    node_set_child((struct node){page, PAGE}, 2, data_bytes / PAGE + 1000);
+    node_set_child((struct node){page, PAGE}, 2, page_ref_make(data_bytes / PAGE + 1000, 1));
     page_put(at, page);
     expect("page");
 }

@@ -4,7 +4,7 @@
  *
  * "closed" was closed properly; "crashed" has transactions that only its log holds.  A new format
  * version adds a directory; those of released versions are never made anew.  Making them:
- *     KILN_GOLDEN_MAKE=v1 build/tests/unit/test_engine_golden
+ *     KILN_GOLDEN_MAKE=v2 build/tests/unit/test_engine_golden
  */
 #include <glob.h>
 #include <stdlib.h>
@@ -338,8 +338,8 @@ databases_of_every_format_version_can_be_read(void)
         }
         return;
     }
-    check("v1", "closed");
-    check("v1", "crashed");
+    check("v2", "closed");
+    check("v2", "crashed");
 }
 
 TEST_MAIN("engine_golden", TEST(databases_of_every_format_version_can_be_read))

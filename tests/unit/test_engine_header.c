@@ -68,7 +68,8 @@ header_of(uint64_t checkpoint, struct ftk_random *random)
     header.snapshot.coll_next = (uint32_t)ftk_random_next(random);
     header.snapshot.catalog_height = (uint32_t)ftk_random_below(random, 25);
     if (header.snapshot.catalog_height > 0) {
-        header.snapshot.catalog_root = 1 + ftk_random_below(random, PAGE_ID_MAX);
+        header.snapshot.catalog_root =
+            page_ref_make(1 + ftk_random_below(random, PAGE_ID_MAX), ftk_random_next(random));
         header.snapshot.catalog_keys = ftk_random_next(random);
     }
     return header;
@@ -81,7 +82,7 @@ same(const struct header *a, const struct header *b)
            memcmp(a->identity, b->identity, sizeof a->identity) == 0 &&
            a->checkpoint == b->checkpoint && a->snapshot.id == b->snapshot.id &&
            a->snapshot.lsn == b->snapshot.lsn && a->snapshot.applied == b->snapshot.applied &&
-           a->snapshot.catalog_root == b->snapshot.catalog_root &&
+           a->snapshot.catalog_root.bits == b->snapshot.catalog_root.bits &&
            a->snapshot.catalog_keys == b->snapshot.catalog_keys &&
            a->snapshot.catalog_height == b->snapshot.catalog_height &&
            a->snapshot.coll_next == b->snapshot.coll_next && a->pages_end == b->pages_end &&
@@ -332,7 +333,8 @@ static const struct field {
     ftk_status status;
 } fields[] = {
     {"format version 0", HEADER_VERSION, 4, 0, FTK_VERSION},
-    {"format version 2", HEADER_VERSION, 4, FILE_VERSION + 1, FTK_VERSION},
+    {"format version 1", HEADER_VERSION, 4, 1, FTK_VERSION},
+    {"format version 3", HEADER_VERSION, 4, FILE_VERSION + 1, FTK_VERSION},
     {"page size 0", HEADER_PAGE_BYTES, 4, 0, FTK_CORRUPT},
     {"page size 2048", HEADER_PAGE_BYTES, 4, PAGE_BYTES_MIN / 2, FTK_CORRUPT},
     {"page size 12288", HEADER_PAGE_BYTES, 4, 12288, FTK_CORRUPT},
@@ -340,9 +342,9 @@ static const struct field {
     {"flags 0x2", HEADER_FLAGS, 4, 2, FTK_VERSION},
     {"flags 0x80000001", HEADER_FLAGS, 4, UINT64_C(0x80000001), FTK_VERSION},
     {"catalog", HEADER_CATALOG_HEIGHT, 4, 25, FTK_CORRUPT},
-    {"catalog", HEADER_CATALOG_HEIGHT, 4, 0, FTK_CORRUPT}, /* with a root */
-    {"catalog", HEADER_CATALOG_ROOT, 8, 0, FTK_CORRUPT},   /* with a height */
-    {"catalog", HEADER_CATALOG_ROOT, 8, PAGE_ID_MAX + 1, FTK_CORRUPT},
+    {"catalog", HEADER_CATALOG_HEIGHT, 4, 0, FTK_CORRUPT},             /* with a root */
+    {"catalog", HEADER_CATALOG_ROOT, 8, 0, FTK_CORRUPT},               /* with a height */
+    {"catalog", HEADER_CATALOG_ROOT, 8, PAGE_ID_MAX + 1, FTK_CORRUPT}, /* a birth, no page */
     {"catalog", HEADER_PAGES_END, 8, PAGE_ID_MAX + 1, FTK_CORRUPT},
     {"reserved", HEADER_RESERVED, 4, 1, FTK_CORRUPT},
     {"reserved", HEADER_CHECKSUM - 4, 4, UINT64_C(0x80000000), FTK_CORRUPT},
@@ -373,7 +375,7 @@ impossible_fields_under_a_right_checksum_are_refused(void)
         for (uint64_t n = 1; n <= 3; n++)
             headers[n] = header_of(n, &random);
         headers[3].snapshot.catalog_height = 3;
-        headers[3].snapshot.catalog_root = PAGE_ID_MAX;
+        headers[3].snapshot.catalog_root = page_ref_make(PAGE_ID_MAX, UINT64_MAX);
         headers[3].pages_end = PAGE_ID_MAX;
         struct simdisk *disk = disk_with(headers, 3);
         REQUIRE_OK(read_header(disk, true, &repaired, &got)); /* the limits themselves are legal */

@@ -18,7 +18,7 @@ struct entry {
     uint8_t value[VALUE_MAX];
     uint32_t value_size;
     bool large;
-    uint64_t child;
+    struct page_ref child;
 };
 
 struct model {
@@ -74,7 +74,7 @@ value_make(struct model *model, struct entry *entry)
 {
     entry->value_size = 0;
     entry->large = false;
-    entry->child = 1 + below(model, PAGE_ID_MAX);
+    entry->child = page_ref_make(1 + below(model, PAGE_ID_MAX), below(model, UINT32_MAX));
     if (model->inner || model->keys_only)
         return;
     entry->large = below(model, 8) == 0;
@@ -124,7 +124,7 @@ entry_check(struct node node, uint32_t pos, const struct entry *expected, bool w
         REQUIRE_MEM(key, expected->key, expected->key_size);
     }
     if (node.page[PAGE_TYPE] == PAGE_INNER) {
-        REQUIRE_EQ(entry.child, expected->child);
+        REQUIRE_EQ(entry.child.bits, expected->child.bits);
         return;
     }
     REQUIRE_EQ(entry.value_size, expected->value_size);
@@ -219,7 +219,7 @@ model_begin(struct model *model, uint32_t bytes, uint8_t head_bytes, uint32_t sh
               model->keys_only ? PAGE_KEYS_ONLY : 0, model->inner, head_bytes, 42, begin,
               model->prefix);
     if (model->inner) {
-        struct entry zero = {.child = 9};
+        struct entry zero = {.child = page_ref_make(9, 9)};
         struct node_value value = value_of(&zero);
         REQUIRE(node_insert(model->node, 0, begin, model->prefix, &value, scratch));
         model_insert(model, 0, &zero);
