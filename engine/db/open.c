@@ -321,7 +321,9 @@ create(kiln_db *db, const char *data_path)
         FTK_TRY(checkpointer_run(db->checkpointer, true));
         close_storage(db);
     }
-    /* The log carries the identity: it must not outlive the file that has it. */
+    /* The log carries the identity: it must not outlive the file that has it, nor, where it lies
+     * elsewhere, the directory that has the file. */
+    FTK_TRY(sync_name(db, db->path));
     FTK_TRY(db->disk->ops->sync_dir(db->disk, db->path));
     if (!(db->options.flags & KILN_EXTERNAL_LOG)) {
         FTK_TRY(open_log(db, true, 0));
