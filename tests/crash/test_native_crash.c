@@ -28,47 +28,47 @@ enum { STATES_DEFAULT = 500, STATES_OF_A_RECORDING = 30, CANARY_STATES_MAX = 300
 #define QUICK .sync_ns = 20000
 #define SLOW .sync_ns = 300000
 
-static const struct workload creation = {.name = "creation",
-                                         .txns = 3,
-                                         .threads = 1,
-                                         .opens = 1,
-                                         .keys = 20,
-                                         .ops_max = 4,
-                                         .value_max = 100,
-                                         .full = 1,
-                                         QUIET,
-                                         QUICK};
+static const struct workload workloads[] = {
+    {.name = "creation",
+     .txns = 3,
+     .threads = 1,
+     .opens = 1,
+     .keys = 20,
+     .ops_max = 4,
+     .value_max = 100,
+     .full = 1,
+     QUIET,
+     QUICK},
 
-static const struct workload commits = {.name = "full commits and checkpoints",
-                                        .txns = 60,
-                                        .threads = 1,
-                                        .opens = 1,
-                                        .keys = 60,
-                                        .ops_max = 6,
-                                        .value_max = 300,
-                                        .abort_one_in = 8,
-                                        .nest_one_in = 6,
-                                        .checkpoint_one_in = 8,
-                                        .full = 1,
-                                        QUIET,
-                                        QUICK};
+    {.name = "full commits and checkpoints",
+     .txns = 60,
+     .threads = 1,
+     .opens = 1,
+     .keys = 60,
+     .ops_max = 6,
+     .value_max = 300,
+     .abort_one_in = 8,
+     .nest_one_in = 6,
+     .checkpoint_one_in = 8,
+     .full = 1,
+     QUIET,
+     QUICK},
 
-static const struct workload segments = {.name = "segments made, used again, left behind",
-                                         .txns = 90,
-                                         .threads = 2,
-                                         .opens = 1,
-                                         .keys = 20,
-                                         .ops_max = 6,
-                                         .value_max = 60000,
-                                         .abort_one_in = 10,
-                                         .full = 3,
-                                         .os = 1,
-                                         .lazy = 1,
-                                         .rfl_bytes_max = 2 << 20,
-                                         .dirty_bytes_max = 8 << 20,
-                                         QUICK};
+    {.name = "segments made, used again, left behind",
+     .txns = 90,
+     .threads = 2,
+     .opens = 1,
+     .keys = 20,
+     .ops_max = 6,
+     .value_max = 60000,
+     .abort_one_in = 10,
+     .full = 3,
+     .os = 1,
+     .lazy = 1,
+     .rfl_bytes_max = 2 << 20,
+     .dirty_bytes_max = 8 << 20,
+     QUICK},
 
-static const struct workload others[] = {
     {.name = "deaths in creation",
      .txns = 6,
      .threads = 1,
@@ -173,6 +173,66 @@ static const struct workload others[] = {
      .io_threads = true,
      QUIET,
      QUICK},
+    {.name = "transactions larger than the cache",
+     .txns = 8,
+     .threads = 1,
+     .opens = 1,
+     .keys = 30,
+     .ops_max = 12,
+     .value_max = 20000,
+     .large_max = 300000,
+     .large_one_in = 2,
+     .abort_one_in = 3,
+     .full = 1,
+     .os = 1,
+     .cache_bytes = 4 << 20,
+     .rfl_bytes_max = 1 << 30,
+     .dirty_bytes_max = 1 << 20,
+     QUICK},
+    {.name = "a log of the program's own",
+     .txns = 60,
+     .threads = 1,
+     .opens = 2,
+     .deaths = 1,
+     .death_ops = 60,
+     .keys = 60,
+     .ops_max = 4,
+     .value_max = 2000,
+     .checkpoint_one_in = 5,
+     .lazy = 1,
+     .flags = KILN_EXTERNAL_LOG,
+     QUIET,
+     QUICK},
+    {.name = "names in odd forms",
+     .txns = 8,
+     .threads = 1,
+     .opens = 2,
+     .deaths = 2,
+     .death_ops = 60,
+     .keys = 20,
+     .ops_max = 4,
+     .value_max = 100,
+     .full = 2,
+     .os = 1,
+     .odd_names = true,
+     .log_elsewhere = true,
+     QUIET,
+     QUICK},
+    {.name = "a directory that the program made",
+     .txns = 4,
+     .threads = 1,
+     .opens = 1,
+     .deaths = 2,
+     .death_ops = 60,
+     .keys = 20,
+     .ops_max = 4,
+     .value_max = 100,
+     .full = 2,
+     .os = 1,
+     .odd_names = true,
+     .made_before = true,
+     QUIET,
+     QUICK},
 };
 
 /* ---- trials --------------------------------------------------------------------------------- */
@@ -208,16 +268,25 @@ try_workload(struct trial *trial, const struct workload *workload, uint64_t stat
     }
 }
 
+static const struct workload *
+workload_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof workloads / sizeof workloads[0]; i++) {
+        if (strcmp(workloads[i].name, name) == 0)
+            return &workloads[i];
+    }
+    abort();
+}
+
 static void
-crashes(const struct workload *workload_list, unsigned count, unsigned percent)
+crashes(const char *name, unsigned percent)
 {
     struct ftk_random random = test_random();
     uint64_t begin = ftk_clock_ns();
     struct trial trial;
 
     REQUIRE(trial_open(&trial, test_dir()));
-    for (unsigned i = 0; i < count; i++)
-        try_workload(&trial, &workload_list[i], states_wanted(percent / count), &random);
+    try_workload(&trial, workload_find(name), states_wanted(percent), &random);
     printf("    %u crash states, %.1f s\n", trial.verdict->states,
            (double)(ftk_clock_ns() - begin) / 1e9);
     trial_close(&trial);
@@ -226,25 +295,85 @@ crashes(const struct workload *workload_list, unsigned count, unsigned percent)
 static void
 a_new_database(void)
 {
-    crashes(&creation, 1, 15);
+    crashes("creation", 10);
+}
+
+static void
+deaths_while_it_is_made(void)
+{
+    crashes("deaths in creation", 10);
 }
 
 static void
 full_commits_and_checkpoints(void)
 {
-    crashes(&commits, 1, 25);
+    crashes("full commits and checkpoints", 20);
 }
 
 static void
 segments_come_and_go(void)
 {
-    crashes(&segments, 1, 10);
+    crashes("segments made, used again, left behind", 8);
 }
 
 static void
-all_other_workloads(void)
+group_commits_of_mixed_durabilities(void)
 {
-    crashes(others, sizeof others / sizeof others[0], 50);
+    crashes("group commit of mixed durabilities", 10);
+}
+
+static void
+large_values_bulk_and_drops(void)
+{
+    crashes("large values, bulk, drops", 8);
+}
+
+static void
+closed_and_opened_again(void)
+{
+    crashes("closed and opened again", 6);
+}
+
+static void
+a_log_elsewhere(void)
+{
+    crashes("a log in another directory, deaths", 6);
+}
+
+static void
+an_archive_has_no_hole(void)
+{
+    crashes("an archive", 5);
+}
+
+static void
+page_cache_and_threads(void)
+{
+    crashes("through the page cache, large pages", 5);
+}
+
+static void
+transactions_larger_than_the_cache(void)
+{
+    crashes("transactions larger than the cache", 3);
+}
+
+static void
+a_log_of_the_programs_own(void)
+{
+    crashes("a log of the program's own", 3);
+}
+
+static void
+names_in_odd_forms(void)
+{
+    crashes("names in odd forms", 4);
+}
+
+static void
+a_directory_that_the_program_made(void)
+{
+    crashes("a directory that the program made", 3);
 }
 
 /* ---- canaries: a disk that says OK to a sync that it did not do ---- */
@@ -314,7 +443,7 @@ no_sync_of_segment_names(const struct recording *recording, uint32_t sync)
 }
 
 static void
-canary(const char *name, const struct workload *workload, image_liar liar)
+canary(const char *name, const char *workload, image_liar liar)
 {
     struct ftk_random random = test_random();
     unsigned states = 0;
@@ -323,7 +452,8 @@ canary(const char *name, const struct workload *workload, image_liar liar)
 
     REQUIRE(trial_open(&trial, test_dir()));
     while (!sings && states < CANARY_STATES_MAX) {
-        require_good(trial_record(&trial, workload, ftk_random_next(&random)), &trial);
+        require_good(trial_record(&trial, workload_find(workload), ftk_random_next(&random)),
+                     &trial);
         for (unsigned i = 0; !sings && i < STATES_OF_A_RECORDING; i++, states++)
             sings = !trial_crash(&trial, &random, liar);
     }
@@ -335,28 +465,34 @@ canary(const char *name, const struct workload *workload, image_liar liar)
 static void
 a_lost_sync_of_pages_is_noticed(void)
 {
-    canary("sync of pages before the header", &commits, no_sync_of_pages);
+    canary("sync of pages before the header", "full commits and checkpoints", no_sync_of_pages);
 }
 
 static void
 a_lost_sync_of_the_log_is_noticed(void)
 {
-    canary("sync of the log in a commit", &commits, no_sync_of_the_log);
+    canary("sync of the log in a commit", "full commits and checkpoints", no_sync_of_the_log);
 }
 
 static void
 a_lost_sync_of_new_names_is_noticed(void)
 {
-    canary("sync of directories after creation", &creation, no_sync_of_new_names);
+    canary("sync of directories after creation", "creation", no_sync_of_new_names);
 }
 
 static void
 a_lost_sync_of_segment_names_is_noticed(void)
 {
-    canary("sync of the log's directory", &segments, no_sync_of_segment_names);
+    canary("sync of the log's directory", "segments made, used again, left behind",
+           no_sync_of_segment_names);
 }
 
-TEST_MAIN("native_crash", TEST(a_new_database), TEST(full_commits_and_checkpoints),
-          TEST(segments_come_and_go), TEST(all_other_workloads),
-          TEST(a_lost_sync_of_pages_is_noticed), TEST(a_lost_sync_of_the_log_is_noticed),
-          TEST(a_lost_sync_of_new_names_is_noticed), TEST(a_lost_sync_of_segment_names_is_noticed))
+TEST_MAIN("native_crash", TEST(a_new_database), TEST(deaths_while_it_is_made),
+          TEST(full_commits_and_checkpoints), TEST(segments_come_and_go),
+          TEST(group_commits_of_mixed_durabilities), TEST(large_values_bulk_and_drops),
+          TEST(closed_and_opened_again), TEST(a_log_elsewhere), TEST(an_archive_has_no_hole),
+          TEST(page_cache_and_threads), TEST(transactions_larger_than_the_cache),
+          TEST(a_log_of_the_programs_own), TEST(names_in_odd_forms),
+          TEST(a_directory_that_the_program_made), TEST(a_lost_sync_of_pages_is_noticed),
+          TEST(a_lost_sync_of_the_log_is_noticed), TEST(a_lost_sync_of_new_names_is_noticed),
+          TEST(a_lost_sync_of_segment_names_is_noticed))

@@ -10,10 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "ftk/bytes.h"
 #include "ftk/random.h"
 
+enum { FORMS = 4 }; /* of paths */
 enum { THREADS_MAX = 4, SCRIPT_MAX = 16, VALUE_MAX = 1 << 20 };
 
 /* ---- words ---------------------------------------------------------------------------------- */
@@ -300,6 +303,8 @@ commit_one(kiln_txn *txn, const struct script *s)
 
     if (rc == KILN_OK)
         rc = meta_put(txn, s->n, s->epoch);
+    if (rc == KILN_OK && (s->w->flags & KILN_EXTERNAL_LOG))
+        rc = kiln_txn_set_applied(txn, s->n);
     if (rc != KILN_OK) {
         kiln_txn_abort(txn);
         return rc;
@@ -316,6 +321,7 @@ struct survey {
     uint64_t seed;
     const struct promise *promise;
     uint32_t low;
+    unsigned form; /* of paths */
     struct contents contents;
     unsigned char value[VALUE_MAX];
 };
@@ -329,6 +335,7 @@ survey_begin(const struct workload *w, uint64_t seed, const struct promise *prom
     survey.seed = seed;
     survey.promise = promise;
     survey.low = low;
+    survey.form = w->odd_names ? (unsigned)((seed + promise->epoch_last) % FORMS) : 0;
 }
 
 /* The cursor's next item is the one of key k of collection c. */
@@ -411,6 +418,7 @@ database_differs(kiln_db *db, uint32_t *n_out)
 {
     const struct promise *promise = survey.promise;
     const char *wrong = NULL;
+    uint64_t applied;
     uint32_t epoch;
     kiln_txn *txn;
     kiln_status rc = kiln_txn_begin(db, KILN_READ, &txn);
@@ -429,6 +437,9 @@ database_differs(kiln_db *db, uint32_t *n_out)
         wrong = say("it is of epoch %u, wanted %u", epoch, promise->epochs[*n_out]);
     else
         wrong = contents_differ(txn, *n_out);
+    if (wrong == NULL && (survey.w->flags & KILN_EXTERNAL_LOG) &&
+        (kiln_txn_applied(txn, &applied) != KILN_OK || applied != *n_out))
+        wrong = "another position is applied";
     if (wrong != NULL)
         wrong = say("commit %u: %s", *n_out, wrong);
     kiln_txn_abort(txn);
@@ -563,6 +574,24 @@ archive_note(void *context, const char *path)
     return KILN_OK;
 }
 
+/* One of the ways to say "name in directory dir". */
+static void
+path_make(const char *dir, const char *name, char *path, size_t path_size)
+{
+    static const struct {
+        const char *between, *behind;
+    } forms[FORMS] = {{"/", ""}, {"//", ""}, {"/./", ""}, {NULL, ""}};
+    const char *between = forms[survey.form].between, *behind = forms[survey.form].behind;
+
+    if (between != NULL) {
+        snprintf(path, path_size, "%s%s%s%s", dir, between, name, behind);
+    } else { /* relative to the working directory */
+        snprintf(path, path_size, "%s%s", name, behind);
+        if (chdir(dir) != 0)
+            abort();
+    }
+}
+
 static kiln_options
 options_make(const struct workload *w, const char *rfl_dir)
 {
@@ -570,7 +599,7 @@ options_make(const struct workload *w, const char *rfl_dir)
 
     options.flags = KILN_CREATE | w->flags;
     options.page_bytes = w->page_bytes;
-    options.cache_bytes = 16 << 20;
+    options.cache_bytes = w->cache_bytes != 0 ? w->cache_bytes : 16 << 20;
     options.lazy_ms = 2;
     options.rfl_dir = w->log_elsewhere ? rfl_dir : NULL;
     options.rfl_segment_bytes = 2 << 20;
@@ -587,8 +616,10 @@ database_open(const struct workload *w, const char *dir, uint32_t flags, kiln_db
 {
     char path[2048], rfl_dir[2048];
 
-    snprintf(path, sizeof path, "%s/db", dir);
-    snprintf(rfl_dir, sizeof rfl_dir, "%s/log", dir);
+    path_make(dir, "db", path, sizeof path);
+    path_make(dir, "log", rfl_dir, sizeof rfl_dir);
+    if (w->made_before)
+        (void)mkdir(path, 0777);
     kiln_options options = options_make(w, rfl_dir);
     options.flags |= flags;
     if (flags & KILN_OPEN_READONLY)
@@ -626,10 +657,10 @@ workload_live(const struct workload *w, uint64_t seed, const char *dir,
     life.seed = seed;
     life.last = last;
     life.epoch = promise->epoch_last + 1;
+    survey_begin(w, seed, promise, promise->low_os);
     kiln_status rc = database_open(w, dir, 0, &life.db);
     if (rc != KILN_OK)
         return say_failed("open", rc);
-    survey_begin(w, seed, promise, promise->low_os);
     const char *wrong = database_differs(life.db, &found);
     if (wrong != NULL)
         return wrong;
@@ -679,9 +710,11 @@ reader_differs(const char *dir, uint32_t *n_out)
     const char *wrong;
     kiln_status rc = database_open(survey.w, dir, KILN_OPEN_READONLY, &db);
 
-    *n_out = UINT32_MAX; /* the database was not made yet */
+    *n_out = UINT32_MAX;
     if (rc == KILN_NOTFOUND && survey.low == 0)
-        return NULL;
+        return NULL; /* it was not made yet */
+    if (rc == KILN_NOMEM && survey.w->cache_bytes != 0)
+        return NULL; /* what it would replay in memory does not fit */
     if (rc != KILN_OK)
         return say_failed("open for reading", rc);
     wrong = database_differs(db, n_out);

@@ -49,7 +49,10 @@ struct workload {
     uint32_t page_bytes, flags;
     bool log_elsewhere; /* the log's directory is not below the database's */
     bool archive;
-    bool io_threads; /* while it is recorded, asynchronous I/O by threads and not by libaio */
+    bool io_threads;  /* while it is recorded, asynchronous I/O by threads and not by libaio */
+    bool odd_names;   /* paths with slashes at their ends, relative ones, and so on */
+    bool made_before; /* the program makes the database's directory, and does not sync it */
+    uint64_t cache_bytes;
     uint64_t sync_ns;
 };
 
