@@ -10,7 +10,8 @@
  *    handed to the first waiter under the same lock.
  * 3. Waits for bytes have a queue of their own: who waits there holds a buffer, so that nothing he
  *    waits for can stand behind someone who waits for a buffer.
- * 4. bytes_pending is the sum over pending buffers, at most bytes_max unless there is only one.
+ * 4. bytes_pending is the sum over pending buffers and of what used ones hold, at most bytes_max
+ *    unless there is only one.
  * 5. A completion runs the owner's callback without the lock, then lowers the group's count, then
  *    gives the buffer back, the two under one lock.  Nothing of a group is touched afterwards.
  * 6. No allocation per I/O: the ftk_io is part of the buffer, waiters live on their own stacks.
@@ -32,6 +33,7 @@ struct ftk_iobuf {
     struct ftk_iobufs *bufs;
     void *own_memory;
     enum iobuf_state state;
+    uint64_t held;          /* used: bytes it may submit without waiting */
     bool finished;          /* pending and complete: held back in wait_oldest mode */
     struct ftk_iobuf *next; /* in the free list, or among the pending */
     struct ftk_iobuf *prev; /* among the pending */
@@ -179,13 +181,21 @@ bytes_back(struct ftk_iobufs *bufs, uint64_t bytes)
     }
 }
 
+static bool
+bytes_try(struct ftk_iobufs *bufs, uint64_t bytes)
+{
+    bool fit = bufs->for_bytes.head == NULL && bytes_fit(bufs, bytes);
+
+    if (fit)
+        bufs->bytes_pending += bytes;
+    return fit;
+}
+
 static void
 bytes_take(struct ftk_iobufs *bufs, uint64_t bytes)
 {
-    if (bufs->for_bytes.head == NULL && bytes_fit(bufs, bytes)) {
-        bufs->bytes_pending += bytes;
+    if (bytes == 0 || bytes_try(bufs, bytes))
         return;
-    }
     struct waiter self = {.bytes = bytes};
     waiter_sleep(bufs, &bufs->for_bytes, &self); /* the bytes were counted by who woke us */
 }
@@ -362,7 +372,13 @@ ftk_iobuf_submit(struct ftk_iobuf *buf, struct ftk_file *file, enum ftk_io_op op
 
     ftk_mutex_lock(&bufs->mutex);
     FTK_ASSERT(buf->state == IOBUF_USED);
-    bytes_take(bufs, size);
+    FTK_ASSERT(buf->held == 0 ||
+               size <= buf->held); /* to wait for more than that could be for ever */
+    if (buf->held == 0)
+        bytes_take(bufs, size);
+    else
+        bytes_back(bufs, buf->held - size);
+    buf->held = 0;
     if (group != NULL) {
         FTK_DEBUG_ASSERT(group->bufs == bufs);
         group->pending++;
@@ -379,6 +395,12 @@ ftk_iobuf_submit(struct ftk_iobuf *buf, struct ftk_file *file, enum ftk_io_op op
 void
 ftk_iobuf_acquire(struct ftk_iobufs *bufs, struct ftk_iobuf **buf_out)
 {
+    ftk_iobuf_acquire_for(bufs, 0, buf_out);
+}
+
+void
+ftk_iobuf_acquire_for(struct ftk_iobufs *bufs, uint64_t bytes, struct ftk_iobuf **buf_out)
+{
     ftk_mutex_lock(&bufs->mutex);
     struct ftk_iobuf *buf = buffer_take(bufs);
     if (buf == NULL) {
@@ -394,15 +416,22 @@ ftk_iobuf_acquire(struct ftk_iobufs *bufs, struct ftk_iobuf **buf_out)
         if (wait_ns > bufs->stats.wait_ns_max)
             bufs->stats.wait_ns_max = wait_ns;
     }
+    bytes_take(bufs, bytes);
+    buf->held = bytes;
     ftk_mutex_unlock(&bufs->mutex);
     *buf_out = buf;
 }
 
 struct ftk_iobuf *
-ftk_iobuf_try_acquire(struct ftk_iobufs *bufs)
+ftk_iobuf_try_acquire(struct ftk_iobufs *bufs, uint64_t bytes)
 {
+    struct ftk_iobuf *buf = NULL;
+
     ftk_mutex_lock(&bufs->mutex);
-    struct ftk_iobuf *buf = buffer_take(bufs);
+    if (bufs->available != NULL && (bytes == 0 || bytes_try(bufs, bytes))) {
+        buf = buffer_take(bufs);
+        buf->held = bytes;
+    }
     ftk_mutex_unlock(&bufs->mutex);
     return buf;
 }
@@ -414,7 +443,10 @@ ftk_iobuf_release(struct ftk_iobuf *buf)
 
     ftk_mutex_lock(&bufs->mutex);
     FTK_ASSERT(buf->state == IOBUF_USED);
+    uint64_t held = buf->held;
+    buf->held = 0;
     buffer_back(bufs, buf);
+    bytes_back(bufs, held);
     ftk_mutex_unlock(&bufs->mutex);
 }
 

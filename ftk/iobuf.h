@@ -17,6 +17,8 @@
  *    first served, in a queue of its own (it holds a buffer: in the buffer-waiter queue it could
  *    stand behind one who waits for that buffer).  One I/O larger than the bound is let through
  *    when it is alone.
+ * 5. A buffer may hold bytes from its acquire on.  Its submit, of no
+ *    more than these, does not wait.
  *
  * Locks: one mutex per manager, held for a few instructions; callbacks run without it.  An owner's
  * callback must not acquire, submit or wait.
@@ -72,8 +74,11 @@ void ftk_iobufs_stats(struct ftk_iobufs *bufs, struct ftk_iobufs_stats *stats_ou
 
 /* Take a buffer; may sleep in the buffer-waiter queue.  owner: until submit or release. */
 void ftk_iobuf_acquire(struct ftk_iobufs *bufs, struct ftk_iobuf **buf_out);
-/* The same, but NULL at once when none is available. */
-struct ftk_iobuf *ftk_iobuf_try_acquire(struct ftk_iobufs *bufs);
+/* The same, holding `bytes` of what may be under way: all waiting is done here, and none by the
+ * submit, which may be of so many bytes or fewer (what is left over is given back then). */
+void ftk_iobuf_acquire_for(struct ftk_iobufs *bufs, uint64_t bytes, struct ftk_iobuf **buf_out);
+/* The same, but NULL at once when there is no buffer, or not so many bytes. */
+struct ftk_iobuf *ftk_iobuf_try_acquire(struct ftk_iobufs *bufs, uint64_t bytes);
 void ftk_iobuf_release(struct ftk_iobuf *buf);
 /* The buffer's own aligned memory (memory_bytes), allocated at first use.  errors: FTK_NOMEM. */
 ftk_status ftk_iobuf_memory(struct ftk_iobuf *buf, void **memory_out);

@@ -186,7 +186,7 @@ any_completion_gives_a_buffer(void)
 
     for (unsigned i = 0; i < 3; i++)
         acquire_and_submit(bufs, i, 1, NULL);
-    CHECK(ftk_iobuf_try_acquire(bufs) == NULL);
+    CHECK(ftk_iobuf_try_acquire(bufs, 0) == NULL);
     REQUIRE_OK(ftk_thread_start(&sleeper.thread, "sleeper", sleeper_acquires, &sleeper));
     UNTIL(waiting(bufs) == 1);
     CHECK(still_asleep(&sleeper));
@@ -215,8 +215,8 @@ waiters_are_served_in_the_order_they_came(void)
     }
     for (unsigned i = 0; i < 4; i++) {
         held_end(ends[i], FTK_OK);
-        UNTIL(atomic_load(&sleepers[i].awake));     /* exactly the first one */
-        CHECK(ftk_iobuf_try_acquire(bufs) == NULL); /* it went straight to him */
+        UNTIL(atomic_load(&sleepers[i].awake));        /* exactly the first one */
+        CHECK(ftk_iobuf_try_acquire(bufs, 0) == NULL); /* it went straight to him */
         for (unsigned j = i + 1; j < 4; j++)
             CHECK(!atomic_load(&sleepers[j].awake));
         CHECK_EQ(waiting(bufs), 3 - i);
@@ -248,8 +248,8 @@ waiting_for_the_oldest_waits_for_the_oldest(void)
     held_end(0, FTK_OK);
     UNTIL(atomic_load(&sleeper.awake));
     ftk_thread_join(&sleeper.thread);
-    struct ftk_iobuf *second = ftk_iobuf_try_acquire(bufs);
-    struct ftk_iobuf *third = ftk_iobuf_try_acquire(bufs);
+    struct ftk_iobuf *second = ftk_iobuf_try_acquire(bufs, 0);
+    struct ftk_iobuf *third = ftk_iobuf_try_acquire(bufs, 0);
     CHECK(second != NULL && third != NULL);
     ftk_iobuf_release(third);
     ftk_iobuf_release(second);
@@ -277,6 +277,36 @@ bytes_under_way_are_bounded(void)
     held_end(3, FTK_OK);
     acquire_and_submit(bufs, 4, 1000, NULL); /* alone, larger than the bound */
     held_end(4, FTK_OK);
+    ftk_iobufs_close(bufs);
+}
+
+static void
+who_holds_bytes_submits_without_waiting(void)
+{
+    struct ftk_iobufs *bufs = held_bufs(4, 100, false);
+    struct sleeper sleeper = {.bufs = bufs, .offset = 2, .size = 41};
+    struct ftk_iobuf *holder;
+
+    ftk_iobuf_acquire_for(bufs, 60, &holder);
+    CHECK(ftk_iobuf_try_acquire(bufs, 41) == NULL); /* a buffer, but not so many bytes */
+    REQUIRE_OK(ftk_thread_start(&sleeper.thread, "sleeper", sleeper_acquires, &sleeper));
+    CHECK(still_asleep(&sleeper));
+    submit(holder, 0, 59, NULL); /* nothing has ended, and it returns; one byte is left over */
+    UNTIL(atomic_load(&sleeper.awake));
+    ftk_thread_join(&sleeper.thread);
+    CHECK_EQ(held_count(), 2);
+    held_end(0, FTK_OK);
+    held_end(2, FTK_OK);
+
+    ftk_iobuf_acquire_for(bufs, 100, &holder);
+    CHECK(ftk_iobuf_try_acquire(bufs, 1) == NULL);
+    ftk_iobuf_release(holder); /* with its bytes */
+    holder = ftk_iobuf_try_acquire(bufs, 100);
+    REQUIRE(holder != NULL);
+    ftk_iobuf_release(holder);
+    ftk_iobuf_acquire_for(bufs, 1000, &holder); /* alone, larger than the bound */
+    submit(holder, 5, 1000, NULL);
+    held_end(5, FTK_OK);
     ftk_iobufs_close(bufs);
 }
 
@@ -589,6 +619,7 @@ an_io_allocates_nothing(void)
 TEST_MAIN("ftk_iobuf", TEST(any_completion_gives_a_buffer),
           TEST(waiters_are_served_in_the_order_they_came),
           TEST(waiting_for_the_oldest_waits_for_the_oldest), TEST(bytes_under_way_are_bounded),
+          TEST(who_holds_bytes_submits_without_waiting),
           TEST(a_submit_never_stands_behind_an_acquire),
           TEST(a_group_waits_for_all_and_reports_the_first_error),
           TEST(statistics_tell_what_happened), TEST(the_owner_learns_of_each_end_once),
