@@ -3,25 +3,34 @@
  * address (Leis et al., "Virtual-Memory Assisted Buffer Management", SIGMOD 2023).
  * Rules and lock order: cache/README.md.
  *
- * One 32-bit atomic word of state per page:
+ * One 32-bit atomic word of state per page; cache_state.c has the table of its moves:
  *
- *     ABSENT --fetch--> READING --read ok--> RESIDENT <--rescue-- EVICTING --> LEAVING --> ABSENT
- *        \                                    ^   ^  \--evictor marks--^   (epochs)  (discard)
- *         \--new (contents irrelevant)--> FRESH---/
- *                                      dirty, free
+ *     ABSENT --fetch--> READING --verified--> RESIDENT <--rescue-- EVICTING --> LEAVING --> ABSENT
+ *        \                                      ^   ^ \--evictor marks--^   (epochs)  (discard)
+ *         \--new (contents irrelevant)--> FRESH-/
+ *                                         dirty, free
  *
- * with flags DIRTY (contents newer than the file), WRITING (a write of it is under way), REF
- * (second chance), RAW (no page header: not verified on read, not sealed on write), SCANNED,
- * WAITED, COVERED and a pin count.
+ * and the write of a page: DIRTY -> DIRTY | SEALING -> WRITING -> clean, or DIRTY again when it
+ * fails.
+ * Other flags: REF (second chance), RAW (part of a large value: no page header, not sealed on
+ * write, verified by who reads it), SCANNED, FREE (its life is over), WAITED, COVERED; and a pin
+ * count.
  *
  * Invariants
- * 1. A RESIDENT page stays where it is while it is pinned, DIRTY, WRITING, or while any slot that
- *    entered before the page was marked EVICTING has not left (epochs).  A FRESH page stays.
- * 2. No slot is inside an epoch while it waits for memory or for I/O.
+ * 1. A RESIDENT page stays where it is while it is pinned, DIRTY, SEALING, WRITING, or while any
+ *    slot that entered before the page was marked EVICTING has not left (epochs).  A FRESH page
+ *    stays.
+ * 2. No slot is inside an epoch while it waits for memory or for I/O (the one exception, in a
+ *    damaged file, stands at cache_new).
  * 3. A DIRTY page whose contents may still change is never written by another thread than the one
  *    that changes it: `seal` refuses it.
- * 4. used pages x page size (all databases of the process) <= the limit, at all times; but a limit
- *    just lowered is reached as fast as pages become clean.
+ * 4. What is charged (all databases of the process) <= the limit, at all times; but a limit just
+ *    lowered is reached as fast as pages become clean.  Charged are all pages that are not ABSENT
+ *    (one that is EVICTING may stay so until memory is wanted), whole blocks where they are huge,
+ *    the writer's reserve, and the states.
+ * 5. Who sees a page RESIDENT sees contents that were verified since they were read, or made here.
+ * 6. A page that is FREE is used by nobody and no read of it begins, until cache_new begins its
+ *    next life.
  */
 #ifndef CACHE_CACHE_H
 #define CACHE_CACHE_H
@@ -43,14 +52,17 @@ enum {
     CACHE_EVICTING = 3,
     CACHE_LEAVING = 4, /* being discarded by the evictor: as good as ABSENT, but wait */
     CACHE_FRESH = 5,   /* from cache_new until cache_dirty or cache_free: resident, not evictable */
-    CACHE_DIRTY = 1 << 3,
-    CACHE_WRITING = 1 << 4,
+    CACHE_DIRTY = 1 << 3,   /* contents newer than what was handed to the file */
+    CACHE_WRITING = 1 << 4, /* a write is under way, of this life of the page or of the last one */
     CACHE_REF = 1 << 5,
     CACHE_RAW = 1 << 6,
-    CACHE_WAITED = 1 << 7,   /* someone sleeps until READING, LEAVING or WRITING ends */
-    CACHE_COVERED = 1 << 8,  /* its memory is charged with its huge page */
-    CACHE_SCANNED = 1 << 9,  /* fetched by a scan, and by nobody else since: no second chance */
-    CACHE_PIN_ONE = 1 << 10, /* pins in the upper 22 bits */
+    CACHE_WAITED = 1 << 7,  /* someone sleeps until READING or LEAVING ends */
+    CACHE_COVERED = 1 << 8, /* its memory is charged with its huge page */
+    CACHE_SCANNED = 1 << 9, /* fetched by a scan, and by nobody else since: no second chance */
+    CACHE_SEALING =
+        1 << 10,          /* the write pass is in `seal`: microseconds, and it waits for nobody */
+    CACHE_FREE = 1 << 11, /* from cache_free to cache_new */
+    CACHE_PIN_ONE = 1 << 12, /* pins in the upper 20 bits */
 };
 
 /* What one user of the cache (a transaction) announces to others; a cache line of its own. */
@@ -69,10 +81,12 @@ struct cache_options {
     uint32_t page_bytes; /* power of two, 4096..65536 */
     uint64_t pages_want; /* address space wanted, in pages; halved until it can be had */
     uint64_t pages_need; /* but not below this */
-    /* Called after a read of a page that is not RAW, before anyone sees it: FTK_OK, FTK_CORRUPT. */
+    /* Called after a read of a page that is not RAW, before anyone sees it: FTK_OK, FTK_CORRUPT.
+     * Any thread, inside no epoch. */
     ftk_status (*verify)(void *context, uint64_t page_id, const void *page);
-    /* Called with WRITING set before a page that is not RAW is written: set its checksum and return
-     * true; false: this pass does not write it (born after `limit`, may still change). */
+    /* Called with SEALING set before a page that is not RAW is written: set its checksum and return
+     * true; false: this pass does not write it (born after `limit`, may still change).  It must
+     * wait for nobody: cache_new of this page spins meanwhile. */
     bool (*seal)(void *context, uint64_t page_id, void *page, uint64_t limit);
     void *context;
     /* May be NULL.  Memory is wanted and all of it is dirty: start cleaning.  Called from any
@@ -130,12 +144,14 @@ cache_address(const struct cache_fast *fast, uint64_t page_id)
 /* Slow part of cache_use: rescues an EVICTING page; false when the page must be fetched. */
 bool cache_use_slow(const struct cache_fast *fast, uint64_t page_id);
 
-/* Inside an epoch: true when the page is resident and stays so until the slot leaves. */
+/* Inside an epoch: true when the page is resident and stays so until the slot leaves.  False: fetch
+ * it; which says what is wrong if it is FREE, or part of a large value. */
 static inline bool
 cache_use(const struct cache_fast *fast, uint64_t page_id)
 {
     uint32_t state = atomic_load_explicit(&fast->states[page_id], memory_order_acquire);
-    if (FTK_LIKELY((state & (CACHE_STATE_MASK | CACHE_REF)) == (CACHE_RESIDENT | CACHE_REF)))
+    if (FTK_LIKELY((state & (CACHE_STATE_MASK | CACHE_REF | CACHE_RAW)) ==
+                   (CACHE_RESIDENT | CACHE_REF)))
         return true;
     return cache_use_slow(fast, page_id);
 }
@@ -144,13 +160,17 @@ cache_use(const struct cache_fast *fast, uint64_t page_id)
 static inline void
 cache_pin(const struct cache_fast *fast, uint64_t page_id)
 {
-    atomic_fetch_add_explicit(&fast->states[page_id], CACHE_PIN_ONE, memory_order_acquire);
+    uint32_t before =
+        atomic_fetch_add_explicit(&fast->states[page_id], CACHE_PIN_ONE, memory_order_acquire);
+    FTK_ASSERT(before < UINT32_MAX - CACHE_PIN_ONE);
 }
 
 static inline void
 cache_unpin(const struct cache_fast *fast, uint64_t page_id)
 {
-    atomic_fetch_sub_explicit(&fast->states[page_id], CACHE_PIN_ONE, memory_order_release);
+    uint32_t before =
+        atomic_fetch_sub_explicit(&fast->states[page_id], CACHE_PIN_ONE, memory_order_release);
+    FTK_ASSERT(before >= CACHE_PIN_ONE);
 }
 
 enum { CACHE_SCAN = 1 /* read by a scan: among the first to be evicted */ };
@@ -158,12 +178,24 @@ enum { CACHE_SCAN = 1 /* read by a scan: among the first to be evicted */ };
 /*
  * Outside an epoch: make the page resident (reading it when absent, evicting others when memory is
  * short) and pin it.  Page ids at or above pages_max are FTK_CORRUPT (a reference that cannot be).
- * errors: FTK_IO, FTK_CORRUPT, FTK_NOMEM (everything is pinned or dirty and nothing gets clean).
+ * errors: FTK_IO, FTK_CORRUPT (does not verify, past the end of the file, FREE, or RAW), FTK_NOMEM
+ * (everything is pinned or dirty and nothing gets clean).
  */
 ftk_status cache_fetch(struct cache *cache, uint64_t page_id, unsigned flags);
-/* The same for [first, first + count): a run of RAW pages; verified by the caller.  *read_out (may
- * be NULL): true when any page had to be read. */
-ftk_status cache_fetch_run(struct cache *cache, uint64_t first, uint64_t count, bool *read_out);
+/*
+ * The same for a run of pages of a large value (RAW).  `verify` is called for each page that had to
+ * be read, before anyone can see it RESIDENT, possibly on other threads; so who finds such a page
+ * in the cache need not verify it.  It may look at pages of the tail: they are there before the
+ * others, and those of the tail behind its first page before that one.
+ */
+struct cache_run {
+    uint64_t first, count; /* count >= 1 */
+    uint64_t tail; /* so many pages at its end are needed to verify the others; 0: the caller has
+                      pinned what is needed */
+    ftk_status (*verify)(void *context, uint64_t page_id, const void *page); /* NULL: none */
+    void *context;
+};
+ftk_status cache_fetch_run(struct cache *cache, const struct cache_run *run);
 void cache_unpin_run(struct cache *cache, uint64_t first, uint64_t count);
 /* Outside an epoch: read all absent pages of ids[0..count) with I/Os under way together; returns
  * when they are resident (not pinned: use them soon).  Duplicates are fine.  First error. */
@@ -177,12 +209,22 @@ void cache_prefetch(struct cache *cache, const uint64_t *ids, size_t count, unsi
 
 /* ---- for the writer (one thread at a time) ---- */
 
-/* Outside an epoch: see that the next `count` calls of cache_new need not wait for memory. */
+/* Outside an epoch: see that the next `count` calls of cache_new need not wait: memory is charged,
+ * and reads that were under way of pages freed meanwhile have ended.  errors: FTK_NOMEM. */
 ftk_status cache_reserve(struct cache *cache, size_t count);
 void cache_unreserve(struct cache *cache); /* give back what is left */
-/* Make page ids RESIDENT with undefined contents (zero when it was absent), neither DIRTY nor
- * REF'd; waits while a write of the page's former life is under way.  Legal inside an epoch; what
- * was not reserved is charged all the same, over the limit if need be, until the next eviction. */
+/*
+ * Begin a new life of a page id: FRESH, with undefined contents (zero when it was absent).  Legal
+ * inside an epoch: it does not wait, neither for memory (what was not reserved is charged all the
+ * same, over the limit if need be, until the next eviction) nor for a write of the former life that
+ * is under way.  What that one leaves in the file is read by nobody: a page is given out only when
+ * nothing durable refers to it, and is not read again before it was written again, by a later pass.
+ *
+ * A *read* under way would have to be waited for, since it fills this memory.  There is none: ids
+ * are freed (cache_free) before they are given out again, no read of a FREE page begins, and
+ * cache_reserve waits for those begun before.  Only a damaged reference to an id that was free when
+ * the database was opened can cause one; then cache_new waits for it.
+ */
 void cache_new(struct cache *cache, uint64_t page_id);
 /* Contents are (about to be) newer than the file.  For pages that are resident and may change only
  * by this thread.  Set it after the header's birth is in place. */
@@ -201,9 +243,11 @@ cache_dirty(struct cache *cache, const struct cache_fast *fast, uint64_t page_id
 }
 /* RAW pages [first, first+count), filled, final: DIRTY | RAW. */
 void cache_dirty_run(struct cache *cache, uint64_t first, uint64_t count);
-/* RAW runs of the writer begin here: cache_new for each, flagged RAW; waits as cache_reserve. */
+/* RAW runs of the writer begin here: cache_new for each, flagged RAW; waits as cache_reserve, so
+ * outside an epoch. */
 ftk_status cache_new_run(struct cache *cache, uint64_t first, uint64_t count);
-/* The page's life is over: it is not DIRTY (nor RAW) any more and may be evicted first. */
+/* The page's life is over: it is FREE, not DIRTY (nor RAW) any more, and is evicted first.  Legal
+ * inside an epoch. */
 void cache_free(struct cache *cache, uint64_t page_id);
 
 /*

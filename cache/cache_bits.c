@@ -31,6 +31,21 @@ cache__bits_set(struct cache__bits *bits, uint64_t id)
 }
 
 void
+cache__bits_set_word(struct cache__bits *bits, uint64_t word, uint64_t mask)
+{
+    FTK_ASSERT(mask == 0 ||
+               word * 64 + 63 - (uint64_t)__builtin_clzll(mask) < atomic_load(&bits->end));
+    atomic_fetch_or(&bits->leaf[word], mask);
+    summary_set(bits, word);
+}
+
+bool
+cache__bits_has(const struct cache__bits *bits, uint64_t id)
+{
+    return (atomic_load(&bits->leaf[id / 64]) >> (id % 64) & 1) != 0;
+}
+
+void
 cache__bits_clear(struct cache__bits *bits, uint64_t id)
 {
     atomic_fetch_and(&bits->leaf[id / 64], ~(UINT64_C(1) << (id % 64)));

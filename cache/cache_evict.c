@@ -24,7 +24,7 @@
 #define SCAN_KEEP 1024u       /* 4 MiB of 4 KiB pages: more than any read-ahead */
 #define SELF_PROCESS (-10001) /* PIDFD_SELF_THREAD_GROUP */
 
-#define NOT_EVICTABLE (CACHE_DIRTY | CACHE_WRITING | CACHE_WAITED)
+#define NOT_EVICTABLE (CACHE_DIRTY | CACHE_SEALING | CACHE_WRITING | CACHE_WAITED)
 
 /* RESIDENT -> EVICTING, or take the second chance away. */
 static void
@@ -40,7 +40,7 @@ mark(struct cache *cache, struct cache__batch *batch, uint64_t page_id)
         bool chance = (state & (CACHE_REF | CACHE_SCANNED)) == CACHE_REF;
         uint32_t wanted = chance ? state & ~(uint32_t)CACHE_REF
                                  : (state & ~(uint32_t)CACHE_STATE_MASK) | CACHE_EVICTING;
-        if (!atomic_compare_exchange_weak(word, &state, wanted))
+        if (!cache__move(word, &state, wanted))
             continue;
         if (!chance)
             batch->ids[batch->count++] = page_id;
@@ -141,7 +141,7 @@ seize(struct cache *cache, uint64_t page_id)
         bool ours = (state & NOT_EVICTABLE) == 0 && CACHE__PINS(state) == 0;
         uint32_t wanted = (state & ~(uint32_t)CACHE_STATE_MASK) |
                           (uint32_t)(ours ? CACHE_LEAVING : CACHE_RESIDENT);
-        if (atomic_compare_exchange_weak(word, &state, wanted))
+        if (cache__move(word, &state, wanted))
             return ours;
     }
     return false;
@@ -199,7 +199,7 @@ discard_all(struct cache *cache, struct cache__batch *batch)
             ftk_region_discard(runs[i].iov_base, runs[i].iov_len);
     for (uint64_t i = 0; i < batch->count; i++) {
         cache__bits_clear(&cache->resident, batch->ids[i]);
-        cache__state_move(cache, batch->ids[i], UINT32_MAX, CACHE_ABSENT);
+        cache__state_move(cache, batch->ids[i], ~(uint32_t)CACHE_FREE, CACHE_ABSENT);
     }
 }
 

@@ -3,8 +3,9 @@
  *
  * 1. Memory is charged before a page is marked READING, so that nobody waits for memory while
  *    others wait for him.
- * 2. A page is verified before it becomes RESIDENT.  One that could not be read or verified is
- *    ABSENT again, its memory given back.
+ * 2. A page is verified before it becomes RESIDENT, a page of a large value by a function of who
+ *    fetches it.  One that could not be read or verified is ABSENT again, its memory given back; so
+ *    is one that was freed meanwhile.
  * 3. A single page is read on the caller's thread.  Several go through the buffer manager, adjacent
  *    ones as one I/O.
  */
@@ -15,25 +16,59 @@
 #include "ftk/bytes.h"
 #include "ftk/mem.h"
 
-/* READING -> RESIDENT or ABSENT. */
 void
-cache__read_finish(struct cache *cache, uint64_t page_id, bool scan, bool raw, bool ok)
+cache__read_init(struct cache__read *read, struct cache *cache, bool scan)
 {
-    if (FTK_LIKELY(ok)) {
-        uint32_t flags = CACHE_REF | (scan ? CACHE_SCANNED : 0u) | (raw ? CACHE_RAW : 0u);
-        cache__bits_set(&cache->resident, page_id);
-        cache__state_move(cache, page_id, CACHE_STATE_MASK, CACHE_RESIDENT | flags);
-        if (scan)
-            cache__ring_add(&cache->scanned, page_id);
-        return;
-    }
+    *read = (struct cache__read){
+        .cache = cache, .scan = scan, .verify = cache->verify, .context = cache->context};
+}
+
+/* READING -> ABSENT, and the memory is given back. */
+static void
+read_drop(struct cache *cache, uint64_t page_id)
+{
     bool covered = (atomic_load(&cache->fast.states[page_id]) & CACHE_COVERED) != 0;
+
     if (covered) /* its memory goes with the block; what it would have been when discarded: */
         memset(cache_address(&cache->fast, page_id), 0, cache->page_bytes);
     else
         ftk_region_discard(cache_address(&cache->fast, page_id), cache->page_bytes);
-    if ((cache__state_move(cache, page_id, UINT32_MAX, CACHE_ABSENT) & CACHE_COVERED) == 0)
+    uint32_t state = cache__state_move(cache, page_id, ~(uint32_t)CACHE_FREE, CACHE_ABSENT);
+    FTK_ASSERT((state & CACHE_STATE_MASK) == CACHE_READING);
+    if ((state & CACHE_COVERED) == 0)
         cache__uncharge(cache, 1);
+    if ((state & CACHE_FREE) != 0)
+        cache__freed_read_ended(cache);
+}
+
+/* READING -> RESIDENT, or ABSENT if it could not be read or was freed meanwhile. */
+static void
+read_finish(const struct cache__read *read, uint64_t page_id, bool ok)
+{
+    struct cache *cache = read->cache;
+    uint32_t flags = CACHE_REF | (read->scan ? CACHE_SCANNED : 0u) | (read->raw ? CACHE_RAW : 0u);
+
+    if (FTK_UNLIKELY(!ok)) {
+        read_drop(cache, page_id);
+        return;
+    }
+    cache__bits_set(&cache->resident, page_id);
+    ok = cache__state_move_unless(cache, page_id, CACHE_FREE, CACHE_STATE_MASK,
+                                  CACHE_RESIDENT | flags);
+    if (FTK_UNLIKELY(!ok)) {
+        cache__bits_clear(&cache->resident, page_id);
+        read_drop(cache, page_id);
+    } else if (read->scan) {
+        cache__ring_add(&cache->scanned, page_id);
+    }
+}
+
+static ftk_status
+read_verify(const struct cache__read *read, uint64_t page_id)
+{
+    if (read->verify == NULL)
+        return FTK_OK;
+    return read->verify(read->context, page_id, cache_address(&read->cache->fast, page_id));
 }
 
 /* What a failed read means: beyond the end of the file is a reference that cannot be. */
@@ -56,17 +91,18 @@ read_failed(struct cache *cache, uint64_t page_id, ftk_status status)
 
 /* The page is READING and ours. */
 static ftk_status
-read_one(struct cache *cache, uint64_t page_id, bool scan, bool raw)
+read_one(const struct cache__read *read, uint64_t page_id)
 {
+    struct cache *cache = read->cache;
     uint8_t *page = cache_address(&cache->fast, page_id);
     ftk_status rc =
         ftk_file_read(cache->file, page, cache->page_bytes, page_id << cache->fast.page_shift);
 
     if (rc != FTK_OK)
         rc = read_failed(cache, page_id, rc);
-    else if (!raw && cache->verify != NULL)
-        rc = cache->verify(cache->context, page_id, page);
-    cache__read_finish(cache, page_id, scan, raw, rc == FTK_OK);
+    else
+        rc = read_verify(read, page_id);
+    read_finish(read, page_id, rc == FTK_OK);
     return rc;
 }
 
@@ -80,10 +116,28 @@ check_range(struct cache *cache, uint64_t first, uint64_t count)
                     (unsigned long long)cache->fast.pages_max);
 }
 
-/* Resident and pinned in one step: true.  False: not resident (*state_out says what instead). */
-static bool
-try_pin(struct cache *cache, uint64_t page_id, bool scan, uint32_t *state_out)
+/* Nobody has a reference to such a page that is not damaged; FTK_OK: it may be what is wanted. */
+static ftk_status
+check_kind(struct cache *cache, uint64_t page_id, uint32_t state, bool raw)
 {
+    uint32_t kind = state & CACHE_STATE_MASK;
+    bool there = kind == CACHE_RESIDENT || kind == CACHE_EVICTING || kind == CACHE_FRESH;
+
+    if (FTK_UNLIKELY((state & CACHE_FREE) != 0))
+        return FTK_FAIL(FTK_CORRUPT, "%s: page %llu is free, and something refers to it",
+                        cache->file->path, (unsigned long long)page_id);
+    if (FTK_UNLIKELY(there && ((state & CACHE_RAW) != 0) != raw))
+        return FTK_FAIL(FTK_CORRUPT, "%s: page %llu is %spart of a large value", cache->file->path,
+                        (unsigned long long)page_id, raw ? "not " : "");
+    return FTK_OK;
+}
+
+/* Resident and pinned in one step: true.  False: not resident, or not what is wanted (*state_out
+ * says what instead). */
+static bool
+try_pin(const struct cache__read *read, uint64_t page_id, uint32_t *state_out)
+{
+    struct cache *cache = read->cache;
     _Atomic uint32_t *word = &cache->fast.states[page_id];
     uint32_t state = atomic_load(word);
 
@@ -92,12 +146,15 @@ try_pin(struct cache *cache, uint64_t page_id, bool scan, uint32_t *state_out)
         *state_out = state;
         if (kind != CACHE_RESIDENT && kind != CACHE_EVICTING && kind != CACHE_FRESH)
             return false;
-        uint32_t wanted = (state | (scan ? 0u : CACHE_REF)) + CACHE_PIN_ONE;
-        if (!scan)
+        if (FTK_UNLIKELY((state & (CACHE_RAW | CACHE_FREE)) != (read->raw ? CACHE_RAW : 0u)))
+            return false;
+        uint32_t wanted = (state | (read->scan ? 0u : CACHE_REF)) + CACHE_PIN_ONE;
+        if (!read->scan)
             wanted &= ~(uint32_t)CACHE_SCANNED;
         if (kind == CACHE_EVICTING)
             wanted = (wanted & ~(uint32_t)CACHE_STATE_MASK) | CACHE_RESIDENT;
-        if (atomic_compare_exchange_weak(word, &state, wanted)) {
+        FTK_ASSERT(CACHE__PINS(wanted) != 0);
+        if (cache__move(word, &state, wanted)) {
             if (kind == CACHE_EVICTING)
                 atomic_fetch_add_explicit(&cache->rescues, 1, memory_order_relaxed);
             return true;
@@ -105,31 +162,36 @@ try_pin(struct cache *cache, uint64_t page_id, bool scan, uint32_t *state_out)
     }
 }
 
-/* ABSENT -> READING, for a page that is charged; false: it is not ABSENT any more. */
+/* ABSENT -> READING, for a page that is charged; false: it is not ABSENT any more, or FREE. */
 static bool
 mark_reading(struct cache *cache, uint64_t page_id)
 {
-    uint32_t absent = CACHE_ABSENT, cover = cache__cover(cache, page_id);
+    _Atomic uint32_t *word = &cache->fast.states[page_id];
+    uint32_t state = atomic_load(word), cover;
 
-    if (!atomic_compare_exchange_strong(&cache->fast.states[page_id], &absent,
-                                        CACHE_READING | cover))
+    if (state != CACHE_ABSENT)
         return false;
+    cover = cache__cover(cache, page_id);
+    while (!cache__move(word, &state, CACHE_READING | cover))
+        if (state != CACHE_ABSENT)
+            return false;
     if (cover != 0)
         cache__covered(cache, page_id);
     return true;
 }
 
-/* *read_out (may be NULL) becomes true when the page had to be read. */
 static ftk_status
-fetch_one(struct cache *cache, uint64_t page_id, bool scan, bool raw, bool *read_out)
+fetch_one(const struct cache__read *read, uint64_t page_id)
 {
+    struct cache *cache = read->cache;
     bool charged = false;
     ftk_status rc = FTK_OK;
     uint32_t state;
 
-    while (!try_pin(cache, page_id, scan, &state)) {
+    while (!try_pin(read, page_id, &state)) {
+        FTK_TRY(check_kind(cache, page_id, state, read->raw));
         if ((state & CACHE_STATE_MASK) != CACHE_ABSENT) {
-            cache__wait_page(cache, page_id, false);
+            cache__wait_page(cache, page_id);
             continue;
         }
         if (!charged) {
@@ -141,9 +203,7 @@ fetch_one(struct cache *cache, uint64_t page_id, bool scan, bool raw, bool *read
             continue;
         charged = false; /* the page has it now */
         atomic_fetch_add_explicit(&cache->misses, 1, memory_order_relaxed);
-        if (read_out != NULL)
-            *read_out = true;
-        FTK_TRY(read_one(cache, page_id, scan, raw));
+        FTK_TRY(read_one(read, page_id));
     }
 out:
     if (charged)
@@ -154,11 +214,13 @@ out:
 ftk_status
 cache_fetch(struct cache *cache, uint64_t page_id, unsigned flags)
 {
+    struct cache__read read;
     ftk_status rc = check_range(cache, page_id, 1);
 
-    if (rc == FTK_OK)
-        rc = fetch_one(cache, page_id, (flags & CACHE_SCAN) != 0, false, NULL);
-    return rc;
+    if (rc != FTK_OK)
+        return rc;
+    cache__read_init(&read, cache, (flags & CACHE_SCAN) != 0);
+    return fetch_one(&read, page_id);
 }
 
 /* ---- several at a time ----------------------------------------------------------------------- */
@@ -186,18 +248,17 @@ read_done(void *context, void *memory, size_t size, ftk_status status)
     }
     for (uint64_t id = first; id < first + count; id++) {
         bool ok = status == FTK_OK;
-        if (ok && !read->raw && cache->verify != NULL &&
-            cache->verify(cache->context, id, cache_address(&cache->fast, id)) != FTK_OK) {
+        if (ok && read_verify(read, id) != FTK_OK) {
             first_error(read);
             ok = false;
         }
-        cache__read_finish(cache, id, read->scan, read->raw, ok);
+        read_finish(read, id, ok);
     }
     if (loose)
         atomic_fetch_sub(&cache->loose_pending, 1);
 }
 
-/* Sorted, each once, in range, and only those that are ABSENT now. */
+/* Sorted, each once, in range, and only those that are ABSENT now and not FREE. */
 static size_t
 pick_absent(struct cache *cache, const uint64_t *ids, size_t count, uint64_t *picked)
 {
@@ -205,25 +266,12 @@ pick_absent(struct cache *cache, const uint64_t *ids, size_t count, uint64_t *pi
 
     for (size_t i = 0; i < count; i++)
         if (ids[i] < cache->fast.pages_max &&
-            (atomic_load_explicit(&cache->fast.states[ids[i]], memory_order_relaxed) &
-             CACHE_STATE_MASK) == CACHE_ABSENT)
+            atomic_load_explicit(&cache->fast.states[ids[i]], memory_order_relaxed) == CACHE_ABSENT)
             picked[n++] = ids[i];
     if (n > 1)
         qsort(picked, n, sizeof *picked, ftk_u64_order);
     for (size_t i = 0; i < n; i++)
         if (kept == 0 || picked[kept - 1] != picked[i])
-            picked[kept++] = picked[i];
-    return kept;
-}
-
-/* Mark READING what is still ABSENT; what is not is dropped from the list. */
-static size_t
-claim(struct cache *cache, uint64_t *picked, size_t count)
-{
-    size_t kept = 0;
-
-    for (size_t i = 0; i < count; i++)
-        if (mark_reading(cache, picked[i]))
             picked[kept++] = picked[i];
     return kept;
 }
@@ -238,18 +286,21 @@ run_length(struct cache *cache, const uint64_t *ids, size_t count)
     return n;
 }
 
+/* The run is READING; buf holds bytes for it. */
 static void
 submit_run(struct cache *cache, struct ftk_iobuf *buf, uint64_t first, size_t count,
            struct ftk_iogroup *group, struct cache__read *read)
 {
+    if (read->loose)
+        atomic_fetch_add(&cache->loose_pending, 1);
     ftk_iobuf_submit(buf, cache->file, FTK_IO_READ, cache_address(&cache->fast, first),
                      count << cache->fast.page_shift, first << cache->fast.page_shift, group,
                      read_done, read);
 }
 
 /* How many pages to charge at once: all of a batch, but no great part of a small cache. */
-static size_t
-batch_pages(struct cache *cache)
+size_t
+cache__batch_pages(struct cache *cache)
 {
     uint64_t part = (cache_limit() >> cache->fast.page_shift) / 16;
     return part >= CACHE__BATCH_PAGES ? CACHE__BATCH_PAGES : part < 8 ? 8 : (size_t)part;
@@ -263,9 +314,9 @@ struct reads {
 };
 
 static void
-reads_init(struct reads *reads, struct cache *cache, bool scan, bool raw)
+reads_init(struct reads *reads, struct cache *cache, bool scan)
 {
-    reads->read = (struct cache__read){.cache = cache, .scan = scan, .raw = raw};
+    cache__read_init(&reads->read, cache, scan);
     ftk_iogroup_init(&reads->group, cache->bufs);
     reads->started = 0;
 }
@@ -283,22 +334,28 @@ reads_wait(struct reads *reads)
     return rc;
 }
 
-/* Memory for what is absent of one batch; those pages are READING then.  *count_out: their number,
- * 0 where it fails. */
-static ftk_status
-claim_absent(struct cache *cache, const uint64_t *ids, size_t count, uint64_t *picked,
-             size_t *count_out)
+/* Mark READING what is still ABSENT of pages that are charged; what is not is dropped from the
+ * list and uncharged.  Their number. */
+static size_t
+claim(struct cache *cache, uint64_t *picked, size_t count)
 {
-    size_t wanted = pick_absent(cache, ids, count, picked);
-    ftk_status rc = wanted > 0 ? cache__charge(cache, wanted) : FTK_OK;
+    size_t kept = 0;
 
-    *count_out = 0;
-    if (wanted == 0 || rc != FTK_OK)
-        return rc;
-    *count_out = claim(cache, picked, wanted);
-    cache__uncharge(cache, wanted - *count_out);
-    atomic_fetch_add_explicit(&cache->misses, *count_out, memory_order_relaxed);
-    return FTK_OK;
+    for (size_t i = 0; i < count; i++)
+        if (mark_reading(cache, picked[i]))
+            picked[kept++] = picked[i];
+    cache__uncharge(cache, count - kept);
+    atomic_fetch_add_explicit(&cache->misses, kept, memory_order_relaxed);
+    return kept;
+}
+
+/* As many of `count` pages as there is memory for without waiting until others clean some. */
+static size_t
+charge_some(struct cache *cache, size_t count)
+{
+    while (count > 0 && !cache__charge_now(cache, count))
+        count /= 2;
+    return count;
 }
 
 static void
@@ -308,27 +365,40 @@ submit_claimed(struct cache *cache, const uint64_t *picked, size_t claimed,
     for (size_t i = 0; i < claimed;) {
         size_t n = run_length(cache, &picked[i], claimed - i);
         struct ftk_iobuf *buf;
-        ftk_iobuf_acquire(cache->bufs, &buf);
-        if (read->loose)
-            atomic_fetch_add(&cache->loose_pending, 1);
+        ftk_iobuf_acquire_for(cache->bufs, (uint64_t)n << cache->fast.page_shift, &buf);
         submit_run(cache, buf, picked[i], n, group, read);
         i += n;
     }
 }
 
-/* Start to read what is absent of one batch. */
+/* Start to read what is absent of one batch.  Where memory is short the reads are waited for in
+ * between, since their pages cannot make room before, and it goes on page by page. */
 static ftk_status
 reads_start(struct reads *reads, const uint64_t *ids, size_t count)
 {
     struct cache *cache = reads->read.cache;
     uint64_t picked[CACHE__BATCH_PAGES];
-    size_t claimed;
-    ftk_status rc = claim_absent(cache, ids, count, picked, &claimed);
+    size_t wanted = pick_absent(cache, ids, count, picked);
+    ftk_status rc = FTK_OK;
 
-    reads->started += claimed;
-    if (reads->started == 1 && claimed == 1) /* alone, as far as can be seen */
-        return read_one(cache, picked[0], reads->read.scan, reads->read.raw);
-    submit_claimed(cache, picked, claimed, &reads->group, &reads->read);
+    FTK_ASSERT(count <= CACHE__BATCH_PAGES);
+    for (size_t at = 0, n; at < wanted; at += n) {
+        n = charge_some(cache, wanted - at);
+        if (n == 0) {
+            n = 1;
+            FTK_TRY(reads_wait(reads));
+            FTK_TRY(cache__charge(cache, n));
+        }
+        size_t claimed = claim(cache, picked + at, n);
+        reads->started += claimed;
+        if (reads->started == 1 && claimed == 1 && wanted == 1) /* alone, as far as can be seen */
+            rc = read_one(&reads->read, picked[at]);
+        else
+            submit_claimed(cache, picked + at, claimed, &reads->group, &reads->read);
+        if (rc != FTK_OK)
+            goto out;
+    }
+out:
     return rc;
 }
 
@@ -336,10 +406,10 @@ void
 cache__read_start(struct cache *cache, const uint64_t *ids, size_t count)
 {
     uint64_t picked[CACHE__BATCH_PAGES];
-    size_t claimed;
+    size_t n = charge_some(cache, pick_absent(cache, ids, count, picked)); /* best effort */
 
-    (void)claim_absent(cache, ids, count, picked, &claimed); /* who needs them is told */
-    submit_claimed(cache, picked, claimed, &cache->loose, &cache->loose_read[false]);
+    n = claim(cache, picked, n);
+    submit_claimed(cache, picked, n, &cache->loose, &cache->loose_read[false]);
 }
 
 /* Batches follow each other without a wait, up to a part of the cache: those that are read cannot
@@ -347,7 +417,7 @@ cache__read_start(struct cache *cache, const uint64_t *ids, size_t count)
 ftk_status
 cache_fetch_many(struct cache *cache, const uint64_t *ids, size_t count, unsigned flags)
 {
-    size_t batch = batch_pages(cache);
+    size_t batch = cache__batch_pages(cache);
     uint64_t most = (cache_limit() >> cache->fast.page_shift) / 16;
     struct reads reads;
     ftk_status rc = FTK_OK;
@@ -355,7 +425,7 @@ cache_fetch_many(struct cache *cache, const uint64_t *ids, size_t count, unsigne
     for (size_t i = 0; i < count; i++)
         if (FTK_UNLIKELY(ids[i] >= cache->fast.pages_max))
             return check_range(cache, ids[i], 1);
-    reads_init(&reads, cache, (flags & CACHE_SCAN) != 0, false);
+    reads_init(&reads, cache, (flags & CACHE_SCAN) != 0);
     for (size_t i = 0; i < count && rc == FTK_OK; i += batch) {
         if (reads.started + batch > most)
             rc = reads_wait(&reads);
@@ -363,62 +433,116 @@ cache_fetch_many(struct cache *cache, const uint64_t *ids, size_t count, unsigne
             rc = reads_start(&reads, ids + i, count - i < batch ? count - i : batch);
     }
     FTK_KEEP_FIRST(reads_wait(&reads));
-    for (size_t i = 0; i < count && rc == FTK_OK; i++) /* those that others are reading */
-        cache__wait_page(cache, ids[i], false);
+    for (size_t i = 0; i < count && rc == FTK_OK; i++) { /* those that others are reading */
+        cache__wait_page(cache, ids[i]);
+        rc = check_kind(cache, ids[i], atomic_load(&cache->fast.states[ids[i]]), false);
+    }
     return rc;
 }
 
 static ftk_status
-fetch_run_part(struct cache *cache, uint64_t first, size_t count, bool *read_out)
+fetch_run_part(struct reads *reads, uint64_t first, size_t count)
 {
     uint64_t ids[CACHE__BATCH_PAGES];
     size_t pinned = 0;
-    struct reads reads;
-    ftk_status rc = FTK_OK;
+    ftk_status rc;
 
     for (size_t i = 0; i < count; i++)
         ids[i] = first + i;
-    reads_init(&reads, cache, false, true);
-    rc = reads_start(&reads, ids, count);
-    if (reads.started > 0)
-        *read_out = true;
-    FTK_KEEP_FIRST(reads_wait(&reads));
+    rc = reads_start(reads, ids, count);
+    FTK_KEEP_FIRST(reads_wait(reads));
     if (rc != FTK_OK)
         goto out;
     for (; pinned < count; pinned++) /* reads again what was evicted in between */
-        FTK_TRY(fetch_one(cache, first + pinned, false, true, read_out));
+        FTK_TRY(fetch_one(&reads->read, first + pinned));
 out:
     if (rc != FTK_OK)
-        cache_unpin_run(cache, first, pinned);
+        cache_unpin_run(reads->read.cache, first, pinned);
+    return rc;
+}
+
+/* Read the whole run with one I/O if it fits and nothing of it is there: then each page can be
+ * verified whatever others it takes.  Else nothing happens. */
+static ftk_status
+read_whole(struct reads *reads, uint64_t first, uint64_t count)
+{
+    struct cache *cache = reads->read.cache;
+    struct ftk_iobuf *buf;
+    uint64_t claimed = 0;
+
+    if (count < 2 || count > cache->run_pages || count > cache__batch_pages(cache) ||
+        atomic_load(&cache->fast.states[first]) != CACHE_ABSENT || !cache__charge_now(cache, count))
+        return FTK_OK;
+    while (claimed < count && mark_reading(cache, first + claimed))
+        claimed++;
+    if (claimed < count) { /* others see to the rest; without it these cannot be verified */
+        cache__uncharge(cache, count - claimed);
+        while (claimed > 0)
+            read_drop(cache, first + --claimed);
+        return FTK_OK;
+    }
+    atomic_fetch_add_explicit(&cache->misses, count, memory_order_relaxed);
+    ftk_iobuf_acquire_for(cache->bufs, count << cache->fast.page_shift, &buf);
+    submit_run(cache, buf, first, count, &reads->group, &reads->read);
+    return reads_wait(reads);
+}
+
+/* Bring in and pin what is absent, a batch at a time. */
+static ftk_status
+fetch_span(struct reads *reads, uint64_t first, uint64_t count)
+{
+    struct cache *cache = reads->read.cache;
+    size_t batch = cache__batch_pages(cache);
+    uint64_t done = 0;
+    ftk_status rc = FTK_OK;
+
+    while (done < count) {
+        size_t part = count - done < batch ? (size_t)(count - done) : batch;
+        FTK_TRY(fetch_run_part(reads, first + done, part));
+        done += part;
+    }
+out:
+    if (rc != FTK_OK)
+        cache_unpin_run(cache, first, done);
     return rc;
 }
 
 ftk_status
-cache_fetch_run(struct cache *cache, uint64_t first, uint64_t count, bool *read_out)
+cache_fetch_run(struct cache *cache, const struct cache_run *run)
 {
-    size_t batch = batch_pages(cache);
-    uint64_t done = 0;
-    bool read = false;
-    ftk_status rc = FTK_OK;
+    uint64_t tail = run->first + run->count - run->tail; /* its first page */
+    uint64_t end = run->first + run->count;
+    struct reads reads;
+    ftk_status rc = check_range(cache, run->first, run->count);
 
-    if (read_out != NULL)
-        *read_out = false;
-    FTK_TRY(check_range(cache, first, count));
-    if (count << cache->fast.page_shift > cache_limit()) {
-        rc = FTK_FAIL(FTK_NOMEM, "%llu pages at once are more than the cache limit of %llu bytes",
-                      (unsigned long long)count, (unsigned long long)cache_limit());
-        goto out;
-    }
-    while (done < count) {
-        size_t part = count - done < batch ? (size_t)(count - done) : batch;
-        FTK_TRY(fetch_run_part(cache, first + done, part, &read));
-        done += part;
-    }
-    if (read_out != NULL)
-        *read_out = read;
-out:
     if (rc != FTK_OK)
-        cache_unpin_run(cache, first, done);
+        return rc;
+    FTK_ASSERT(run->count > 0 && run->tail <= run->count);
+    if (run->count << cache->fast.page_shift > cache_limit())
+        return FTK_FAIL(FTK_NOMEM, "%llu pages at once are more than the cache limit of %llu bytes",
+                        (unsigned long long)run->count, (unsigned long long)cache_limit());
+    reads_init(&reads, cache, false);
+    reads.read.raw = true;
+    reads.read.verify = run->verify;
+    reads.read.context = run->context;
+    if (run->tail == 0)
+        return fetch_span(&reads, run->first, run->count);
+    rc = read_whole(&reads, run->first, run->count);
+    if (rc != FTK_OK)
+        return rc;
+    /* Each page finds pinned what it takes to verify it: the tail but for its first page, that one,
+     * the others.  Nobody holds a page READING while he waits for one. */
+    rc = fetch_span(&reads, tail + 1, end - tail - 1);
+    if (rc != FTK_OK)
+        return rc;
+    rc = fetch_span(&reads, tail, 1);
+    if (rc == FTK_OK) {
+        rc = fetch_span(&reads, run->first, tail - run->first);
+        if (rc != FTK_OK)
+            cache_unpin(&cache->fast, tail);
+    }
+    if (rc != FTK_OK)
+        cache_unpin_run(cache, tail + 1, end - tail - 1);
     return rc;
 }
 
@@ -426,7 +550,8 @@ out:
 static bool
 prefetch_run(struct cache *cache, const uint64_t *ids, size_t count, bool scan)
 {
-    struct ftk_iobuf *buf = ftk_iobuf_try_acquire(cache->bufs);
+    struct ftk_iobuf *buf =
+        ftk_iobuf_try_acquire(cache->bufs, (uint64_t)count << cache->fast.page_shift);
     size_t claimed = 0;
 
     if (buf == NULL)
@@ -443,7 +568,6 @@ prefetch_run(struct cache *cache, const uint64_t *ids, size_t count, bool scan)
         return true;
     }
     atomic_fetch_add_explicit(&cache->prefetches, claimed, memory_order_relaxed);
-    atomic_fetch_add(&cache->loose_pending, 1);
     submit_run(cache, buf, ids[0], claimed, &cache->loose, &cache->loose_read[scan]);
     return true;
 }
@@ -452,7 +576,7 @@ void
 cache_prefetch(struct cache *cache, const uint64_t *ids, size_t count, unsigned flags)
 {
     uint64_t picked[CACHE__BATCH_PAGES];
-    size_t batch = batch_pages(cache);
+    size_t batch = cache__batch_pages(cache);
 
     for (size_t i = 0; i < count; i += batch) {
         size_t n = pick_absent(cache, ids + i, count - i < batch ? count - i : batch, picked);

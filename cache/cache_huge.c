@@ -122,16 +122,36 @@ cache__cover(struct cache *cache, uint64_t page_id)
     return block_take(cache, block) ? CACHE_COVERED : 0;
 }
 
+/* Take COVERED from a page; false: it had it not. */
+static bool
+uncover(struct cache *cache, uint64_t page_id)
+{
+    if ((atomic_load(&cache->fast.states[page_id]) & CACHE_COVERED) == 0)
+        return false;
+    return (cache__state_move(cache, page_id, CACHE_COVERED, 0) & CACHE_COVERED) != 0;
+}
+
 void
 cache__covered(struct cache *cache, uint64_t page_id)
 {
     uint64_t block = page_id >> cache->block_shift;
 
-    if (atomic_load(&cache->blocks[block]) != BLOCK_HUGE &&
-        (atomic_fetch_and(&cache->fast.states[page_id], ~(uint32_t)CACHE_COVERED) &
-         CACHE_COVERED) != 0)
+    if (atomic_load(&cache->blocks[block]) != BLOCK_HUGE && uncover(cache, page_id))
         return; /* broken meanwhile, and not charged by the breaker: our charge is the page's */
     cache__uncharge(cache, 1);
+}
+
+/* ABSENT -> LEAVING; false: it is not ABSENT. */
+static bool
+claim_absent(struct cache *cache, uint64_t page_id)
+{
+    _Atomic uint32_t *word = &cache->fast.states[page_id];
+    uint32_t state = atomic_load(word);
+
+    while ((state & CACHE_STATE_MASK) == CACHE_ABSENT)
+        if (cache__move(word, &state, (state & CACHE_FREE) | CACHE_LEAVING))
+            return true;
+    return false;
 }
 
 /* Give back the memory of absent pages of [first, end), which are claimed meanwhile. */
@@ -141,9 +161,7 @@ discard_absent(struct cache *cache, uint64_t first, uint64_t end)
     uint64_t run = 0;
 
     for (uint64_t id = first; id <= end; id++) {
-        uint32_t absent = CACHE_ABSENT;
-        if (id < end &&
-            atomic_compare_exchange_strong(&cache->fast.states[id], &absent, CACHE_LEAVING)) {
+        if (id < end && claim_absent(cache, id)) {
             run++;
             continue;
         }
@@ -168,10 +186,7 @@ cache__break_block(struct cache *cache, uint64_t page_id)
     split(cache, block);
     discard_absent(cache, first, end);
     for (uint64_t id = first; id < end; id++)
-        if ((atomic_load(&cache->fast.states[id]) & CACHE_COVERED) != 0 &&
-            (atomic_fetch_and(&cache->fast.states[id], ~(uint32_t)CACHE_COVERED) & CACHE_COVERED) !=
-                0)
-            present++;
+        present += uncover(cache, id);
     cache__charge_forced(cache, present);
     cache__uncharge(cache, pages);
 }

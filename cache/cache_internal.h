@@ -19,7 +19,6 @@ enum {
     CACHE__BLOCK_BYTES = 2 << 20, /* a huge page */
 };
 
-#define CACHE__BUSY_FLAGS (CACHE_DIRTY | CACHE_WRITING | CACHE_WAITED)
 #define CACHE__PINS(state) ((state) / CACHE_PIN_ONE)
 
 /*
@@ -51,15 +50,18 @@ struct cache__batch { /* pages marked EVICTING together */
     uint64_t epoch; /* who entered before it may still see them resident */
 };
 
-struct cache__bucket { /* where threads wait for READING, LEAVING or WRITING to end */
+struct cache__bucket { /* where threads wait for READING or LEAVING to end */
     struct ftk_mutex mutex;
     struct ftk_cond changed;
 };
 
-/* Context of an asynchronous read: how to finish its pages, and the first error of verify. */
+/* How the pages of a read are verified and finished, and the first error. */
 struct cache__read {
     struct cache *cache;
     bool scan, raw, loose; /* loose: counted in cache->loose_pending */
+    /* of each page of this read; NULL: none */
+    ftk_status (*verify)(void *context, uint64_t page_id, const void *page);
+    void *context;
     _Atomic uint32_t failed;
     struct ftk_error error;
 };
@@ -111,7 +113,9 @@ struct cache {
 
     struct cache__ring freed, scanned;
     struct cache__bucket buckets[CACHE__WAIT_BUCKETS];
-    struct ftk_iogroup loose; /* prefetches: nobody waits for them */
+    _Atomic uint64_t freed_reading;  /* pages freed while they were being read */
+    struct cache__bucket freed_read; /* where cache_reserve waits for them */
+    struct ftk_iogroup loose;        /* prefetches: nobody waits for them */
     _Atomic uint64_t loose_pending;
     struct cache__read loose_read[2]; /* [scan] */
 
@@ -132,15 +136,26 @@ struct cache {
 /* ---- cache_bits.c ---- */
 void cache__bits_set(struct cache__bits *bits, uint64_t id);
 void cache__bits_clear(struct cache__bits *bits, uint64_t id);
+/* Set the bits of `mask` in word `word`, all below `end`. */
+void cache__bits_set_word(struct cache__bits *bits, uint64_t word, uint64_t mask);
+bool cache__bits_has(const struct cache__bits *bits, uint64_t id);
 /* Scanner only: the first leaf word at or after *word_inout that is not 0; its contents, and its
  * index in *word_inout; 0 when there is none below word_end. */
 uint64_t cache__bits_next(struct cache__bits *bits, uint64_t *word_inout, uint64_t word_end);
 
 /* ---- cache_state.c ---- */
-/* Clear `clear`, set `set` in one step; wakes who waits.  Returns the state before. */
+/* One attempt to move a state word, which is held against the table of moves; false: *state_inout
+ * is what it is now. */
+bool cache__move(_Atomic uint32_t *word, uint32_t *state_inout, uint32_t wanted);
+/* Clear `clear`, set `set` in one step, and wake who waits.  Returns the state before. */
 uint32_t cache__state_move(struct cache *cache, uint64_t page_id, uint32_t clear, uint32_t set);
-/* Sleep until none of READING, LEAVING (and WRITING, if asked) holds. */
-void cache__wait_page(struct cache *cache, uint64_t page_id, bool writing_too);
+/* The same, but nothing happens and false is returned if a flag of `unless` is set. */
+bool cache__state_move_unless(struct cache *cache, uint64_t page_id, uint32_t unless,
+                              uint32_t clear, uint32_t set);
+/* Sleep until neither READING nor LEAVING. */
+void cache__wait_page(struct cache *cache, uint64_t page_id);
+/* A page that was freed while it was read is ABSENT now. */
+void cache__freed_read_ended(struct cache *cache);
 /* Pages [first, first+count) that only the caller may touch (READING or LEAVING): give the memory
  * back and make them ABSENT.  Does not uncharge. */
 void cache__discard(struct cache *cache, uint64_t first, uint64_t count);
@@ -151,6 +166,8 @@ void cache__pool_add(struct cache *cache);
 void cache__pool_remove(struct cache *cache);
 /* Outside epochs; evicts, waits for pages to become clean.  errors: FTK_NOMEM. */
 ftk_status cache__charge(struct cache *cache, uint64_t pages);
+/* Outside epochs; evicts, but does not wait for pages to become clean. */
+bool cache__charge_now(struct cache *cache, uint64_t pages);
 bool cache__charge_try(struct cache *cache, uint64_t pages); /* does not wait; legal in an epoch */
 void cache__charge_forced(struct cache *cache, uint64_t pages);
 void cache__uncharge(struct cache *cache, uint64_t pages);
@@ -181,10 +198,19 @@ uint64_t cache__evict(struct cache *cache, uint64_t want, bool *wrapped_out);
 void cache__evict_soon(struct cache *cache);
 
 /* ---- cache_fetch.c ---- */
-void cache__read_finish(struct cache *cache, uint64_t page_id, bool scan, bool raw, bool ok);
+/* How pages that are not RAW are read. */
+void cache__read_init(struct cache__read *read, struct cache *cache, bool scan);
+size_t cache__batch_pages(struct cache *cache);
 /* Read what is absent of up to CACHE__BATCH_PAGES pages, without waiting for the reads; outside
  * epochs. */
 void cache__read_start(struct cache *cache, const uint64_t *ids, size_t count);
+
+/* ---- cache_check.c ---- */
+/* What holds of each state by itself, at any time. */
+void cache__check_state(uint32_t state);
+/* That, and that the accounts and the sets of page ids agree with the states.  Nothing may be under
+ * way, no thread in the cache, nor an evictor. */
+void cache__check(struct cache *cache);
 
 /* ---- cache_ahead.c ---- */
 void cache__ahead_init(struct cache *cache);

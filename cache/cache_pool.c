@@ -118,6 +118,10 @@ cache__pool_remove(struct cache *cache)
     if (pool.turn == cache)
         pool.turn = NULL;
     atomic_fetch_sub(&pool.meta_bytes, atomic_load(&cache->meta_bytes));
+    atomic_fetch_sub(&pool.used_bytes, atomic_load(&cache->used_pages) << cache->fast.page_shift);
+    /* What no cache uses is used by none. */
+    FTK_ASSERT(pool.caches != NULL || atomic_load(&pool.used_bytes) == 0);
+    FTK_ASSERT(pool.caches != NULL || atomic_load(&pool.meta_bytes) == 0);
     ftk_mutex_unlock(&pool.mutex);
 }
 
@@ -271,18 +275,27 @@ await_cleaning(struct patience *patience)
     }
 }
 
+bool
+cache__charge_now(struct cache *cache, uint64_t pages)
+{
+    uint64_t bytes = pages << cache->fast.page_shift;
+
+    while (!take(cache, pages))
+        if (bytes > cache__budget() || !make_room(bytes))
+            return false;
+    return true;
+}
+
 ftk_status
 cache__charge(struct cache *cache, uint64_t pages)
 {
     uint64_t bytes = pages << cache->fast.page_shift;
     struct patience patience = {0, NAP_NS_MIN, 0};
 
-    while (!take(cache, pages)) {
+    while (!cache__charge_now(cache, pages)) {
         if (bytes > cache__budget())
             return FTK_FAIL(FTK_NOMEM, "%llu bytes are more than the cache limit of %llu bytes",
                             (unsigned long long)bytes, (unsigned long long)cache_limit());
-        if (make_room(bytes))
-            continue;
         ftk_status rc = await_cleaning(&patience);
         if (rc != FTK_OK)
             return rc;

@@ -111,6 +111,20 @@ options_check(const struct cache_options *options)
 }
 
 static void
+bucket_init(struct cache__bucket *bucket)
+{
+    ftk_mutex_init(&bucket->mutex);
+    ftk_cond_init(&bucket->changed);
+}
+
+static void
+bucket_release(struct cache__bucket *bucket)
+{
+    ftk_mutex_release(&bucket->mutex);
+    ftk_cond_release(&bucket->changed);
+}
+
+static void
 fields_init(struct cache *cache, const struct cache_options *options)
 {
     cache->file = options->file;
@@ -127,16 +141,14 @@ fields_init(struct cache *cache, const struct cache_options *options)
     cache->block_shift = (uint32_t)__builtin_ctz(CACHE__BLOCK_BYTES) - cache->fast.page_shift;
     cache->fast.epoch_now = &cache->epoch;
     atomic_store(&cache->epoch, 1);
-    for (int i = 0; i < CACHE__WAIT_BUCKETS; i++) {
-        ftk_mutex_init(&cache->buckets[i].mutex);
-        ftk_cond_init(&cache->buckets[i].changed);
-    }
+    for (int i = 0; i < CACHE__WAIT_BUCKETS; i++)
+        bucket_init(&cache->buckets[i]);
+    bucket_init(&cache->freed_read);
     ftk_mutex_init(&cache->pass);
     cache__ahead_init(cache);
     ftk_iogroup_init(&cache->loose, cache->bufs);
     for (int scan = 0; scan < 2; scan++) {
-        cache->loose_read[scan].cache = cache;
-        cache->loose_read[scan].scan = scan != 0;
+        cache__read_init(&cache->loose_read[scan], cache, scan != 0);
         cache->loose_read[scan].loose = true;
     }
 }
@@ -170,16 +182,17 @@ cache_close(struct cache *cache)
     cache__ahead_end(cache);
     (void)ftk_iogroup_wait(&cache->loose);
     cache__pool_remove(cache);
+#ifdef KILN_DEBUG
+    cache__check(cache); /* no thread can be in it any more, and no evictor */
+#endif
     ftk_region_release(cache->region, cache->region_bytes);
-    cache__uncharge(cache, atomic_load(&cache->used_pages));
     for (struct cache_slot *slot = atomic_load(&cache->slots), *next; slot != NULL; slot = next) {
         next = slot->next;
         ftk_free(slot);
     }
-    for (int i = 0; i < CACHE__WAIT_BUCKETS; i++) {
-        ftk_mutex_release(&cache->buckets[i].mutex);
-        ftk_cond_release(&cache->buckets[i].changed);
-    }
+    for (int i = 0; i < CACHE__WAIT_BUCKETS; i++)
+        bucket_release(&cache->buckets[i]);
+    bucket_release(&cache->freed_read);
     ftk_mutex_release(&cache->pass);
     ftk_free(cache);
 }

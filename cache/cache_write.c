@@ -2,13 +2,22 @@
  * cache/cache_write.c -- the write pass: dirty pages in page-id order, in long runs.
  *
  * 1. One pass at a time (the pass mutex).  It scans the dirty bitmap a word of 64 pages at a time.
- * 2. A page is WRITING before it is sealed, and until its I/O has ended: the writer waits for that
- *    before it gives the page a new life, so what is under way does not change.
- * 3. The bits of a run leave the bitmap before its I/O starts (a page may become dirty again as
- *    soon as WRITING ends) and come back when the I/O failed.
- * 4. I/O is straight from the region, no copy.  Sealing the next run overlaps the I/O of the last;
+ * 2. The pass waits (for a buffer and for bytes, or for memory when the limit was lowered) only
+ *    while it has taken no page: the buffer for a run, with the bytes of the longest, comes first,
+ *    then pages are taken, then the run is submitted, which does not wait.  So whoever meets a page
+ *    that is SEALING or WRITING waits for the device at most, never for the pass: else the pass
+ *    could wait for an evictor, that one for a slot, and the slot for the page.
+ * 3. The bits of a word leave the bitmap before its pages are looked at; those of pages that this
+ *    pass does not write come back.  So a page that gets DIRTY while or after it is taken keeps the
+ *    bit that its cache_dirty sets.
+ * 4. A page is SEALING from before `seal` looks at it, until it is WRITING or given up.  DIRTY goes
+ *    in the step that makes it WRITING: DIRTY means newer than what was handed to the file.  A page
+ *    freed while it was sealed (cache_free takes DIRTY away) is not written.
+ * 5. When the I/O has ended WRITING goes.  If it failed, the page is DIRTY again, and its bit set,
+ *    unless its life is over: it is FREE, or FRESH, or DIRTY already on account of the next one.
+ * 6. I/O is straight from the region, no copy.  Sealing the next run overlaps the I/O of the last;
  *    the buffer manager bounds what is under way.
- * 5. The first error ends the pass; pages whose I/O failed stay DIRTY.
+ * 7. The first error ends the pass; pages whose I/O failed stay DIRTY.
  */
 #include "cache/cache_internal.h"
 #include "ftk/clock.h"
@@ -16,21 +25,30 @@
 struct pass {
     struct cache *cache;
     uint64_t limit;
-    uint64_t first, count; /* the run being collected */
-    uint64_t word, taken;  /* bits of this word that are in the run, not yet cleared */
+    struct ftk_iobuf *buf; /* for the next run, with its bytes; NULL: none yet */
+    uint64_t first, count; /* the run being collected: WRITING and not submitted */
     struct ftk_iogroup group;
     struct cache_write_stats stats;
     _Atomic uint32_t failed;
 };
 
-static void
+/* The write of a page failed: true if it is DIRTY again, false if its life is over. */
+static bool
 write_failed(struct cache *cache, uint64_t page_id)
 {
-    uint32_t state = atomic_load(&cache->fast.states[page_id]);
+    _Atomic uint32_t *word = &cache->fast.states[page_id];
+    uint32_t state = atomic_load(word);
+    bool again;
 
-    if ((state & CACHE_DIRTY) != 0) /* not freed since */
+    do {
+        FTK_ASSERT((state & CACHE_WRITING) != 0);
+        again = (state & CACHE_STATE_MASK) == CACHE_RESIDENT &&
+                (state & (CACHE_FREE | CACHE_DIRTY)) == 0;
+    } while (!cache__move(word, &state,
+                          (state & ~(uint32_t)CACHE_WRITING) | (again ? CACHE_DIRTY : 0u)));
+    if (again)
         cache__bits_set(&cache->dirty, page_id);
-    cache__state_move(cache, page_id, CACHE_WRITING, 0);
+    return again;
 }
 
 /* Completion of one run; on the buffer manager's thread. */
@@ -40,27 +58,30 @@ write_done(void *context, void *memory, size_t size, ftk_status status)
     struct pass *pass = context;
     struct cache *cache = pass->cache;
     uint64_t first = (uint64_t)((uint8_t *)memory - cache->fast.base) >> cache->fast.page_shift;
-    uint64_t count = size >> cache->fast.page_shift, cleaned = 0;
+    uint64_t count = size >> cache->fast.page_shift, cleaned = count;
 
     if (FTK_UNLIKELY(status != FTK_OK)) {
         atomic_store(&pass->failed, 1);
         for (uint64_t id = first; id < first + count; id++)
-            write_failed(cache, id);
+            cleaned -= write_failed(cache, id);
+        atomic_fetch_add(&cache->cleaned, cleaned);
         return;
     }
-    for (uint64_t id = first; id < first + count; id++)
-        if ((cache__state_move(cache, id, CACHE_DIRTY | CACHE_WRITING, 0) & CACHE_DIRTY) != 0)
-            cleaned++;
+    for (uint64_t id = first; id < first + count; id++) {
+        uint32_t before = cache__state_move(cache, id, CACHE_WRITING, 0);
+        FTK_ASSERT((before & CACHE_WRITING) != 0);
+    }
     atomic_fetch_add(&cache->cleaned, cleaned);
     cache__pool_cleaned(count);
 }
 
+/* Rule 2: the one place where a pass waits for the buffer manager. */
 static void
-clear_taken(struct pass *pass)
+need_buffer(struct pass *pass)
 {
-    if (pass->taken != 0)
-        atomic_fetch_and(&pass->cache->dirty.leaf[pass->word], ~pass->taken);
-    pass->taken = 0;
+    FTK_ASSERT(pass->count == 0);
+    if (pass->buf == NULL)
+        ftk_iobuf_acquire_for(pass->cache->bufs, CACHE__RUN_BYTES, &pass->buf);
 }
 
 static void
@@ -69,14 +90,13 @@ submit_run(struct pass *pass)
     struct cache *cache = pass->cache;
     uint32_t shift = cache->fast.page_shift;
     uint64_t bytes = pass->count << shift;
-    struct ftk_iobuf *buf;
 
     if (pass->count == 0)
         return;
-    clear_taken(pass);
-    ftk_iobuf_acquire(cache->bufs, &buf);
-    ftk_iobuf_submit(buf, cache->file, FTK_IO_WRITE, cache_address(&cache->fast, pass->first),
+    FTK_ASSERT(pass->buf != NULL && bytes <= CACHE__RUN_BYTES);
+    ftk_iobuf_submit(pass->buf, cache->file, FTK_IO_WRITE, cache_address(&cache->fast, pass->first),
                      bytes, pass->first << shift, &pass->group, write_done, pass);
+    pass->buf = NULL; /* moved */
     pass->stats.pages += pass->count;
     pass->stats.bytes += bytes;
     pass->stats.ios++;
@@ -85,56 +105,76 @@ submit_run(struct pass *pass)
         cache__shrink();
 }
 
-/* The bitmap says dirty, the state does not: freed (or on its way to being dirty). */
-static void
-drop_stale_bit(struct cache *cache, uint64_t page_id)
+/* SEALING ends: WRITING if the page was sealed and is still alive. */
+static bool
+seal_end(_Atomic uint32_t *word, bool sealed)
 {
-    cache__bits_clear(&cache->dirty, page_id);
-    if ((atomic_load(&cache->fast.states[page_id]) & CACHE_DIRTY) != 0)
-        cache__bits_set(&cache->dirty, page_id);
+    uint32_t state = atomic_load(word), wanted;
+    bool taken;
+
+    do {
+        FTK_ASSERT((state & CACHE_SEALING) != 0);
+        taken = sealed && (state & CACHE_DIRTY) != 0;
+        wanted = state & ~(uint32_t)CACHE_SEALING;
+        if (taken)
+            wanted = (wanted & ~(uint32_t)CACHE_DIRTY) | CACHE_WRITING;
+    } while (!cache__move(word, &state, wanted));
+    return taken;
 }
 
-/* DIRTY -> DIRTY | WRITING and sealed; false: not to be written by this pass. */
+/* DIRTY -> WRITING, and sealed; false: not written by this pass, and if it is still DIRTY
+ * *refused_out. */
 static bool
-take_page(struct pass *pass, uint64_t page_id)
+take_page(struct pass *pass, uint64_t page_id, bool *refused_out)
 {
     struct cache *cache = pass->cache;
     _Atomic uint32_t *word = &cache->fast.states[page_id];
-    uint32_t state = atomic_load(word);
+    uint32_t state = atomic_load(word), wanted;
+    bool sealed;
 
+    *refused_out = false;
     do {
-        if ((state & CACHE_DIRTY) == 0) {
-            drop_stale_bit(cache, page_id);
+        if ((state & CACHE_DIRTY) ==
+            0) /* freed, or on its way to being dirty: the bit comes then */
             return false;
-        }
-        if ((state & CACHE_WRITING) != 0)
-            return false;
-    } while (!atomic_compare_exchange_weak(word, &state, state | CACHE_WRITING));
-
-    if ((state & CACHE_RAW) != 0 || cache->seal == NULL ||
-        cache->seal(cache->context, page_id, cache_address(&cache->fast, page_id), pass->limit))
+        /* Writes of passes before have ended, and this one comes by once. */
+        FTK_ASSERT((state & (CACHE_WRITING | CACHE_SEALING)) == 0);
+        sealed = (state & CACHE_RAW) != 0 || cache->seal == NULL; /* there is nothing to do */
+        wanted = sealed ? (state & ~(uint32_t)CACHE_DIRTY) | CACHE_WRITING : state | CACHE_SEALING;
+    } while (!cache__move(word, &state, wanted));
+    if (sealed)
         return true;
-    cache__state_move(cache, page_id, CACHE_WRITING, 0);
-    return false;
+    sealed =
+        cache->seal(cache->context, page_id, cache_address(&cache->fast, page_id), pass->limit);
+    *refused_out = !sealed;
+    return seal_end(word, sealed);
 }
 
 static void
-take_word(struct pass *pass, uint64_t leaf)
+take_word(struct pass *pass, uint64_t word)
 {
+    struct cache__bits *dirty = &pass->cache->dirty;
+    uint64_t leaf = atomic_exchange(&dirty->leaf[word], 0), refused_bits = 0;
+
     for (; leaf != 0; leaf &= leaf - 1) {
-        unsigned bit = (unsigned)__builtin_ctzll(leaf);
-        uint64_t id = pass->word * 64 + bit;
-        if (!take_page(pass, id))
-            continue;
+        uint64_t bit = leaf & -leaf, id = word * 64 + (uint64_t)__builtin_ctzll(leaf);
+        bool refused;
         if (pass->count > 0 &&
             (id != pass->first + pass->count || pass->count == pass->cache->run_pages))
             submit_run(pass);
         if (pass->count == 0)
-            pass->first = id;
-        pass->count++;
-        pass->taken |= UINT64_C(1) << bit;
+            need_buffer(pass);
+        if (take_page(pass, id, &refused)) {
+            if (pass->count++ == 0)
+                pass->first = id;
+        } else if (refused) {
+            refused_bits |= bit;
+        }
     }
-    clear_taken(pass);
+    if (refused_bits != 0)
+        cache__bits_set_word(dirty, word, refused_bits);
+    if (pass->first + pass->count != (word + 1) * 64) /* the next word cannot continue the run */
+        submit_run(pass);
 }
 
 static void
@@ -152,10 +192,11 @@ scan(struct pass *pass)
         uint64_t seen = (uint64_t)__builtin_popcountll(leaf);
         left = left > seen ? left - seen : 1;
         atomic_store_explicit(&cache->write_left, left, memory_order_relaxed);
-        pass->word = word;
-        take_word(pass, leaf);
+        take_word(pass, word);
     }
     submit_run(pass);
+    if (pass->buf != NULL)
+        ftk_iobuf_release(pass->buf);
 }
 
 ftk_status

@@ -275,26 +275,32 @@ run_verify(const kiln_txn *txn, const struct value_run *run, uint32_t page)
                     (unsigned long long)run->first + page);
 }
 
-/* Bring in and pin pages [from, to); those behind them in the tail are held. */
-static ftk_status
-span_hold(kiln_txn *txn, const struct value_run *run, uint32_t from, uint32_t to)
-{
-    bool read = false;
-    ftk_status rc;
+struct verify {
+    const kiln_txn *txn;
+    const struct value_run *run;
+};
 
-    if (from >= to)
-        return FTK_OK;
-    rc = cache_fetch_run(txn->cache, run->first + from, to - from, &read);
-    if (rc != FTK_OK || !read)
-        return rc;
-    for (uint32_t i = from; i < to; i++) {
-        rc = run_verify(txn, run, i);
-        if (rc == FTK_OK)
-            continue;
-        cache_unpin_run(txn->cache, run->first + from, to - from);
-        return rc;
-    }
-    return FTK_OK;
+static ftk_status
+page_verify(void *context, uint64_t page_id, const void *page)
+{
+    const struct verify *verify = context;
+
+    (void)page; /* where it always is */
+    return run_verify(verify->txn, verify->run, (uint32_t)(page_id - verify->run->first));
+}
+
+/* Bring in and pin pages [from, to), the last `tail` of them first.  None: the tail is held. */
+static ftk_status
+span_hold(kiln_txn *txn, const struct value_run *run, uint32_t from, uint32_t to, uint32_t tail)
+{
+    struct verify verify = {txn, run};
+    struct cache_run span = {.first = run->first + from,
+                             .count = to - from,
+                             .tail = tail,
+                             .verify = page_verify,
+                             .context = &verify};
+
+    return from < to ? cache_fetch_run(txn->cache, &span) : FTK_OK;
 }
 
 static void
@@ -315,31 +321,23 @@ run_check(const kiln_txn *txn, const struct value_run *run)
     return FTK_OK;
 }
 
-static ftk_status
-tail_hold(kiln_txn *txn, const struct value_run *run)
-{
-    uint32_t sums_only = run->tail_at < run->data_pages ? run->tail_at + 1 : run->tail_at;
-    ftk_status rc = run_check(txn, run);
-
-    if (rc == FTK_OK)
-        rc = span_hold(txn, run, sums_only, run->pages);
-    if (rc != FTK_OK)
-        return rc;
-    rc = span_hold(txn, run, run->tail_at, sums_only);
-    if (rc != FTK_OK)
-        span_release(txn, run, sums_only, run->pages);
-    return rc;
-}
-
 /* Data pages [from, to), and the tail. */
 static ftk_status
 run_hold(kiln_txn *txn, const struct value_run *run, uint32_t from, uint32_t to)
 {
-    ftk_status rc = tail_hold(txn, run);
+    uint32_t tail = run->pages - run->tail_at;
+    ftk_status rc = run_check(txn, run);
 
     if (rc != FTK_OK)
         return rc;
-    rc = span_hold(txn, run, from, to < run->tail_at ? to : run->tail_at);
+    if (to > run->tail_at)
+        to = run->tail_at;
+    if (from == 0 && to == run->tail_at) /* the whole of it: with one I/O, if it can be */
+        return span_hold(txn, run, 0, run->pages, tail);
+    rc = span_hold(txn, run, run->tail_at, run->pages, tail);
+    if (rc != FTK_OK)
+        return rc;
+    rc = span_hold(txn, run, from, to, 0);
     if (rc != FTK_OK)
         span_release(txn, run, run->tail_at, run->pages);
     return rc;

@@ -175,6 +175,14 @@ out:
     return rc;
 }
 
+/* Pages of a large value of which nothing can be verified. */
+static inline ftk_status
+fixture_fetch_run(struct fixture *f, uint64_t first, uint64_t count)
+{
+    return cache_fetch_run(f->cache,
+                           &(struct cache_run){.first = first, .count = count, .tail = 1});
+}
+
 static inline uint32_t
 fixture_state(struct fixture *f, uint64_t id)
 {

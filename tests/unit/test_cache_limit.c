@@ -181,7 +181,10 @@ a_cache_full_of_dirty_pages_says_so(void)
     CHECK_STATUS(cache_reserve(other, 100), FTK_NOMEM);
     CHECK_HAS(ftk_error_last()->text, "dirty or pinned");
     CHECK(f.pressed > 0);
-    CHECK_STATUS(cache_fetch_run(other, 1000, 100, NULL), FTK_NOMEM);
+    REQUIRE_OK(ftk_file_allocate(f.file, 0, UINT64_C(2000) * PAGE_BYTES));
+    CHECK_STATUS(
+        cache_fetch_run(other, &(struct cache_run){.first = 1000, .count = 100, .tail = 1}),
+        FTK_NOMEM);
     REQUIRE_OK(cache_write_dirty(other, 0, NULL));
     REQUIRE_OK(cache_reserve(other, 100));
     cache_unreserve(other);

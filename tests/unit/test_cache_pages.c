@@ -81,7 +81,7 @@ raw_runs_are_neither_sealed_nor_verified(void)
 {
     struct fixture f;
     struct cache_write_stats written;
-    bool read = false;
+    struct cache_stats stats;
 
     fixture_open(&f, "data", 2000);
     REQUIRE_OK(cache_new_run(f.cache, 100, 1000));
@@ -93,13 +93,15 @@ raw_runs_are_neither_sealed_nor_verified(void)
     CHECK_EQ(f.seals, 0);
 
     fixture_reopen(&f, "data", 2000);
-    REQUIRE_OK(cache_fetch_run(f.cache, 100, 1000, &read));
-    CHECK(read);
+    REQUIRE_OK(fixture_fetch_run(&f, 100, 1000));
+    cache_stats(f.cache, &stats);
+    CHECK_EQ(stats.misses, 1000);
     CHECK_EQ(f.verifies, 0);
     CHECK_EQ(cache_address(f.fast, 100)[1000 * PAGE_BYTES - 1], 0x5a);
     cache_unpin_run(f.cache, 100, 1000);
-    REQUIRE_OK(cache_fetch_run(f.cache, 100, 1000, &read));
-    CHECK(!read);
+    REQUIRE_OK(fixture_fetch_run(&f, 100, 1000));
+    cache_stats(f.cache, &stats);
+    CHECK_EQ(stats.misses, 1000);
     cache_unpin_run(f.cache, 100, 1000);
     for (uint64_t id = 100; id < 1100; id++)
         CHECK_EQ(fixture_state(&f, id) / CACHE_PIN_ONE, 0);
@@ -171,8 +173,8 @@ impossible_pages_are_corrupt(void)
     for (uint64_t id = 1; id < 3; id++)
         cache_free(f.cache, id);
     CHECK_STATUS(cache_fetch_many(f.cache, ids, 3, 0), FTK_CORRUPT);
-    CHECK_STATUS(cache_fetch_run(f.cache, 100, 200, NULL), FTK_CORRUPT);
-    CHECK_STATUS(cache_fetch_run(f.cache, 100, 20, NULL), FTK_CORRUPT);
+    CHECK_STATUS(fixture_fetch_run(&f, 100, 200), FTK_CORRUPT);
+    CHECK_STATUS(fixture_fetch_run(&f, 100, 20), FTK_CORRUPT);
     CHECK_HAS(ftk_error_last()->text, "past the end of the file");
     fixture_close(&f);
 }

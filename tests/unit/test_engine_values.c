@@ -206,8 +206,100 @@ replacing_and_deleting_large_values_gives_their_space_back(void)
     end();
 }
 
+/* ---- damage ---------------------------------------------------------------------------------- */
+
+static char found[1024];
+
+static void
+collect(void *context, const char *text)
+{
+    (void)context;
+    snprintf(found, sizeof found, "%s", text);
+}
+
+/* Where in the file the value's byte `at` lies. */
+static uint64_t
+value_find(uint64_t at)
+{
+    uint8_t want[64], got[64];
+    uint64_t bytes = 0;
+
+    REQUIRE(simdisk_size(disk, "/db/data.kdb", &bytes));
+    piece_fill(want, 0, sizeof want);
+    for (uint64_t page = 0; page < bytes; page += 4096)
+        if (simdisk_peek(disk, "/db/data.kdb", page, got, sizeof got) &&
+            memcmp(got, want, sizeof want) == 0)
+            return page + at;
+    REQUIRE(false);
+    return 0;
+}
+
+static bool
+finds_damage(void)
+{
+    kiln_check_options options = KILN_CHECK_OPTIONS_INIT;
+
+    found[0] = 0;
+    options.finding = collect;
+    return kiln_check(db, &options) == KILN_CORRUPT && strstr(found, "large value") != NULL;
+}
+
+/* However it is read, and however often: CORRUPT, and kiln_check says so before and after. */
+static void
+expect_damaged(uint64_t size, bool check_first)
+{
+    uint8_t *bytes = malloc(size);
+    kiln_slice value;
+    size_t got;
+
+    REQUIRE(bytes != NULL);
+    db = engine_open(disk, 0);
+    if (check_first)
+        CHECK(finds_damage());
+    txn = engine_begin(db, KILN_READ);
+    coll = 0;
+    OK(kiln_coll_open(txn, "c", 0, &coll));
+    for (unsigned round = 0; round < 3; round++) {
+        STATUS(kiln_get(txn, coll, "k", 1, &value), KILN_CORRUPT);
+        STATUS(kiln_value_read(txn, coll, "k", 1, 0, bytes, size, &got), KILN_CORRUPT);
+    }
+    kiln_txn_abort(txn);
+    txn = NULL;
+    CHECK(finds_damage());
+    db_abandon(db);
+    free(bytes);
+}
+
+/* Values of one page, with their checksums beside them, behind them, on pages of their own; read
+ * with one I/O and with more. */
+static void
+damaged_values_are_corrupt_every_time(void)
+{
+    static const uint64_t sizes[] = {3000, 4096, 8000, 8192, 20000, 600000, 3000000};
+
+    for (size_t n = 0; n < sizeof sizes / sizeof sizes[0]; n++) {
+        const uint64_t size = sizes[n], sums = (size + 7) & ~UINT64_C(7);
+        /* First byte, one in the middle, the last, and a checksum. */
+        const uint64_t places[] = {0, size / 2, size - 1, sums + 3};
+        begin();
+        OK(stream_put("k", size, UINT64_MAX));
+        OK(kiln_txn_commit(txn));
+        txn = NULL;
+        OK(kiln_close(db));
+        for (size_t i = 0; i < 4; i++) {
+            uint64_t at = value_find(0) + places[i];
+            REQUIRE(simdisk_flip(disk, "/db/data.kdb", at, 0x20));
+            expect_damaged(size, i % 2 == 0);
+            REQUIRE(simdisk_flip(disk, "/db/data.kdb", at, 0x20));
+        }
+        db = engine_open(disk, 0);
+        end();
+    }
+}
+
 TEST_MAIN("engine_values", TEST(value_given_up_half_way_leaves_key_and_transaction_as_they_were),
           TEST(refused_key_of_a_bulk_load_leaves_no_pages_behind),
           TEST(values_around_every_limit_come_back),
           TEST(value_of_hundreds_of_megabytes_passes_through_a_small_cache),
-          TEST(replacing_and_deleting_large_values_gives_their_space_back))
+          TEST(replacing_and_deleting_large_values_gives_their_space_back),
+          TEST(damaged_values_are_corrupt_every_time))
