@@ -25,42 +25,57 @@ kiln_cursor_close(kiln_cursor *cursor)
     cursor_close(cursor);
 }
 
+/* Before a move: a renewed transaction's cursor reads its tree again. */
+static inline ftk_status
+ready(kiln_cursor *cursor)
+{
+    return FTK_UNLIKELY(cursor->renewed) ? coll_cursor_ready(cursor) : FTK_OK;
+}
+
 kiln_status
 kiln_cursor_first(kiln_cursor *cursor)
 {
-    return txn_answer(cursor->txn, cursor_first(cursor));
+    ftk_status rc = ready(cursor);
+
+    return txn_answer(cursor->txn, FTK_LIKELY(rc == FTK_OK) ? cursor_first(cursor) : rc);
 }
 
 kiln_status
 kiln_cursor_last(kiln_cursor *cursor)
 {
-    return txn_answer(cursor->txn, cursor_last(cursor));
+    ftk_status rc = ready(cursor);
+
+    return txn_answer(cursor->txn, FTK_LIKELY(rc == FTK_OK) ? cursor_last(cursor) : rc);
 }
 
 kiln_status
 kiln_cursor_next(kiln_cursor *cursor)
 {
-    return txn_answer(cursor->txn, cursor_next(cursor));
+    ftk_status rc = ready(cursor);
+
+    return txn_answer(cursor->txn, FTK_LIKELY(rc == FTK_OK) ? cursor_next(cursor) : rc);
 }
 
 kiln_status
 kiln_cursor_prev(kiln_cursor *cursor)
 {
-    return txn_answer(cursor->txn, cursor_prev(cursor));
+    ftk_status rc = ready(cursor);
+
+    return txn_answer(cursor->txn, FTK_LIKELY(rc == FTK_OK) ? cursor_prev(cursor) : rc);
 }
 
 static ftk_status
-check_seek(const void *key, size_t size)
+check_seek(kiln_cursor *cursor, const void *key, size_t size)
 {
     if ((key == NULL && size > 0) || size > KILN_KEY_MAX)
         return FTK_FAIL(FTK_INVALID, "seek: a key of %zu bytes", size);
-    return FTK_OK;
+    return ready(cursor);
 }
 
 kiln_status
 kiln_cursor_seek(kiln_cursor *cursor, const void *key, size_t key_size)
 {
-    ftk_status rc = check_seek(key, key_size);
+    ftk_status rc = check_seek(cursor, key, key_size);
 
     return txn_answer(cursor->txn,
                       rc != FTK_OK ? rc : cursor_seek(cursor, key_size > 0 ? key : "", key_size));
@@ -69,7 +84,7 @@ kiln_cursor_seek(kiln_cursor *cursor, const void *key, size_t key_size)
 kiln_status
 kiln_cursor_seek_before(kiln_cursor *cursor, const void *key, size_t key_size)
 {
-    ftk_status rc = check_seek(key, key_size);
+    ftk_status rc = check_seek(cursor, key, key_size);
 
     return txn_answer(cursor->txn,
                       rc != FTK_OK ? rc

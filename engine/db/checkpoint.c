@@ -40,7 +40,8 @@ begin(void *context, bool forced, uint64_t *limit_out, bool *due_out)
     }
     FTK_ASSERT(atomic_load(&db->checkpoint_pin) == db->checkpoint_of.id);
     if (!forced && db->checkpoint_of.id == db->durable_id && db->checkpoint_of.id != 0 &&
-        db->checkpoint_of.lsn == atomic_load(&db->durable_lsn)) {
+        db->checkpoint_of.lsn == atomic_load(&db->durable_lsn) &&
+        db->checkpoint_of.coll_next == db->durable_coll_next) {
         space_checkpoint_end(db->space, false);
         return FTK_OK;
     }
@@ -101,6 +102,7 @@ end(void *context, ftk_status status)
     }
     db->checkpoint++;
     db->durable_id = db->checkpoint_of.id;
+    db->durable_coll_next = db->checkpoint_of.coll_next;
     atomic_store(&db->durable_lsn, db->checkpoint_of.lsn);
     if (db->log != NULL) {
         ftk_status rc = rfl_release(db->log, db->checkpoint_of.lsn);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/db/coll.h"
+#include "engine/db/trees.h"
 #include "engine/tree/cursor.h"
 #include "ftk/mem.h"
 
@@ -21,7 +22,7 @@ number_key(kiln_coll coll, uint8_t key[5])
 static ftk_status
 tree_decode(kiln_txn *txn, kiln_coll coll, const uint8_t *entry, uint32_t size, struct tree *tree)
 {
-    if (size < CATALOG_NAME || (entry[CATALOG_FLAGS] & ~CATALOG_FLAGS_KNOWN) != 0 ||
+    if (size <= CATALOG_NAME || (entry[CATALOG_FLAGS] & ~CATALOG_FLAGS_KNOWN) != 0 ||
         entry[CATALOG_HEIGHT] > TREE_HEIGHT_MAX ||
         (entry[CATALOG_HEIGHT] == 0) != page_ref_is_none(page_ref_get(entry + CATALOG_ROOT)) ||
         page_ref_id(page_ref_get(entry + CATALOG_ROOT)) >= txn->fast->pages_max)
@@ -63,86 +64,82 @@ catalog_put(kiln_txn *txn, const void *key, size_t key_size, const void *data, u
     return tree_put(txn, &txn->catalog, key, key_size, &value, KILN_PUT_REPLACE);
 }
 
-/* Add a tree to the open ones. */
+/* Read a tree's entry.  FTK_NOTFOUND: there is none. */
 static ftk_status
-trees_add(kiln_txn *txn, const struct tree *tree, struct tree **tree_out)
+tree_read(kiln_txn *txn, kiln_coll coll, struct tree *tree)
 {
-    struct tree *copy = NULL;
+    uint8_t key[5], entry[CATALOG_ENTRY_MAX];
+    uint32_t size = 0;
     ftk_status rc;
 
-    if (txn->tree_count == txn->tree_capacity) {
-        size_t capacity = txn->tree_capacity == 0 ? 8 : txn->tree_capacity * 2;
-        struct tree **trees = txn->trees;
-        rc = ftk_realloc((void **)&trees, capacity * sizeof(struct tree *));
-        if (rc != FTK_OK)
-            return rc;
-        memset(trees + txn->tree_capacity, 0,
-               (capacity - txn->tree_capacity) * sizeof(struct tree *));
-        txn->trees = trees;
-        txn->tree_capacity = capacity;
-    }
-    copy = txn->trees[txn->tree_count]; /* one of an earlier transaction */
-    if (copy == NULL) {
-        rc = ftk_alloc(sizeof(*copy), (void **)&copy);
-        if (rc != FTK_OK)
-            return rc;
-        txn->trees[txn->tree_count] = copy;
-    }
-    *copy = *tree;
-    txn->tree_count++;
-    *tree_out = copy;
+    number_key(coll, key);
+    rc = catalog_get(txn, key, sizeof(key), entry, &size);
+    if (rc == FTK_OK)
+        rc = tree_decode(txn, coll, entry, size, tree);
+    if (rc == FTK_OK)
+        tree->renewal = txn->renewals;
+    return rc;
+}
+
+/* The transaction was renewed since the tree was read: it is read again. */
+static ftk_status
+tree_renew(kiln_txn *txn, struct tree *tree)
+{
+    uint64_t changes = tree->changes + 1;
+    struct tree fresh = {.id = tree->id, .dropped = true, .renewal = txn->renewals};
+    ftk_status rc = tree_read(txn, tree->id, &fresh);
+
+    if (rc != FTK_OK && rc != FTK_NOTFOUND)
+        return rc;
+    *tree = fresh;
+    tree->changes = changes;
     return FTK_OK;
+}
+
+/* An open tree is about to be used: by this scope, in this snapshot. */
+static ftk_status
+tree_ready(kiln_txn *txn, struct tree *tree)
+{
+    ftk_status rc = FTK_OK;
+
+    if (tree->renewal != txn->renewals)
+        rc = tree_renew(txn, tree);
+    if (rc == FTK_OK && tree->dropped)
+        rc = FTK_FAIL(FTK_NOTFOUND, "collection %u was dropped", tree->id);
+    return rc == FTK_OK ? trees_use(txn, tree) : rc;
 }
 
 ftk_status
 txn_tree_slow(kiln_txn *txn, kiln_coll coll, struct tree **tree_out)
 {
-    uint8_t key[5], entry[CATALOG_ENTRY_MAX];
-    uint32_t size = 0;
+    struct tree *open = trees_find(txn, coll);
     struct tree tree;
     ftk_status rc;
 
-    for (size_t i = txn->tree_count; i-- > 0;) {
-        if (txn->trees[i]->id != coll)
-            continue;
-        if (txn->trees[i]->dropped)
-            break;
-        *tree_out = txn->tree_last = txn->trees[i];
-        return FTK_OK;
+    if (open != NULL) {
+        rc = tree_ready(txn, open);
+    } else {
+        rc = trees_reserve(txn);
+        if (rc == FTK_OK)
+            rc = tree_read(txn, coll, &tree);
+        if (rc == FTK_OK)
+            open = trees_add(txn, &tree, &tree); /* not changed since before this scope */
+        else if (rc == FTK_NOTFOUND)
+            rc = FTK_FAIL(FTK_NOTFOUND, "there is no collection %u", coll);
     }
-    number_key(coll, key);
-    for (size_t i = 0; i < txn->tree_count; i++)
-        if (txn->trees[i]->id == coll)
-            return FTK_FAIL(FTK_NOTFOUND, "collection %u was dropped", coll);
-    rc = catalog_get(txn, key, sizeof(key), entry, &size);
-    if (rc == FTK_NOTFOUND)
-        return FTK_FAIL(FTK_NOTFOUND, "there is no collection %u", coll);
     if (rc == FTK_OK)
-        rc = tree_decode(txn, coll, entry, size, &tree);
-    if (rc == FTK_OK)
-        rc = trees_add(txn, &tree, tree_out);
-    if (rc == FTK_OK)
-        txn->tree_last = *tree_out;
+        *tree_out = txn->tree_last = open;
     return rc;
 }
 
 ftk_status
-coll_reload(kiln_txn *txn, struct tree *tree)
+coll_cursor_ready(kiln_cursor *cursor)
 {
-    uint8_t key[5], entry[CATALOG_ENTRY_MAX];
-    uint64_t changes = tree->changes + 1;
-    uint32_t size = 0;
-    ftk_status rc;
+    ftk_status rc = FTK_OK;
 
-    number_key(tree->id, key);
-    rc = catalog_get(txn, key, sizeof(key), entry, &size);
-    if (rc == FTK_NOTFOUND) {
-        *tree = (struct tree){.id = tree->id, .dropped = true};
-        rc = FTK_OK;
-    } else if (rc == FTK_OK) {
-        rc = tree_decode(txn, tree->id, entry, size, tree);
-    }
-    tree->changes = changes;
+    if (cursor->tree->renewal != cursor->txn->renewals)
+        rc = tree_renew(cursor->txn, cursor->tree);
+    cursor->renewed = rc != FTK_OK;
     return rc;
 }
 
@@ -162,8 +159,8 @@ coll_create_numbered(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *n
                      size_t name_size)
 {
     uint8_t key[5], entry[CATALOG_ENTRY_MAX], name_key[NAME_KEY_MAX], number[4];
-    struct tree tree = {.id = coll, .flags = flags};
-    struct tree *opened;
+    struct tree tree = {.id = coll, .flags = flags, .renewal = txn->renewals};
+    struct tree none = {.id = coll, .dropped = true, .renewal = txn->renewals};
     ftk_status rc;
 
     number_key(coll, key);
@@ -172,16 +169,18 @@ coll_create_numbered(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *n
     ftk_put_le32(number, coll);
     txn->grows = true;
     FTK_TRY(txn_log_reserve(txn, name_size + 32));
-    FTK_TRY(catalog_put(txn, name_key, name_size + 1, number, sizeof(number)));
+    FTK_TRY(trees_reserve(txn));
     FTK_TRY(catalog_put(txn, key, sizeof(key), entry, entry_encode(&tree, name, name_size, entry)));
-    FTK_TRY(trees_add(txn, &tree, &opened));
-    if (coll >= txn->snapshot.coll_next)
-        txn->snapshot.coll_next = coll + 1;
+    rc = catalog_put(txn, name_key, name_size + 1, number, sizeof(number));
+    if (rc != FTK_OK) { /* half of it is there */
+        txn->ended = true;
+        goto out;
+    }
+    if (coll >= txn->db->coll_next) /* a replay says the number */
+        txn->db->coll_next = coll + 1;
     txn_log_coll_create(txn, coll, flags, name, name_size);
-    txn->tree_last = opened;
-    return FTK_OK;
+    txn->tree_last = trees_add(txn, &tree, &none);
 out:
-    txn->ended = true;
     return rc;
 }
 
@@ -222,7 +221,10 @@ coll_open_internal(kiln_txn *txn, const void *name, size_t name_size, uint32_t f
         tree_flags |= CATALOG_KEYS_ONLY;
     if (flags & COLL_U64_KEYS)
         tree_flags |= CATALOG_U64_KEYS;
-    uint32_t number = txn->snapshot.coll_next;
+    uint32_t number = txn->db->coll_next;
+    if (number == UINT32_MAX)
+        return FTK_FAIL(FTK_NOSPACE, "the database has no number left for another collection");
+    txn->db->coll_next++; /* for good, whatever becomes of the transaction */
     rc = coll_create_numbered(txn, number, tree_flags, name, name_size);
     if (rc == FTK_OK)
         *coll_out = number;
@@ -278,9 +280,9 @@ coll_each(kiln_txn *txn,
             break;
         kiln_coll coll = ftk_get_be32((const uint8_t *)key.data + 1);
         FTK_TRY(tree_decode(txn, coll, value.data, (uint32_t)value.size, &tree));
-        for (size_t i = 0; i < txn->tree_count; i++)
-            if (txn->trees[i]->id == coll)
-                open = txn->trees[i];
+        open = trees_find(txn, coll);
+        if (open != NULL && open->renewal != txn->renewals)
+            FTK_TRY(tree_renew(txn, open));
         if (open == NULL || !open->dropped)
             FTK_TRY(each(context, coll, open != NULL ? open : &tree,
                          (const uint8_t *)value.data + CATALOG_NAME, value.size - CATALOG_NAME));
@@ -288,6 +290,55 @@ coll_each(kiln_txn *txn,
     }
     if (rc == FTK_NOTFOUND)
         rc = FTK_OK;
+out:
+    cursor_close(cursor);
+    return rc;
+}
+
+/* The cursor is at a catalog entry of a collection that programs see: its name and number. */
+static ftk_status
+name_take(kiln_slice key, kiln_slice value, char *buffer, size_t buffer_size, kiln_coll *coll_out)
+{
+    size_t name_size = value.size - CATALOG_NAME;
+
+    if (name_size + 1 > buffer_size)
+        return FTK_FAIL(FTK_TRUNCATED, "the name needs %zu bytes", name_size + 1);
+    memcpy(buffer, (const char *)value.data + CATALOG_NAME, name_size);
+    buffer[name_size] = 0;
+    *coll_out = ftk_get_be32((const uint8_t *)key.data + 1);
+    return FTK_OK;
+}
+
+ftk_status
+coll_name_next(kiln_txn *txn, kiln_coll after, uint64_t skip, char *buffer, size_t buffer_size,
+               kiln_coll *coll_out)
+{
+    struct kiln_cursor *cursor = NULL;
+    kiln_slice key, value;
+    uint8_t from[5];
+    ftk_status rc;
+
+    FTK_TRY(cursor_open_tree(txn, &txn->catalog, 0, &cursor));
+    number_key(after, from);
+    rc = cursor_seek(cursor, from, sizeof(from));
+    for (; rc == FTK_OK; rc = cursor_next(cursor)) {
+        FTK_TRY(cursor_item(cursor, &key, &value));
+        if (key.size != 5 || *(const uint8_t *)key.data != 'c') {
+            rc = FTK_NOTFOUND;
+            break;
+        }
+        if (value.size <= CATALOG_NAME || value.size > CATALOG_ENTRY_MAX) {
+            rc = FTK_FAIL(FTK_CORRUPT, "catalog entry of %zu bytes", value.size);
+            goto out;
+        }
+        if (ftk_get_be32((const uint8_t *)key.data + 1) == after ||
+            ((const uint8_t *)value.data)[CATALOG_NAME] == COLL_RESERVED_NAME_BYTE || skip-- > 0)
+            continue;
+        rc = name_take(key, value, buffer, buffer_size, coll_out);
+        goto out;
+    }
+    if (rc == FTK_NOTFOUND)
+        rc = FTK_FAIL(FTK_NOTFOUND, "there are no more collections");
 out:
     cursor_close(cursor);
     return rc;
@@ -301,23 +352,28 @@ coll_drop(kiln_txn *txn, kiln_coll coll)
     struct tree *tree;
     ftk_status rc;
 
-    rc = txn_tree(txn, coll, &tree);
-    if (rc != FTK_OK)
-        return rc;
+    FTK_TRY(txn_tree(txn, coll, &tree));
     number_key(coll, key);
     FTK_TRY(txn_log_reserve(txn, 32));
     FTK_TRY(catalog_get(txn, key, sizeof(key), entry, &size));
+    if (size <= CATALOG_NAME) {
+        rc = FTK_FAIL(FTK_CORRUPT, "catalog entry of collection %u has no name", coll);
+        goto out;
+    }
     name_key[0] = 'n';
     memcpy(name_key + 1, entry + CATALOG_NAME, size - CATALOG_NAME);
-    FTK_TRY(tree_clear(txn, tree));
-    FTK_TRY(tree_delete(txn, &txn->catalog, name_key, size - CATALOG_NAME + 1));
-    FTK_TRY(tree_delete(txn, &txn->catalog, key, sizeof(key)));
+    FTK_TRY(tree_clear(txn, tree)); /* failing half way it ends the transaction */
+    rc = tree_delete(txn, &txn->catalog, name_key, size - CATALOG_NAME + 1);
+    if (rc == FTK_OK)
+        rc = tree_delete(txn, &txn->catalog, key, sizeof(key));
+    if (rc != FTK_OK) { /* it is empty, and nothing in the log says so */
+        txn->ended = true;
+        goto out;
+    }
     tree->dropped = true;
     tree->dirty = false;
     txn->tree_last = NULL;
     txn_log_coll(txn, OP_COLL_DROP, coll);
-    return FTK_OK;
 out:
-    txn->ended = true;
     return rc;
 }

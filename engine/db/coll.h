@@ -23,9 +23,14 @@ txn_tree(kiln_txn *txn, kiln_coll coll, struct tree **tree_out)
 ftk_status coll_create_numbered(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *name,
                                 size_t name_size);
 ftk_status coll_drop(kiln_txn *txn, kiln_coll coll);
-/* Read a tree's entry from the catalog anew (after a rollback). */
-ftk_status coll_reload(kiln_txn *txn, struct tree *tree);
+/* The cursor's transaction was renewed (cursor.renewed): its tree is read again. */
+ftk_status coll_cursor_ready(kiln_cursor *cursor);
 ftk_status coll_write_entries(kiln_txn *txn); /* at commit: dirty trees into the catalog */
+enum { COLL_RESERVED_NAME_BYTE = 1 }; /* names of the records part's collections begin with it */
+/* Of the collections that programs see, in order of number, the one behind `after` (0: the first)
+ * and `skip` more.  errors: FTK_NOTFOUND, FTK_TRUNCATED. */
+ftk_status coll_name_next(kiln_txn *txn, kiln_coll after, uint64_t skip, char *buffer,
+                          size_t buffer_size, kiln_coll *coll_out);
 /* Calls each for every collection in order of number. */
 ftk_status coll_each(kiln_txn *txn,
                      ftk_status (*each)(void *context, kiln_coll coll, const struct tree *tree,

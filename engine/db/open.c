@@ -225,7 +225,9 @@ adopt_header(kiln_db *db, const struct header *header)
     identity_set(db, header->identity);
     db->checkpoint = header->checkpoint;
     db->newest = header->snapshot;
+    db->coll_next = header->snapshot.coll_next;
     db->durable_id = header->snapshot.id;
+    db->durable_coll_next = header->snapshot.coll_next;
     atomic_store(&db->checkpoint_pin, header->snapshot.id);
     db->birth_next = header->snapshot.id + 1;
     atomic_store(&db->durable_lsn, header->snapshot.lsn);

@@ -1,5 +1,5 @@
 /*
- * engine/db/txn.c -- begin, commit, abort, savepoints.
+ * engine/db/txn.c -- begin, commit, abort.
  *
  *     begin --> active --commit--> logged --(writer lock released)--> durable --> published
  *                 |                  +--(with an open window: durable, published, lock released)
@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/db/trees.h"
 #include "engine/tree/cursor.h"
 #include "ftk/mem.h"
 
@@ -32,13 +33,10 @@ txn_free(kiln_txn *txn)
 {
     if (txn == NULL)
         return;
-    for (size_t i = 0; i < txn->tree_capacity; i++)
-        ftk_free(txn->trees[i]);
-    ftk_free(txn->trees);
-    space_extents_release(&txn->born);
+    trees_release(txn);
+    txn_born_release(&txn->born);
     space_extents_release(&txn->dead);
     space_extents_release(&txn->retired_own);
-    space_extents_release(&txn->scratch);
     ftk_free(txn->savepoints);
     ftk_free(txn->page_scratch);
     ftk_free(txn->batch_memory);
@@ -104,8 +102,8 @@ txn_start(kiln_txn *txn)
     txn->ended = false;
     txn->error.status = FTK_OK;
     txn->error.text[0] = 0;
-    txn->tree_count = 0;
-    txn->tree_last = NULL;
+    trees_start(txn);
+    txn->named = (struct txn_named){0};
     txn->held_page = 0;
     txn->held_run = false;
     txn->cursors = NULL;
@@ -115,12 +113,6 @@ txn_start(kiln_txn *txn)
     atomic_fetch_add(&txn->db->open_txns, 1);
 }
 
-static void
-cursors_reset(kiln_txn *txn)
-{
-    for (kiln_cursor *cursor = txn->cursors; cursor != NULL; cursor = cursor->next)
-        cursor_unposition(cursor);
-}
 
 /* ---- begin ----------------------------------------------------------------------------------- */
 
@@ -163,10 +155,11 @@ begin_write(kiln_db *db, kiln_txn **txn_out)
     txn->spill_pages = 0;
     txn->spill_due = 0;
     txn->appends = 0;
-    txn->born.count = txn->dead.count = txn->retired_own.count = txn->scratch.count = 0;
+    txn_born_reset(&txn->born);
+    txn->dead.count = txn->retired_own.count = 0;
     txn->savepoint_count = 0;
     txn->ops_size = 0;
-    txn->streamed = false;
+    txn->fragments = 0;
     txn->grows = txn->reserve = false;
     txn->logs = false;
     txn_start(txn);
@@ -222,24 +215,25 @@ txn_begin_replay(kiln_db *db, kiln_txn **txn_out)
     return FTK_OK;
 }
 
+/* Nothing here can fail: trees are read again when they are used. */
 ftk_status
 txn_renew(kiln_txn *txn)
 {
     if (txn->write)
         return FTK_FAIL(FTK_STATE, "a write transaction cannot be renewed");
     txn_unhold(txn);
-    cursors_reset(txn);
+    for (kiln_cursor *cursor = txn->cursors; cursor != NULL; cursor = cursor->next) {
+        cursor_unposition(cursor);
+        cursor->renewed = true;
+    }
     if (txn->extension != NULL)
         db_extension_records.txn_end(txn);
     db_pin(txn->db, txn->slot, &txn->snapshot);
     txn->catalog = (struct tree){.root = txn->snapshot.catalog_root,
                                  .keys = txn->snapshot.catalog_keys,
                                  .height = (uint8_t)txn->snapshot.catalog_height};
-    for (size_t i = 0; i < txn->tree_count; i++) {
-        ftk_status rc = coll_reload(txn, txn->trees[i]);
-        if (rc != FTK_OK)
-            return rc;
-    }
+    txn->renewals++;
+    txn->tree_last = NULL;
     return FTK_OK;
 }
 
@@ -255,24 +249,6 @@ end_common(kiln_txn *txn)
         db_extension_records.txn_end(txn);
 }
 
-static void
-savepoints_drop(kiln_txn *txn)
-{
-    while (txn->savepoint_count > 0) {
-        struct txn_savepoint *savepoint = &txn->savepoints[--txn->savepoint_count];
-        ftk_free(savepoint->trees);
-        space_extents_release(&savepoint->scratch);
-    }
-}
-
-static void
-give_back(kiln_txn *txn, const struct space_extents *extents, size_t from)
-{
-    for (size_t i = from; i < extents->count; i++)
-        space_unalloc(txn->db->space, space_extent_page(extents->items[i]),
-                      space_extent_count(extents->items[i]));
-}
-
 struct publish {
     kiln_db *db;
     const struct db_snapshot *snapshot;
@@ -286,16 +262,24 @@ become_newest(void *context)
     publish->db->newest = *publish->snapshot;
 }
 
-/* The fragments in the log mean nothing: the next checkpoint has them behind it. */
+/*
+ * What outlives a transaction that is aborted: numbers that it took are not given again, and
+ * fragments that it left in the log mean nothing; the next checkpoint has them behind it.
+ */
 static void
-pass_fragments(kiln_txn *txn)
+abort_note(kiln_txn *txn)
 {
     kiln_db *db = txn->db;
     struct db_snapshot snapshot = db->newest;
     struct publish publish = {db, &snapshot};
     struct space_extents none = {0}, dead = {0};
 
-    snapshot.lsn = rfl_lsn_end(db->log);
+    if (txn->fragments == 0 && db->coll_next == snapshot.coll_next)
+        return;
+    FTK_ASSERT(db->coll_next >= snapshot.coll_next);
+    snapshot.coll_next = db->coll_next;
+    if (txn->fragments > 0)
+        snapshot.lsn = rfl_lsn_end(db->log);
     space_commit(db->space, &none, &none, &dead, snapshot.id, become_newest, &publish);
 }
 
@@ -307,11 +291,10 @@ txn_abort(kiln_txn *txn)
     end_common(txn);
     if (txn->write) {
         in_place_abort(txn);
-        savepoints_drop(txn);
+        txn->savepoint_count = 0;
         cache_unreserve(txn->cache);
-        give_back(txn, &txn->born, 0);
-        if (txn->streamed)
-            pass_fragments(txn);
+        txn_pages_give_back(txn, &txn->born.list, 0);
+        abort_note(txn);
         db_writer_unlock(db);
         atomic_fetch_add(&db->aborts, 1);
     }
@@ -323,19 +306,18 @@ static void
 commit_pages(kiln_txn *txn, uint64_t id)
 {
     struct publish publish = {txn->db, &txn->snapshot};
-    struct space_extents *dropped = &txn->retired_own;
 
-    for (size_t i = 0; i < txn->scratch.count; i++)
-        dropped->items[dropped->count++] = txn->scratch.items[i]; /* room: commit_prepare */
     txn->snapshot.id = id;
+    txn->snapshot.coll_next = txn->db->coll_next;
     txn->snapshot.catalog_root = txn->catalog.root;
     txn->snapshot.catalog_height = txn->catalog.height;
     txn->snapshot.catalog_keys = txn->catalog.keys;
     if (txn->db->birth_next <= id)
         txn->db->birth_next = id + 1;
     txn->db->appends_many = txn->appends >= APPENDS_MANY;
-    space_commit(txn->db->space, &txn->born, dropped, &txn->dead, id, become_newest, &publish);
-    give_back(txn, dropped, 0);
+    space_commit(txn->db->space, &txn->born.list, &txn->retired_own, &txn->dead, id, become_newest,
+                 &publish);
+    txn_pages_give_back(txn, &txn->retired_own, 0);
     cache_unreserve(txn->cache);
     atomic_fetch_add(&txn->db->commits, 1);
 }
@@ -347,7 +329,6 @@ commit_pages(kiln_txn *txn, uint64_t id)
 static ftk_status
 commit_prepare(kiln_txn *txn)
 {
-    struct space_extents *own = &txn->retired_own;
     bool window;
     ftk_status rc;
 
@@ -360,11 +341,7 @@ commit_prepare(kiln_txn *txn)
         FTK_TRY(coll_write_entries(txn));
     } while (window && !in_place_lock(txn));
     FTK_TRY(space_commit_prepare(txn->db->space));
-    if (own->count + txn->scratch.count > own->capacity) {
-        size_t capacity = own->count + txn->scratch.count;
-        FTK_TRY(ftk_realloc((void **)&own->items, capacity * sizeof(*own->items)));
-        own->capacity = capacity;
-    }
+    FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
     if (txn_is_ended(txn))
         rc = FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: it was aborted");
 out:
@@ -477,7 +454,7 @@ txn_commit(kiln_txn *txn)
         rc = FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: it was aborted");
     if (rc == FTK_OK)
         rc = commit_prepare(txn);
-    if (rc == FTK_OK && !txn->catalog.dirty && txn->ops_size == 0 && !txn->streamed &&
+    if (rc == FTK_OK && !txn->catalog.dirty && txn->ops_size == 0 && txn->fragments == 0 &&
         txn->snapshot.applied == db->newest.applied) {
         txn_abort(txn); /* nothing changed */
         return FTK_OK;
@@ -523,135 +500,4 @@ txn_commit_replay(kiln_txn *txn, uint64_t id, uint64_t lsn)
     if (db->read_only)
         return FTK_OK;
     return checkpointer_throttle(db->checkpointer);
-}
-
-/* ---- savepoints ------------------------------------------------------------------------------ */
-
-static ftk_status
-savepoint_push(kiln_txn *txn, struct txn_savepoint **savepoint_out)
-{
-    struct txn_savepoint *savepoint;
-
-    if (txn->savepoint_count == txn->savepoint_capacity) {
-        size_t capacity = txn->savepoint_capacity == 0 ? 4 : txn->savepoint_capacity * 2;
-        ftk_status rc = ftk_realloc((void **)&txn->savepoints, capacity * sizeof(*txn->savepoints));
-        if (rc != FTK_OK)
-            return rc;
-        txn->savepoint_capacity = capacity;
-    }
-    savepoint = &txn->savepoints[txn->savepoint_count];
-    *savepoint = (struct txn_savepoint){0};
-    *savepoint_out = savepoint;
-    return FTK_OK;
-}
-
-ftk_status
-txn_savepoint(kiln_txn *txn)
-{
-    struct txn_savepoint *savepoint;
-    ftk_status rc = txn_check_write(txn);
-
-    if (rc != FTK_OK)
-        return rc;
-    txn_unhold(txn);
-    FTK_TRY(in_place_end(txn));
-    if (txn->extension != NULL)
-        FTK_TRY(db_extension_records.savepoint(txn));
-    FTK_TRY(txn_log_reserve(txn, 16));
-    FTK_TRY(savepoint_push(txn, &savepoint));
-    FTK_TRY(FTK_NEW_ARRAY(&savepoint->trees, txn->tree_count + 1));
-    for (size_t i = 0; i < txn->tree_count; i++)
-        savepoint->trees[i] = *txn->trees[i];
-    savepoint->tree_count = txn->tree_count;
-    savepoint->catalog = txn->catalog;
-    savepoint->coll_next = txn->snapshot.coll_next;
-    savepoint->applied = txn->snapshot.applied;
-    savepoint->birth_floor = txn->birth_floor;
-    savepoint->born = txn->born.count;
-    savepoint->dead = txn->dead.count;
-    savepoint->retired_own = txn->retired_own.count;
-    savepoint->scratch = txn->scratch;
-    txn->scratch = (struct space_extents){0};
-    txn->prepared = 0;
-    txn->birth = txn->birth_floor = txn->db->birth_next++;
-    txn->savepoint_count++;
-    txn_log_op(txn, OP_SAVEPOINT);
-out:
-    return rc;
-}
-
-ftk_status
-txn_savepoint_release(kiln_txn *txn)
-{
-    struct txn_savepoint *savepoint;
-    struct space_extents scratch;
-    ftk_status rc = txn_check_write(txn);
-
-    if (rc != FTK_OK)
-        return rc;
-    if (txn->savepoint_count == 0)
-        return FTK_FAIL(FTK_STATE, "there is no savepoint");
-    txn_unhold(txn);
-    rc = txn_log_reserve(txn, 16);
-    savepoint = &txn->savepoints[txn->savepoint_count - 1];
-    for (size_t i = 0; i < txn->scratch.count && rc == FTK_OK; i++)
-        rc = space_extents_add(&savepoint->scratch, txn->scratch.items[i]);
-    if (rc != FTK_OK) {
-        txn->ended = true;
-        return rc;
-    }
-    scratch = txn->scratch;
-    txn->scratch = savepoint->scratch;
-    space_extents_release(&scratch);
-    txn->prepared = 0;
-    txn->birth_floor = savepoint->birth_floor;
-    ftk_free(savepoint->trees);
-    txn->savepoint_count--;
-    txn_log_op(txn, OP_RELEASE);
-    return FTK_OK;
-}
-
-ftk_status
-txn_savepoint_rollback(kiln_txn *txn)
-{
-    struct txn_savepoint *savepoint;
-    ftk_status rc = FTK_OK;
-
-    if (!txn->write)
-        return FTK_FAIL(FTK_READONLY, "a read transaction has no savepoints");
-    if (txn->savepoint_count == 0)
-        return FTK_FAIL(FTK_STATE, "there is no savepoint");
-    txn_unhold(txn);
-    cursors_reset(txn);
-    if (txn->extension != NULL)
-        db_extension_records.rollback(txn);
-    savepoint = &txn->savepoints[--txn->savepoint_count];
-    give_back(txn, &txn->born, savepoint->born);
-    txn->born.count = savepoint->born;
-    txn->dead.count = savepoint->dead;
-    txn->retired_own.count = savepoint->retired_own;
-    space_extents_release(&txn->scratch);
-    txn->scratch = savepoint->scratch;
-    txn->prepared = 0;
-    txn->birth_floor = savepoint->birth_floor;
-    txn->catalog = savepoint->catalog;
-    txn->snapshot.coll_next = savepoint->coll_next;
-    txn->snapshot.applied = savepoint->applied;
-    txn->ended = false; /* what ended it has been undone */
-    for (size_t i = 0; i < savepoint->tree_count; i++) {
-        uint64_t changes = txn->trees[i]->changes + 1;
-        *txn->trees[i] = savepoint->trees[i];
-        txn->trees[i]->changes = changes;
-    }
-    for (size_t i = savepoint->tree_count; i < txn->tree_count && rc == FTK_OK; i++)
-        rc = coll_reload(txn, txn->trees[i]);
-    txn->tree_last = NULL;
-    ftk_free(savepoint->trees);
-    if (rc == FTK_OK)
-        rc = txn_log_reserve(txn, 16);
-    if (rc == FTK_OK)
-        txn_log_op(txn, OP_ROLLBACK);
-    else
-        txn->ended = true;
-    return rc;
 }

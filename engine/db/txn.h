@@ -14,9 +14,12 @@ void txn_abort(kiln_txn *txn);
 ftk_status txn_begin_replay(kiln_db *db, kiln_txn **txn_out);
 ftk_status txn_commit_replay(kiln_txn *txn, uint64_t id, uint64_t lsn);
 void txn_free(kiln_txn *txn); /* an idle object: for good */
+ftk_status txn_renew(kiln_txn *txn);
+
+/* ---- engine/db/savepoint.c ---- */
+
 ftk_status txn_savepoint(kiln_txn *txn);
 ftk_status txn_savepoint_release(kiln_txn *txn);
 ftk_status txn_savepoint_rollback(kiln_txn *txn);
-ftk_status txn_renew(kiln_txn *txn);
 
 #endif

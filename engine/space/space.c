@@ -14,17 +14,19 @@ enum {
 };
 
 ftk_status
-space_extents_add(struct space_extents *extents, struct space_extent extent)
+space_extents_ensure(struct space_extents *extents, size_t more)
 {
-    if (extents->count == extents->capacity) {
-        size_t capacity = extents->capacity == 0 ? 64 : extents->capacity * 2;
-        ftk_status rc = ftk_realloc((void **)&extents->items, capacity * sizeof(*extents->items));
-        if (rc != FTK_OK)
-            return rc;
+    size_t capacity = extents->capacity == 0 ? 64 : extents->capacity;
+    ftk_status rc;
+
+    if (extents->count + more <= extents->capacity)
+        return FTK_OK;
+    while (capacity < extents->count + more)
+        capacity *= 2;
+    rc = ftk_realloc((void **)&extents->items, capacity * sizeof(*extents->items));
+    if (rc == FTK_OK)
         extents->capacity = capacity;
-    }
-    extents->items[extents->count++] = extent;
-    return FTK_OK;
+    return rc;
 }
 
 void

@@ -55,7 +55,15 @@ struct space_extents {
     struct space_extent *items;
     size_t count, capacity;
 };
-ftk_status space_extents_add(struct space_extents *extents, struct space_extent extent);
+/* Room for `more`.  errors: FTK_NOMEM, the list is as it was. */
+ftk_status space_extents_ensure(struct space_extents *extents, size_t more);
+/* Add without failing: room was ensured. */
+static inline void
+space_extents_push(struct space_extents *extents, struct space_extent extent)
+{
+    FTK_ASSERT(extents->count < extents->capacity);
+    extents->items[extents->count++] = extent;
+}
 void space_extents_release(struct space_extents *extents);
 
 struct space_options {
@@ -113,6 +121,11 @@ void space_compare_begin(struct space *space);
 void space_compare_end(struct space *space);
 bool space_is_live(const struct space *space, uint64_t page);
 bool space_is_fixed(const struct space *space, uint64_t page);
+
+/* Expensive; by the writer between two calls.  What does not agree, NULL: all does. */
+const char *space_check(struct space *space);
+/* Neither live nor free: the writer has made these pages, or they wait for reuse. */
+bool space_is_given_out(struct space *space, uint64_t page, uint32_t count);
 
 /* ---- the checkpointer ---- */
 

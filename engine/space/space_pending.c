@@ -99,6 +99,7 @@ space_commit(struct space *space, const struct space_extents *born,
     }
     space__stats_show(space);
     ftk_mutex_unlock(&space->mutex);
+    FTK_DEBUG_ASSERT(space_check(space) == NULL);
 }
 
 /* ---- reclaim --------------------------------------------------------------------------------- */
@@ -162,38 +163,55 @@ held_batch(struct space *space, uint64_t snapshot)
     return &space->held.items[space->held.count++];
 }
 
-/* Attach an extent to the pin that holds it.  Without memory for that the pages are lost to reuse
- * until the database is opened again (the map, not this list, says what is live). */
-static void
+/* Attach an extent to the pin that holds it.  False: no memory for that. */
+static bool
 hold_extent(struct space *space, uint64_t snapshot, struct space_extent extent, uint64_t death)
 {
     struct space_batch *batch = held_batch(space, snapshot);
+    size_t capacity;
 
     if (batch == NULL)
-        return;
+        return false;
     if (batch->extents.count == batch->extents.capacity || batch->deaths == NULL) {
-        size_t capacity = batch->extents.capacity == 0 ? 64 : batch->extents.capacity * 2;
-        if (ftk_realloc((void **)&batch->deaths, capacity * sizeof(*batch->deaths)) != FTK_OK)
-            return;
+        if (space_extents_ensure(&batch->extents, 1) != FTK_OK)
+            return false;
+        capacity = batch->extents.capacity;
+        if (ftk_realloc((void **)&batch->deaths, capacity * sizeof(*batch->deaths)) != FTK_OK) {
+            batch->extents.capacity = batch->extents.count; /* the deaths have no more room */
+            return false;
+        }
     }
-    if (space_extents_add(&batch->extents, extent) == FTK_OK)
-        batch->deaths[batch->extents.count - 1] = death;
+    batch->deaths[batch->extents.count] = death;
+    space_extents_push(&batch->extents, extent);
+    return true;
 }
 
-static void
+/* Free or pass on what the batch has.  What there was no memory for stays in it, and is looked at
+ * again the next time.  True: nothing is left of it. */
+static bool
 reclaim_batch(struct space *space, const struct pins *pins, struct space_batch *batch)
 {
+    size_t kept = 0;
+
     for (size_t i = 0; i < batch->extents.count; i++) {
         struct space_extent extent = batch->extents.items[i];
         uint64_t death = batch->deaths != NULL ? batch->deaths[i] : batch->snapshot;
         uint64_t pin = pin_newest(pins, extent.birth, death);
-        if (pin == 0)
+        if (pin == 0) {
             free_extent(space, extent);
-        else
-            hold_extent(space, pin, extent, death);
+        } else if (!hold_extent(space, pin, extent, death)) {
+            batch->extents.items[kept] = extent;
+            if (batch->deaths != NULL)
+                batch->deaths[kept] = death;
+            kept++;
+        }
     }
+    batch->extents.count = kept;
+    if (kept > 0)
+        return false;
     space_extents_release(&batch->extents);
     ftk_free(batch->deaths);
+    return true;
 }
 
 bool
@@ -207,7 +225,7 @@ void
 space_reclaim(struct space *space, uint64_t published, const uint64_t *pinned, size_t count)
 {
     struct pins pins = {.readers = pinned, .reader_count = count};
-    size_t done = 0;
+    size_t kept = 0, seen = 0;
 
     ftk_mutex_lock(&space->mutex);
     pins.durable = space->durable;
@@ -215,20 +233,26 @@ space_reclaim(struct space *space, uint64_t published, const uint64_t *pinned, s
     space->hot_birth = pins.checkpointing > pins.durable ? pins.checkpointing : pins.durable;
     ftk_mutex_unlock(&space->mutex);
 
+    /* Batches that come to be meanwhile are of pins, and are passed over. */
     for (size_t i = 0; i < space->held.count;) {
         struct space_batch batch = space->held.items[i];
-        if (pin_is(&pins, batch.snapshot)) {
-            i++;
-            continue;
+        if (!pin_is(&pins, batch.snapshot)) {
+            bool gone = reclaim_batch(space, &pins, &batch);
+            space->held.items[i] = gone ? space->held.items[--space->held.count] : batch;
+            if (gone)
+                continue;
         }
-        space->held.items[i] = space->held.items[--space->held.count];
-        reclaim_batch(space, &pins, &batch);
+        i++;
     }
-    while (done < space->limbo.count && space->limbo.items[done].snapshot <= published)
-        reclaim_batch(space, &pins, &space->limbo.items[done++]);
-    if (done > 0) {
-        space->limbo.count -= done;
-        memmove(space->limbo.items, space->limbo.items + done,
-                space->limbo.count * sizeof(*space->limbo.items));
+    for (; seen < space->limbo.count && space->limbo.items[seen].snapshot <= published; seen++) {
+        struct space_batch batch = space->limbo.items[seen];
+        if (!reclaim_batch(space, &pins, &batch))
+            space->limbo.items[kept++] = batch;
     }
+    if (kept < seen) {
+        space->limbo.count -= seen - kept;
+        memmove(space->limbo.items + kept, space->limbo.items + seen,
+                (space->limbo.count - kept) * sizeof(*space->limbo.items));
+    }
+    FTK_DEBUG_ASSERT(space_check(space) == NULL);
 }

@@ -21,6 +21,7 @@ struct kiln_cursor {
     bool plain;    /* positioned, in a read transaction, no bounds: the short ways are open */
     bool sought;   /* by a seek, and not moved since */
     bool deleted;  /* the item was deleted: key is its key, next gives the following one */
+    bool renewed;  /* its transaction was, and its tree is to be read again before it moves */
     bool scanning; /* it goes forward through a snapshot: items ahead are prefetched */
     uint64_t changes;
     struct tree_path path;

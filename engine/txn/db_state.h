@@ -78,6 +78,8 @@ struct kiln_db {
     uint64_t birth_next;
     uint64_t birth_skip; /* from what an earlier process left to births of this one */
     struct db_promise promise;
+    uint32_t coll_next; /* number of the next collection: it only grows, also when transactions that
+                           took numbers end without a commit */
     bool appends_many; /* the last transaction put many keys behind the last of a tree */
 
     struct db_published published;
@@ -87,6 +89,7 @@ struct kiln_db {
     /* checkpointing: the checkpointer's thread only */
     uint64_t checkpoint;              /* number of the last header */
     uint64_t durable_id;              /* its snapshot */
+    uint32_t durable_coll_next;       /* ... and number of the next collection */
     struct db_snapshot checkpoint_of; /* snapshot of the one under way */
     uint64_t checkpoint_pages_end, checkpoint_map_hash;
     _Atomic uint64_t durable_lsn;   /* of the last header */

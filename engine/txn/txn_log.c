@@ -48,13 +48,14 @@ txn_log_reserve(kiln_txn *txn, size_t bytes)
     uint64_t lsn_end;
     ftk_status rc;
 
+    bytes += txn->savepoint_count; /* each can end without failing */
     if (!txn->logs || txn->ops_size + bytes <= capacity)
         return FTK_OK;
     if (txn->ops_size >= OPS_STREAM_BYTES / 2 && txn->ops_size + bytes > OPS_STREAM_BYTES) {
         rc = ops_append(txn, LOG_FRAGMENT, &lsn_end);
         if (rc != FTK_OK)
             return rc;
-        txn->streamed = true;
+        txn->fragments++;
     }
     if (txn->ops_size + bytes <= capacity)
         return FTK_OK;

@@ -9,30 +9,6 @@ enum {
     PREPARE_PART = 32,   /* but no more than this part of the cache */
 };
 
-static ftk_status
-extents_ensure(struct space_extents *extents, size_t more)
-{
-    size_t capacity = extents->capacity == 0 ? 64 : extents->capacity;
-    ftk_status rc;
-
-    if (extents->count + more <= extents->capacity)
-        return FTK_OK;
-    while (capacity < extents->count + more)
-        capacity *= 2;
-    rc = ftk_realloc((void **)&extents->items, capacity * sizeof(*extents->items));
-    if (rc == FTK_OK)
-        extents->capacity = capacity;
-    return rc;
-}
-
-/* Add without failing (room was ensured), joining neighbours born together. */
-static void
-extents_push(struct space_extents *extents, uint64_t page, uint32_t count, uint64_t birth)
-{
-    FTK_ASSERT(extents->count < extents->capacity);
-    extents->items[extents->count++] = space_extent(page, count, birth);
-}
-
 /* A replay in memory can write nothing out: what it dirties must leave room for what is
  * prepared. */
 static ftk_status
@@ -122,10 +98,9 @@ prepared_set(kiln_txn *txn, uint32_t want)
 {
     ftk_status rc;
 
-    FTK_TRY(extents_ensure(&txn->born, want));
-    FTK_TRY(extents_ensure(&txn->dead, want));
-    FTK_TRY(extents_ensure(&txn->retired_own, want));
-    FTK_TRY(extents_ensure(&txn->scratch, want));
+    FTK_TRY(txn_born_ensure(&txn->born, want));
+    FTK_TRY(space_extents_ensure(&txn->dead, want));
+    FTK_TRY(space_extents_ensure(&txn->retired_own, want));
     atomic_store_explicit(&txn->prepared, want, memory_order_relaxed);
 out:
     return rc;
@@ -197,16 +172,13 @@ uint64_t
 txn_page_new(kiln_txn *txn)
 {
     uint64_t page;
+    ftk_status rc;
 
     take_prepared(txn);
     spill_add(txn, 1);
-    if (txn->scratch.count > 0) {
-        page = space_extent_page(txn->scratch.items[--txn->scratch.count]);
-    } else {
-        ftk_status rc = space_alloc(txn->db->space, true, &page);
-        FTK_ASSERT(rc == FTK_OK);
-        extents_push(&txn->born, page, 1, txn->birth);
-    }
+    rc = space_alloc(txn->db->space, true, &page);
+    FTK_ASSERT(rc == FTK_OK); /* txn_prepare saw to it */
+    txn_born_add(&txn->born, space_extent(page, 1, txn->birth));
     cache_new(txn->cache, page);
     return page;
 }
@@ -218,18 +190,42 @@ txn_page_born(kiln_txn *txn, uint64_t page_id)
 }
 
 void
+txn_pages_give_back(kiln_txn *txn, const struct space_extents *extents, size_t from)
+{
+    for (size_t i = from; i < extents->count; i++)
+        space_unalloc(txn->db->space, space_extent_page(extents->items[i]),
+                      space_extent_count(extents->items[i]));
+}
+
+size_t
+txn_scope_born(const kiln_txn *txn)
+{
+    return txn->savepoint_count == 0 ? 0 : txn->savepoints[txn->savepoint_count - 1].born;
+}
+
+bool
+txn_page_drop(kiln_txn *txn, struct space_extent extent)
+{
+    uint64_t page = space_extent_page(extent);
+
+    FTK_ASSERT(extent.birth >= txn->birth_floor);
+    if (!txn_born_remove(&txn->born, page, txn_scope_born(txn)))
+        return false;
+    space_unalloc(txn->db->space, page, space_extent_count(extent));
+    return true;
+}
+
+void
 txn_page_retire(kiln_txn *txn, uint64_t page, uint32_t count, uint64_t birth)
 {
+    struct space_extent extent = space_extent(page, count, birth);
+
     if (atomic_load_explicit(&txn->prepared, memory_order_relaxed) > 0)
         take_prepared(txn);
-    if (birth < txn->birth_first) {
-        extents_push(&txn->dead, page, count, birth);
-    } else if (birth < txn->birth_floor || count > 1) {
-        extents_push(&txn->retired_own, page, count, birth);
-    } else {
-        cache_free(txn->cache, page);
-        extents_push(&txn->scratch, page, 1, birth);
-    }
+    if (birth < txn->birth_first)
+        space_extents_push(&txn->dead, extent);
+    else if (birth < txn->birth_floor || !txn_page_drop(txn, extent))
+        space_extents_push(&txn->retired_own, extent);
 }
 
 void
@@ -278,9 +274,8 @@ txn_retire_reserve(kiln_txn *txn, size_t count)
     ftk_status rc;
 
     FTK_TRY(in_place_end(txn));
-    FTK_TRY(extents_ensure(&txn->dead, count + txn->prepared));
-    FTK_TRY(extents_ensure(&txn->retired_own, count + txn->prepared));
-    FTK_TRY(extents_ensure(&txn->scratch, count + txn->prepared));
+    FTK_TRY(space_extents_ensure(&txn->dead, count + txn->prepared));
+    FTK_TRY(space_extents_ensure(&txn->retired_own, count + txn->prepared));
 out:
     return rc;
 }
@@ -292,7 +287,7 @@ txn_run_alloc(kiln_txn *txn, uint32_t count, uint64_t *page_out)
     ftk_status rc;
 
     FTK_TRY(in_place_end(txn));
-    FTK_TRY(extents_ensure(&txn->born, 1));
+    FTK_TRY(txn_born_ensure(&txn->born, 1));
     rc = space_alloc_run(txn->db->space, count, txn->reserve, &page);
     if (rc == FTK_NOSPACE && !txn->db->read_only) {
         FTK_TRY(checkpointer_run(txn->db->checkpointer, true));
@@ -301,7 +296,7 @@ txn_run_alloc(kiln_txn *txn, uint32_t count, uint64_t *page_out)
     }
     if (rc != FTK_OK)
         goto out;
-    extents_push(&txn->born, page, count, txn->birth);
+    txn_born_add(&txn->born, space_extent(page, count, txn->birth));
     txn->prepared = 0; /* the run may have taken what was ensured */
     *page_out = page;
 out:

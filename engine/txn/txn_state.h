@@ -12,6 +12,7 @@
 
 #include "engine/page/node.h"
 #include "engine/txn/db_state.h"
+#include "engine/txn/txn_born.h"
 
 /* A collection's tree as this transaction sees it. */
 struct tree {
@@ -26,6 +27,8 @@ struct tree {
     uint64_t hint_leaf; /* leaf and position of the last insert: finds ascending runs */
     uint32_t hint_pos;
     uint64_t append_leaf; /* rightmost leaf, mine, last insert was at its end; 0: none */
+    uint64_t noted;       /* scope (its birth_floor) that last noted what it was: db/trees.h */
+    uint64_t renewal;     /* txn.renewals when it was read from the catalog */
 };
 
 /* Path from root to leaf: level[0] is the root. */
@@ -37,15 +40,27 @@ struct tree_path {
     bool exact;
 };
 
+/* What a tree was when the scope at hand first used it. */
+struct tree_before {
+    struct tree *tree;
+    struct tree was;
+};
+
+/* Where kiln_coll_name has got to: `count` collections up to number `coll`, in a catalog of so many
+ * changes. */
+struct txn_named {
+    uint64_t count;
+    kiln_coll coll;
+    uint64_t changes, renewals;
+};
+
+/* What a rollback restores: set aside so that restoring it cannot fail. */
 struct txn_savepoint {
-    struct tree *trees; /* copies of what was open, in order of opening */
-    size_t tree_count;
-    struct tree catalog;
-    uint32_t coll_next;
-    uint64_t applied;
-    uint64_t birth_floor;
+    size_t trees_before; /* how many there were of each list */
     size_t born, dead, retired_own;
-    struct space_extents scratch;
+    struct tree catalog;
+    uint64_t applied;
+    uint64_t birth_floor; /* of the scope around it */
 };
 
 struct kiln_txn {
@@ -63,9 +78,15 @@ struct kiln_txn {
     uint64_t birth_first;        /* of this transaction's first page */
 
     struct tree catalog;
-    struct tree **trees; /* open trees, in order of opening */
+    struct tree **trees; /* open trees, in order of opening: engine/db/trees.h */
     size_t tree_count, tree_capacity;
-    struct tree *tree_last; /* the one used last */
+    uint32_t *tree_slots; /* their places by number */
+    size_t tree_slot_count;
+    struct tree_before *before; /* what open savepoints restore */
+    size_t before_count, before_capacity;
+    struct tree *tree_last; /* the one used last in the present scope */
+    struct txn_named named;
+    uint64_t renewals;      /* of a read transaction: trees of earlier ones are read again */
 
     /* what is held for a borrowed value */
     uint64_t held_page;  /* pinned page, 0: none */
@@ -79,9 +100,9 @@ struct kiln_txn {
     _Atomic uint32_t prepared;
     struct in_place in_place;
     uint32_t appends; /* puts behind the last key of a tree, without a descent */
-    struct space_extents born, dead;
-    struct space_extents retired_own; /* made by an outer scope of this transaction */
-    struct space_extents scratch;     /* made in this scope and no longer needed: used first */
+    struct txn_born born;             /* pages made; one that its own scope drops leaves at once */
+    struct space_extents dead;        /* of older transactions, no longer needed */
+    struct space_extents retired_own; /* made here, and wanted again only by a rollback */
     _Atomic uint64_t spill_pages;     /* made, or clean and changed again, since the last spill */
     uint64_t spill_due;               /* so many of them call for a look */
     struct txn_savepoint *savepoints;
@@ -91,7 +112,7 @@ struct kiln_txn {
     size_t ops_size, ops_capacity;
     void *batch_memory; /* of tree_batch.c */
     size_t batch_bytes;
-    bool streamed; /* a fragment is in the log */
+    uint64_t fragments; /* in the log */
     bool grows; /* it puts something: the last pages and log bytes of a full disk are not for it */
     bool reserve;           /* the last pages are for it all the same: a replay */
     void *extension;        /* state of engine/db/extension.h */
@@ -187,6 +208,12 @@ void txn_page_touch(kiln_txn *txn, uint64_t page_id);
  * old one is retired). */
 uint64_t txn_page_own(kiln_txn *txn, uint64_t page_id);
 void txn_page_retire(kiln_txn *txn, uint64_t page_id, uint32_t count, uint64_t birth);
+/* A page or run made in the present scope goes back to the space map.  False: no memory. */
+bool txn_page_drop(kiln_txn *txn, struct space_extent extent);
+/* All from place `from` on go back to the space map. */
+void txn_pages_give_back(kiln_txn *txn, const struct space_extents *extents, size_t from);
+/* Place in `born` of the first page that the present scope made. */
+size_t txn_scope_born(const kiln_txn *txn);
 /* Room for `count` retirements beyond those of prepared pages. */
 ftk_status txn_retire_reserve(kiln_txn *txn, size_t count);
 /* Ids of a run for a large value, then, some at a time, its pages: to be filled and made dirty.
@@ -198,6 +225,9 @@ txn_page_mine(const kiln_txn *txn, uint64_t birth)
 {
     return birth >= txn->birth_floor;
 }
+
+/* Expensive; between two calls of a write transaction.  What does not agree, NULL: all does. */
+const char *txn_pages_check(kiln_txn *txn);
 
 /* ---- engine/txn/txn_log.c: operations for the log ---- */
 

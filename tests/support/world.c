@@ -457,6 +457,10 @@ world_check(struct world *world, const char *how)
     rc = kiln_check(world->db, &options);
     REQUIRE_MSG(rc == KILN_OK, "%s: kiln_check: %s: %s", how, kiln_status_name(rc),
                 ftk_error_last()->text);
+    if (world->txn == NULL) { /* the accounts are whole between two transactions */
+        const char *fault = space_check(world->db->space);
+        REQUIRE_MSG(fault == NULL, "%s: space map: %s", how, fault);
+    }
 }
 
 ftk_status

@@ -122,6 +122,8 @@ engine_check(kiln_db *db)
 
     options.finding = engine_finding;
     OK(kiln_check(db, &options));
+    const char *fault = space_check(db->space);
+    CHECK_MSG(fault == NULL, "space map: %s", fault);
 }
 
 /* Check, close, open anew. */
