@@ -310,7 +310,7 @@ plan_find(struct giga_run *run)
         char name[KILN_COLLECTION_NAME_MAX + 1];
         kiln_coll coll;
         bool empty = kiln_txn_id(txn) <= 1 ||
-                     kiln_coll_name(txn, 0, name, sizeof(name), &coll) == KILN_NOTFOUND;
+                     kiln_coll_next(txn, 0, name, sizeof(name), &coll) == KILN_NOTFOUND;
 
         kiln_txn_abort(txn);
         if (empty && !run->options->verify_only)

@@ -207,13 +207,18 @@ KILN_API const kiln_error *kiln_db_error(kiln_db *db);
 /* Drop all changes.  Never fails; NULL is fine. */
 KILN_API void kiln_txn_abort(kiln_txn *txn);
 /* Move a read transaction to the newest commit (cheaper than begin and abort); its cursors lose
- * their position. */
+ * their position.  Fails only for a write transaction (KILN_STATE). */
 KILN_API kiln_status kiln_txn_renew(kiln_txn *txn);
 /* A number that grows with every commit; of the snapshot the transaction reads. */
 KILN_API uint64_t kiln_txn_id(const kiln_txn *txn);
 
-/* Savepoints: nested transactions inside a write transaction, any depth.  release keeps, rollback
- * drops what was done since the matching savepoint.  Cursors lose their position on rollback. */
+/*
+ * Savepoints: nested transactions inside a write transaction, any depth.  release keeps, rollback
+ * drops what was done since the matching savepoint.  Cursors lose their position on rollback.  A
+ * savepoint that fails is not set, and nothing has changed; release and rollback need no memory and
+ * no I/O, and fail only with KILN_STATE and KILN_READONLY.  A released savepoint costs nothing: not
+ * even pages of the file.
+ */
 KILN_API kiln_status kiln_savepoint(kiln_txn *txn);
 KILN_API kiln_status kiln_savepoint_release(kiln_txn *txn);
 KILN_API kiln_status kiln_savepoint_rollback(kiln_txn *txn);
@@ -229,7 +234,13 @@ KILN_API kiln_status kiln_txn_applied(kiln_txn *txn, uint64_t *index_out);
 #define KILN_VALUE_MAX 4294967295u   /* bytes */
 #define KILN_COLLECTION_NAME_MAX 255 /* bytes, UTF-8, not empty */
 
-typedef uint32_t kiln_coll; /* identifies a collection inside its database; never reused */
+/*
+ * Identifies a collection inside its database.  A number is given once: whatever becomes of the
+ * collection, dropped, rolled back or aborted, no other one gets it, and calls with it are
+ * KILN_NOTFOUND.  One exception: numbers that only aborted transactions took are forgotten when the
+ * process is killed before the next checkpoint (kiln_close writes one).
+ */
+typedef uint32_t kiln_coll;
 
 enum { KILN_COLL_CREATE = 1, KILN_COLL_EXCLUSIVE = 2 };
 
@@ -240,7 +251,16 @@ KILN_API kiln_status kiln_coll_open(kiln_txn *txn, const char *name, uint32_t fl
 KILN_API kiln_status kiln_coll_drop(kiln_txn *txn, kiln_coll coll);
 /* Remove every key. */
 KILN_API kiln_status kiln_coll_clear(kiln_txn *txn, kiln_coll coll);
-/* The n-th collection's name into buffer (terminated); KILN_NOTFOUND after the last. */
+/*
+ * The collections one after the other, in the order of their numbers: the first whose number is
+ * above `after` (0 at the beginning, then what the last call gave), its name into buffer, with a
+ * zero byte.  coll_out may be NULL.  Collections may be made and dropped meanwhile.
+ * errors: KILN_NOTFOUND (there are no more), KILN_TRUNCATED.
+ */
+KILN_API kiln_status kiln_coll_next(kiln_txn *txn, kiln_coll after, char *buffer,
+                                    size_t buffer_size, kiln_coll *coll_out);
+/* The same by place, n = 0, 1, 2 ...: asked for in this order each answer takes the same time;
+ * otherwise, or when the collections have changed, it counts from the first. */
 KILN_API kiln_status kiln_coll_name(kiln_txn *txn, uint64_t n, char *buffer, size_t buffer_size,
                                     kiln_coll *coll_out);
 

@@ -63,11 +63,11 @@ each_collection(const struct utils_call *call, const struct utils_session *sessi
 {
     char name[KILN_COLLECTION_NAME_MAX + 1];
     uint64_t keys;
-    kiln_coll coll;
+    kiln_coll coll = 0;
     kiln_status status;
 
     for (uint64_t n = 0;; n++) {
-        status = kiln_coll_name(session->txn, n, name, sizeof(name), &coll);
+        status = kiln_coll_next(session->txn, coll, name, sizeof(name), &coll);
         if (status == KILN_NOTFOUND)
             return UTILS_OK;
         if (status == KILN_OK)

@@ -5,13 +5,11 @@
 #include "engine/db/txn.h"
 #include "ftk/mem.h"
 
-enum { RESERVED_NAME_BYTE = 1 }; /* collections of the records layer begin with it */
-
 kiln_status
 kiln_coll_open(kiln_txn *txn, const char *name, uint32_t flags, kiln_coll *coll_out)
 {
     *coll_out = 0;
-    if (name == NULL || name[0] == RESERVED_NAME_BYTE)
+    if (name == NULL || name[0] == COLL_RESERVED_NAME_BYTE)
         return txn_answer(txn, FTK_FAIL(FTK_INVALID, "not a name for a collection"));
     if (flags & ~(uint32_t)(KILN_COLL_CREATE | KILN_COLL_EXCLUSIVE))
         return txn_answer(txn, FTK_FAIL(FTK_INVALID, "unknown flags %#x", flags));
@@ -62,51 +60,39 @@ out:
     return txn_answer(txn, rc);
 }
 
-struct name_search {
-    uint64_t left;
-    char *buffer;
-    size_t buffer_size;
-    kiln_coll coll;
-    bool found;
-};
-
-static ftk_status
-name_each(void *context, kiln_coll coll, const struct tree *tree, const uint8_t *name,
-          size_t name_size)
+kiln_status
+kiln_coll_next(kiln_txn *txn, kiln_coll after, char *buffer, size_t buffer_size,
+               kiln_coll *coll_out)
 {
-    struct name_search *search = context;
+    kiln_coll coll = 0;
+    ftk_status rc;
 
-    (void)tree;
-    if (name_size == 0 || name[0] == RESERVED_NAME_BYTE)
-        return FTK_OK;
-    if (search->left-- > 0)
-        return FTK_OK;
-    if (name_size + 1 > search->buffer_size)
-        return FTK_FAIL(FTK_TRUNCATED, "the name needs %zu bytes", name_size + 1);
-    memcpy(search->buffer, name, name_size);
-    search->buffer[name_size] = 0;
-    search->coll = coll;
-    search->found = true;
-    return FTK_ANSWER(FTK_CANCELED, "found");
+    txn_unhold(txn);
+    rc = coll_name_next(txn, after, 0, buffer, buffer_size, &coll);
+    if (coll_out != NULL)
+        *coll_out = coll;
+    return txn_answer(txn, rc);
 }
 
+/* Who asks for one after the other goes on from the last answer. */
 kiln_status
 kiln_coll_name(kiln_txn *txn, uint64_t n, char *buffer, size_t buffer_size, kiln_coll *coll_out)
 {
-    struct name_search search = {.left = n, .buffer = buffer, .buffer_size = buffer_size};
+    struct txn_named *last = &txn->named;
+    kiln_coll coll = 0;
     ftk_status rc;
 
-    if (coll_out != NULL)
-        *coll_out = 0;
     txn_unhold(txn);
-    rc = coll_each(txn, name_each, &search);
-    if (search.found) {
-        if (coll_out != NULL)
-            *coll_out = search.coll;
-        return KILN_OK;
+    if (n < last->count || last->changes != txn->catalog.changes ||
+        last->renewals != txn->renewals)
+        *last = (struct txn_named){.changes = txn->catalog.changes, .renewals = txn->renewals};
+    rc = coll_name_next(txn, last->coll, n - last->count, buffer, buffer_size, &coll);
+    if (rc == FTK_OK) {
+        last->coll = coll;
+        last->count = n + 1;
     }
-    if (rc == FTK_OK)
-        rc = FTK_FAIL(FTK_NOTFOUND, "there are fewer collections");
+    if (coll_out != NULL)
+        *coll_out = coll;
     return txn_answer(txn, rc);
 }
 

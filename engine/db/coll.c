@@ -324,8 +324,8 @@ coll_name_next(kiln_txn *txn, kiln_coll after, uint64_t skip, char *buffer, size
     for (; rc == FTK_OK; rc = cursor_next(cursor)) {
         FTK_TRY(cursor_item(cursor, &key, &value));
         if (key.size != 5 || *(const uint8_t *)key.data != 'c') {
-            rc = FTK_NOTFOUND;
-            break;
+            rc = FTK_ANSWER(FTK_NOTFOUND, "there are no more collections");
+            goto out;
         }
         if (value.size <= CATALOG_NAME || value.size > CATALOG_ENTRY_MAX) {
             rc = FTK_FAIL(FTK_CORRUPT, "catalog entry of %zu bytes", value.size);
@@ -338,7 +338,7 @@ coll_name_next(kiln_txn *txn, kiln_coll after, uint64_t skip, char *buffer, size
         goto out;
     }
     if (rc == FTK_NOTFOUND)
-        rc = FTK_FAIL(FTK_NOTFOUND, "there are no more collections");
+        rc = FTK_ANSWER(FTK_NOTFOUND, "there are no more collections");
 out:
     cursor_close(cursor);
     return rc;

@@ -151,7 +151,7 @@ trees_use(kiln_txn *txn, struct tree *tree)
     return rc;
 }
 
-/* Of what was noted in the scope that ends, the one around it wants what it has not noted itself. */
+/* Of what the ending scope noted, the one around it keeps what it has not noted itself. */
 void
 trees_keep(kiln_txn *txn, const struct txn_savepoint *savepoint)
 {

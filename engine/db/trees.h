@@ -3,10 +3,10 @@
  * however many there are; and what they were, for a rollback.
  *
  * Invariants
- * 1. Of two open trees with one number (a replay may make one, roll it back, and make it again) the
- *    newest is found.
- * 2. In a savepoint's scope what a tree was is noted before the scope first uses it (trees_use), so
- *    that setting a savepoint costs the same with one tree open or 100,000, and a rollback puts back
+ * 1. Of two open trees with one number (a replay of an older log may make one, roll it back, and
+ *    make it again) the newest is found.
+ * 2. In a savepoint's scope what a tree was is noted before the scope first uses it (trees_use).
+ *    So setting a savepoint costs the same with one tree open or 100,000, and a rollback puts back
  *    what its scope used, and nothing else, without reading anything.
  * 3. A tree object stays where it is until the transaction ends: cursors point to it.
  */
