@@ -228,7 +228,7 @@ ftk__libaio_open(struct ftk_disk *disk, unsigned depth, struct ftk_aio **aio_out
     aio->native.base.name = "libaio";
     aio->native.ops = &ops;
     aio->depth = depth;
-    aio->wake_fd = memfd_create("kiln-aio-wake", MFD_CLOEXEC);
+    aio->wake_fd = ftk__fd_above(memfd_create("kiln-aio-wake", MFD_CLOEXEC));
 
     int failed = io_setup((int)depth + 1, &aio->kernel);
     if (failed != 0)

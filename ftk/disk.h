@@ -1,5 +1,5 @@
 /*
- * ftk/disk.h -- files and asynchronous I/O behind one table of functions.
+ * ftk/disk.h -- files, directories and asynchronous I/O behind one table of functions.
  *
  * Everything that touches a disk below the engine goes through a struct ftk_disk, so that a test
  * can put a simulated disk under a database.  The native disk (ftk_disk_native) opens files with
@@ -28,13 +28,30 @@ struct ftk_disk;
 struct ftk_aio;
 struct ftk_io;
 
+/* Which file a name or an open file stands for: no two that exist at one time have the same. */
+struct ftk_identity {
+    uint64_t device;
+    uint64_t inode;
+};
+
+/*
+ * Base of every open directory; backends embed it first.  Names are looked up in the directory that
+ * was opened, wherever it is moved, whatever stands at its old path, and whatever the working
+ * directory is by then.
+ */
+struct ftk_dir {
+    struct ftk_disk *disk;
+    char *path; /* owned by the directory; how it was named when it was opened: for messages */
+};
+
 /* Base of every open file; backends embed it first. */
 struct ftk_file {
     struct ftk_disk *disk;
+    struct ftk_identity identity;
     uint32_t io_align;  /* offset and size of direct I/O are multiples of this; 1 if none */
     uint32_t mem_align; /* so is the memory address; 1 if none */
     bool direct;        /* the page cache is bypassed */
-    char *path;         /* owned by the file; for messages */
+    char *path;         /* owned by the file; the directory's and its own; for messages */
 };
 
 enum ftk_io_op { FTK_IO_READ, FTK_IO_WRITE };
@@ -67,9 +84,35 @@ enum ftk_hint {
     FTK_HINT_WILLNEED,  /* they will be read soon */
 };
 
+/*
+ * Functions that take `dir` and `path`: a relative path is looked up in the directory, or, where
+ * dir is NULL, in the working directory (of a simulated disk: the root).
+ * A shortage of descriptors or memory at an open is FTK_NOMEM: it may pass.
+ */
 struct ftk_disk_ops {
-    ftk_status (*open)(struct ftk_disk *disk, const char *path, unsigned flags,
-                       struct ftk_file **file_out);
+    ftk_status (*dir_open)(struct ftk_disk *disk, const struct ftk_dir *dir, const char *path,
+                           struct ftk_dir **dir_out);
+    void (*dir_close)(struct ftk_dir *dir);
+    /* Make the names in it durable.  Reading it must be allowed. */
+    ftk_status (*dir_sync)(struct ftk_dir *dir);
+    /* Calls each for every entry but . and ..; stops at the first status that is not FTK_OK. */
+    ftk_status (*dir_list)(struct ftk_dir *dir, ftk_status (*each)(void *context, const char *name),
+                           void *context);
+    /* Free bytes and total bytes of its file system. */
+    ftk_status (*dir_space)(struct ftk_dir *dir, uint64_t *free_out, uint64_t *total_out);
+    /* Its absolute path as of now, without links; FTK_NOTFOUND when it was removed.  Owned. */
+    ftk_status (*dir_locate)(struct ftk_dir *dir, char **path_out);
+    ftk_status (*rename)(struct ftk_disk *disk, const struct ftk_dir *dir, const char *from,
+                         const char *to);
+    ftk_status (*remove)(struct ftk_disk *disk, const struct ftk_dir *dir,
+                         const char *path); /* FTK_NOTFOUND when absent */
+    ftk_status (*mkdir)(struct ftk_disk *disk, const struct ftk_dir *dir,
+                        const char *path); /* FTK_EXISTS when there */
+    /* What a name stands for, without opening it. */
+    ftk_status (*identify)(struct ftk_disk *disk, const struct ftk_dir *dir, const char *path,
+                           struct ftk_identity *identity_out);
+    ftk_status (*open)(struct ftk_disk *disk, const struct ftk_dir *dir, const char *path,
+                       unsigned flags, struct ftk_file **file_out);
     void (*close)(struct ftk_file *file);
     /* Whole transfers or an error; a read past the end gives FTK_IO with text "short read". */
     ftk_status (*read)(struct ftk_file *file, void *memory, size_t size, uint64_t offset);
@@ -80,18 +123,12 @@ struct ftk_disk_ops {
     /* Make [offset, offset+size) part of the file with space reserved; contents read as zero
      * where nothing was written.  FTK_NOSPACE leaves the file as it was. */
     ftk_status (*allocate)(struct ftk_file *file, uint64_t offset, uint64_t size);
-    /* Exclusive (or shared) lock on the file, held until close.  FTK_INUSE when refused. */
+    /*
+     * Exclusive (or shared) lock on the file.  FTK_INUSE when refused.  Held until the close by the
+     * process that took it, or its death, whatever a forked child holds: a child does not inherit
+     * the lock, and neither its close nor its exit gives it back.
+     */
     ftk_status (*lock)(struct ftk_file *file, bool exclusive);
-    ftk_status (*rename)(struct ftk_disk *disk, const char *from, const char *to);
-    ftk_status (*remove)(struct ftk_disk *disk, const char *path); /* FTK_NOTFOUND when absent */
-    ftk_status (*mkdir)(struct ftk_disk *disk, const char *path);  /* FTK_EXISTS when there */
-    ftk_status (*sync_dir)(struct ftk_disk *disk, const char *path);
-    /* Calls each for every entry but . and ..; stops at the first status that is not FTK_OK. */
-    ftk_status (*list)(struct ftk_disk *disk, const char *path,
-                       ftk_status (*each)(void *context, const char *name), void *context);
-    /* Free bytes and total bytes of the file system holding path. */
-    ftk_status (*space)(struct ftk_disk *disk, const char *path, uint64_t *free_out,
-                        uint64_t *total_out);
     ftk_status (*aio_open)(struct ftk_disk *disk, enum ftk_aio_kind kind, unsigned depth,
                            struct ftk_aio **aio_out);
     void (*aio_close)(struct ftk_aio *aio); /* waits for what is under way */
@@ -121,9 +158,88 @@ struct ftk_disk *ftk_disk_native(void);
 
 /* Forms that callers use. */
 static inline ftk_status
+ftk_dir_open(struct ftk_disk *disk, const char *path, struct ftk_dir **dir_out)
+{
+    return disk->ops->dir_open(disk, NULL, path, dir_out);
+}
+
+/* name may be "..": the directory that holds the name of this one. */
+static inline ftk_status
+ftk_dir_open_in(const struct ftk_dir *dir, const char *name, struct ftk_dir **dir_out)
+{
+    return dir->disk->ops->dir_open(dir->disk, dir, name, dir_out);
+}
+
+static inline void
+ftk_dir_close(struct ftk_dir *dir) /* NULL is fine */
+{
+    if (dir != NULL)
+        dir->disk->ops->dir_close(dir);
+}
+
+static inline ftk_status
+ftk_dir_sync(struct ftk_dir *dir)
+{
+    return dir->disk->ops->dir_sync(dir);
+}
+
+/* Make its own name durable, which its parent keeps. */
+ftk_status ftk_dir_sync_name(struct ftk_dir *dir);
+
+static inline ftk_status
+ftk_dir_list(struct ftk_dir *dir, ftk_status (*each)(void *context, const char *name),
+             void *context)
+{
+    return dir->disk->ops->dir_list(dir, each, context);
+}
+
+static inline ftk_status
+ftk_dir_space(struct ftk_dir *dir, uint64_t *free_out, uint64_t *total_out)
+{
+    return dir->disk->ops->dir_space(dir, free_out, total_out);
+}
+
+static inline ftk_status
+ftk_dir_locate(struct ftk_dir *dir, char **path_out)
+{
+    return dir->disk->ops->dir_locate(dir, path_out);
+}
+
+static inline ftk_status
+ftk_dir_rename(const struct ftk_dir *dir, const char *from, const char *to)
+{
+    return dir->disk->ops->rename(dir->disk, dir, from, to);
+}
+
+static inline ftk_status
+ftk_dir_remove(const struct ftk_dir *dir, const char *name)
+{
+    return dir->disk->ops->remove(dir->disk, dir, name);
+}
+
+static inline ftk_status
+ftk_dir_identify(const struct ftk_dir *dir, const char *name, struct ftk_identity *identity_out)
+{
+    return dir->disk->ops->identify(dir->disk, dir, name, identity_out);
+}
+
+static inline bool
+ftk_identity_same(const struct ftk_identity *a, const struct ftk_identity *b)
+{
+    return a->device == b->device && a->inode == b->inode;
+}
+
+static inline ftk_status
 ftk_file_open(struct ftk_disk *disk, const char *path, unsigned flags, struct ftk_file **file_out)
 {
-    return disk->ops->open(disk, path, flags, file_out);
+    return disk->ops->open(disk, NULL, path, flags, file_out);
+}
+
+static inline ftk_status
+ftk_file_open_in(const struct ftk_dir *dir, const char *name, unsigned flags,
+                 struct ftk_file **file_out)
+{
+    return dir->disk->ops->open(dir->disk, dir, name, flags, file_out);
 }
 
 static inline void

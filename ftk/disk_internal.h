@@ -8,6 +8,15 @@ struct native_file {
     struct ftk_file base;
     int fd;
     bool read_only;
+    unsigned forks;                  /* ftk_forks() when it was opened */
+    bool locked;                     /* in the list of disk_lock.c, guarded by its mutex */
+    struct native_file *locked_next; /* likewise */
+};
+
+struct native_dir {
+    struct ftk_dir base;
+    int fd;
+    unsigned forks; /* ftk_forks() when it was opened */
 };
 
 static inline struct native_file *
@@ -39,15 +48,44 @@ ftk_status ftk__transfer_failed(struct ftk_file *file, enum ftk_io_op op, size_t
 /* Set io's result from a status just born in this thread, and run its callback. */
 void ftk__io_complete(struct ftk_io *io, ftk_status status);
 
+/* A file that was opened before the process forked is not the child's to change: FTK_STATE. */
+ftk_status ftk__change_check(const struct ftk_file *file, const char *operation);
+
+/*
+ * A descriptor just made, moved above the standard ones: what a program prints after it has closed
+ * those must not land in a file.  Every descriptor of kiln comes through here.  -1 with errno, also
+ * when it is -1 already.
+ */
+int ftk__fd_above(int fd);
+/* openat(2), again after EINTR, close-on-exec, above the standard ones.  -1 with errno. */
+int ftk__open_at(const struct ftk_dir *dir, const char *path, int os_flags);
+/* What an open that failed says. */
+ftk_status ftk__open_failed(const struct ftk_dir *dir, const char *path, int err);
+
 /* disk_dirs.c */
-ftk_status ftk__native_rename(struct ftk_disk *disk, const char *from, const char *to);
-ftk_status ftk__native_remove(struct ftk_disk *disk, const char *path);
-ftk_status ftk__native_mkdir(struct ftk_disk *disk, const char *path);
-ftk_status ftk__native_sync_dir(struct ftk_disk *disk, const char *path);
-ftk_status ftk__native_list(struct ftk_disk *disk, const char *path,
-                            ftk_status (*each)(void *context, const char *name), void *context);
-ftk_status ftk__native_space(struct ftk_disk *disk, const char *path, uint64_t *free_out,
-                             uint64_t *total_out);
+ftk_status ftk__native_dir_open(struct ftk_disk *disk, const struct ftk_dir *dir, const char *path,
+                                struct ftk_dir **dir_out);
+void ftk__native_dir_close(struct ftk_dir *dir);
+ftk_status ftk__native_dir_sync(struct ftk_dir *dir);
+ftk_status ftk__native_dir_list(struct ftk_dir *dir,
+                                ftk_status (*each)(void *context, const char *name), void *context);
+ftk_status ftk__native_dir_space(struct ftk_dir *dir, uint64_t *free_out, uint64_t *total_out);
+ftk_status ftk__native_dir_locate(struct ftk_dir *dir, char **path_out);
+ftk_status ftk__native_rename(struct ftk_disk *disk, const struct ftk_dir *dir, const char *from,
+                              const char *to);
+ftk_status ftk__native_remove(struct ftk_disk *disk, const struct ftk_dir *dir, const char *path);
+ftk_status ftk__native_mkdir(struct ftk_disk *disk, const struct ftk_dir *dir, const char *path);
+ftk_status ftk__native_identify(struct ftk_disk *disk, const struct ftk_dir *dir, const char *path,
+                                struct ftk_identity *identity_out);
+/* "dir/path", or path where there is no directory or the path is absolute: for messages.  Owned. */
+ftk_status ftk__path_shown(const struct ftk_dir *dir, const char *path, char **shown_out);
+
+/* disk_lock.c: locks, and what a fork does to open files. */
+ftk_status ftk__native_lock(struct ftk_file *file, bool exclusive);
+/* Before its descriptor is closed; unlocked files too. */
+void ftk__native_unlock(struct native_file *file);
+/* Before the first file is opened. */
+void ftk__fork_watch(void);
 
 /* disk_align.c: switch the file to direct I/O if it can, and find its alignment. */
 void ftk__direct_begin(struct native_file *file);

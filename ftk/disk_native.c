@@ -2,7 +2,8 @@
  * ftk/disk_native.c -- files of the operating system.
  *
  * 1. A transfer is whole or an error: short transfers and EINTR are continued here.
- * 2. A sync is never tried twice: after an error the kernel may have dropped the dirty pages.
+ * 2. A sync is never tried twice: after an error the kernel may have dropped the dirty pages.  Only
+ *    one that a signal interrupted (EINTR) has said nothing about them, and goes on.
  * 3. On a direct file, misaligned transfers are refused here, before the kernel's bare EINVAL.
  * 4. Every error names the operation, the path, the offset where there is one, and the cause.
  */
@@ -13,11 +14,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "ftk/disk_internal.h"
+#include "ftk/fork.h"
 #include "ftk/mem.h"
 
 #define ZERO_CHUNK (256u << 10) /* what allocate writes at a time where fallocate is missing */
@@ -45,48 +46,43 @@ file_failed(struct ftk_file *file, const char *operation, int err)
 /* ---- open and close ------------------------------------------------------------------------ */
 
 static ftk_status
-open_os(const char *path, unsigned flags, int *fd_out)
+open_os(const struct ftk_dir *dir, const char *path, unsigned flags, struct native_file *file)
 {
     /* O_NONBLOCK: a fifo in our place must not hang us; regular files do not care. */
-    int os_flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    int os_flags = O_NONBLOCK | ((flags & FTK_OPEN_READ_ONLY) ? O_RDONLY : O_RDWR);
     struct stat about;
-    int fd;
 
-    os_flags |= (flags & FTK_OPEN_READ_ONLY) ? O_RDONLY : O_RDWR;
     if (flags & FTK_OPEN_CREATE)
         os_flags |= O_CREAT | ((flags & FTK_OPEN_EXCLUSIVE) ? O_EXCL : 0);
     if (ftk_fault_due(FTK_FAULT_READ))
-        return FTK_FAIL_OS(FTK_IO, EIO, "open of %s failed: injected fault", path);
-    do
-        fd = open(path, os_flags, 0666);
-    while (fd < 0 && errno == EINTR);
-    if (fd < 0)
-        return FTK_FAIL_OS(ftk_status_of_errno(errno), errno, "open of %s failed: %s", path,
-                           ftk__errno_text(errno));
-
-    if (fstat(fd, &about) != 0 || !(S_ISREG(about.st_mode) || S_ISBLK(about.st_mode))) {
-        close(fd);
-        return FTK_FAIL(FTK_INVALID, "open of %s failed: not a regular file", path);
-    }
-    *fd_out = fd;
+        return FTK_FAIL_OS(FTK_IO, EIO, "open of %s failed: injected fault", file->base.path);
+    file->fd = ftk__open_at(dir, path, os_flags);
+    if (file->fd < 0)
+        return ftk__open_failed(dir, path, errno);
+    if (fstat(file->fd, &about) != 0 || !(S_ISREG(about.st_mode) || S_ISBLK(about.st_mode)))
+        return FTK_FAIL(FTK_INVALID, "open of %s failed: not a regular file", file->base.path);
+    file->base.identity = (struct ftk_identity){about.st_dev, about.st_ino};
     return FTK_OK;
 }
 
 static ftk_status
-native_open(struct ftk_disk *disk, const char *path, unsigned flags, struct ftk_file **file_out)
+native_open(struct ftk_disk *disk, const struct ftk_dir *dir, const char *path, unsigned flags,
+            struct ftk_file **file_out)
 {
     struct native_file *file = NULL;
     ftk_status rc = FTK_OK;
 
     *file_out = NULL;
+    ftk__fork_watch();
     FTK_TRY(FTK_NEW(&file));
     file->fd = -1;
-    FTK_TRY(ftk_strdup(path, &file->base.path));
-    FTK_TRY(open_os(path, flags, &file->fd));
+    FTK_TRY(ftk__path_shown(dir, path, &file->base.path));
+    FTK_TRY(open_os(dir, path, flags, file));
     file->base.disk = disk;
     file->base.io_align = 1;
     file->base.mem_align = 1;
     file->read_only = (flags & FTK_OPEN_READ_ONLY) != 0;
+    file->forks = ftk_forks();
     if (flags & FTK_OPEN_DIRECT)
         ftk__direct_begin(file);
 
@@ -94,6 +90,8 @@ native_open(struct ftk_disk *disk, const char *path, unsigned flags, struct ftk_
     file = NULL;
 out:
     if (file != NULL) {
+        if (file->fd >= 0)
+            (void)close(file->fd);
         ftk_free(file->base.path);
         ftk_free(file);
     }
@@ -101,11 +99,15 @@ out:
 }
 
 static void
-native_close(struct ftk_file *file)
+native_close(struct ftk_file *base)
 {
-    (void)close(ftk__native_file(file)->fd); /* what matters was synced before */
-    ftk_free(file->path);
-    ftk_free(file);
+    struct native_file *file = ftk__native_file(base);
+
+    ftk__native_unlock(file);
+    if (file->fd >= 0)
+        (void)close(file->fd); /* what matters was synced before */
+    ftk_free(base->path);
+    ftk_free(base);
 }
 
 /* ---- transfers ------------------------------------------------------------------------------ */
@@ -135,6 +137,8 @@ ftk__transfer_check(struct ftk_file *file, enum ftk_io_op op, const void *memory
     if (FTK_UNLIKELY(op == FTK_IO_WRITE && ftk__native_file(file)->read_only))
         return FTK_FAIL(FTK_READONLY, "write at offset %" PRIu64 " of %s: opened read-only", offset,
                         file->path);
+    if (FTK_UNLIKELY(op == FTK_IO_WRITE && ftk__native_file(file)->forks != ftk_forks()))
+        return ftk__change_check(file, "write");
     if (FTK_UNLIKELY(file->direct && (offset % file->io_align != 0 || size % file->io_align != 0 ||
                                       (uintptr_t)memory % file->mem_align != 0)))
         return FTK_FAIL(FTK_INVALID,
@@ -201,9 +205,11 @@ native_sync(struct ftk_file *file)
 {
     if (ftk_fault_due(FTK_FAULT_SYNC))
         return FTK_FAIL_OS(FTK_IO, EIO, "sync of %s failed: injected fault", file->path);
-    if (fdatasync(ftk__native_file(file)->fd) != 0)
-        return FTK_FAIL_OS(FTK_IO, errno, "sync of %s failed: %s", file->path,
-                           ftk__errno_text(errno));
+    while (fdatasync(ftk__native_file(file)->fd) != 0) {
+        if (errno != EINTR)
+            return FTK_FAIL_OS(FTK_IO, errno, "sync of %s failed: %s", file->path,
+                               ftk__errno_text(errno));
+    }
     return FTK_OK;
 }
 
@@ -238,8 +244,12 @@ truncate_os(struct ftk_file *file, uint64_t size)
 }
 
 static ftk_status
-change_check(struct ftk_file *file, const char *operation, uint64_t end)
+resize_check(struct ftk_file *file, const char *operation, uint64_t end)
 {
+    ftk_status rc = ftk__change_check(file, operation);
+
+    if (rc != FTK_OK)
+        return rc;
     if (end > INT64_MAX)
         return FTK_FAIL(FTK_TOOBIG, "%s of %s to %" PRIu64 " bytes: beyond any file", operation,
                         file->path, end);
@@ -253,7 +263,7 @@ change_check(struct ftk_file *file, const char *operation, uint64_t end)
 static ftk_status
 native_truncate(struct ftk_file *file, uint64_t size)
 {
-    ftk_status rc = change_check(file, "truncate", size);
+    ftk_status rc = resize_check(file, "truncate", size);
     return rc != FTK_OK ? rc : truncate_os(file, size);
 }
 
@@ -292,7 +302,7 @@ native_allocate(struct ftk_file *file, uint64_t offset, uint64_t size)
 
     if (size == 0)
         return FTK_OK;
-    FTK_TRY(change_check(file, "allocate", offset > INT64_MAX - size ? UINT64_MAX : offset + size));
+    FTK_TRY(resize_check(file, "allocate", offset > INT64_MAX - size ? UINT64_MAX : offset + size));
     FTK_TRY(size_os(file, &size_old));
     do
         failed = fallocate(fd, 0, (off_t)offset, (off_t)size);
@@ -313,60 +323,6 @@ native_allocate(struct ftk_file *file, uint64_t offset, uint64_t size)
     }
 out:
     return rc;
-}
-
-/* ---- lock ----------------------------------------------------------------------------------- */
-
-/* The process that holds a flock on the file, or 0: /proc/locks tells. */
-static long
-lock_holder(int fd)
-{
-    struct stat about;
-    char line[256];
-    long holder = 0;
-    FILE *locks = fopen("/proc/locks", "re");
-
-    if (locks == NULL)
-        return 0;
-    if (fstat(fd, &about) == 0) {
-        while (holder == 0 && fgets(line, sizeof line, locks) != NULL) {
-            unsigned long long inode;
-            long pid;
-            /* 1: FLOCK  ADVISORY  WRITE 4242 fe:00:1234567 0 EOF */
-            if (sscanf(line, "%*[^:]: FLOCK %*s %*s %ld %*x:%*x:%llu", &pid, &inode) == 2 &&
-                inode == about.st_ino && pid > 0)
-                holder = pid;
-        }
-    }
-    fclose(locks);
-    return holder;
-}
-
-static ftk_status
-native_lock(struct ftk_file *file, bool exclusive)
-{
-    int fd = ftk__native_file(file)->fd;
-    int failed;
-
-    do
-        failed = flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB);
-    while (failed != 0 && errno == EINTR);
-    if (failed != 0 && errno != EWOULDBLOCK) {
-        /* File systems without flock: byte-range locks of the open file. */
-        struct flock range = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
-        failed = fcntl(fd, F_OFD_SETLK, &range);
-    }
-    if (failed == 0)
-        return FTK_OK;
-    if (errno != EWOULDBLOCK && errno != EAGAIN && errno != EACCES)
-        return file_failed(file, "lock", errno);
-
-    long holder = lock_holder(fd);
-    if (holder == (long)getpid())
-        return FTK_FAIL(FTK_INUSE, "lock of %s refused: already open in this process", file->path);
-    if (holder != 0)
-        return FTK_FAIL(FTK_INUSE, "lock of %s refused: in use by process %ld", file->path, holder);
-    return FTK_FAIL(FTK_INUSE, "lock of %s refused: in use by another process", file->path);
 }
 
 /* ---- asynchronous I/O ----------------------------------------------------------------------- */
@@ -447,13 +403,17 @@ ftk_disk_native(void)
         .size = native_size,
         .truncate = native_truncate,
         .allocate = native_allocate,
-        .lock = native_lock,
+        .lock = ftk__native_lock,
+        .dir_open = ftk__native_dir_open,
+        .dir_close = ftk__native_dir_close,
+        .dir_sync = ftk__native_dir_sync,
+        .dir_list = ftk__native_dir_list,
+        .dir_space = ftk__native_dir_space,
+        .dir_locate = ftk__native_dir_locate,
         .rename = ftk__native_rename,
         .remove = ftk__native_remove,
         .mkdir = ftk__native_mkdir,
-        .sync_dir = ftk__native_sync_dir,
-        .list = ftk__native_list,
-        .space = ftk__native_space,
+        .identify = ftk__native_identify,
         .aio_open = native_aio_open,
         .aio_close = native_aio_close,
         .aio_submit = native_aio_submit,

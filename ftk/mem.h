@@ -41,9 +41,9 @@ uint64_t ftk_mem_allocs(void);
  * when off.  Several kinds can be armed at a time, each with counters of its own; armed with
  * after = UINT64_MAX a kind only counts.
  *
- * ALLOC: every allocation and region reservation.  READ: read, open, size, list, space.  WRITE:
- * write, truncate, allocate, rename, remove, mkdir.  SYNC: sync and sync_dir.  Synchronous or not,
- * on the native disk and on the simulated one.
+ * ALLOC: every allocation and region reservation.  READ: read, open (of files and directories),
+ * size, identify, list, space.  WRITE: write, truncate, allocate, rename, remove, mkdir.  SYNC: of
+ * files and directories.  Synchronous or not, on the native disk and on the simulated one.
  */
 enum ftk_fault {
     FTK_FAULT_ALLOC,

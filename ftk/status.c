@@ -106,7 +106,9 @@ ftk_status_of_errno(int os_errno)
 {
     switch (os_errno) {
     case 0: return FTK_OK;
-    case ENOMEM: return FTK_NOMEM;
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE: return FTK_NOMEM; /* shortages that may pass */
     case ENOSPC:
     case EDQUOT:
     case EFBIG: return FTK_NOSPACE;

@@ -13,7 +13,14 @@
  *   - The library prints nothing, never exits, and installs no signal handlers.
  *   - A kiln_db may be used from any thread.  A kiln_txn and its cursors may be used from any
  *     thread, but by one at a time.
- *   - A process that forks must not use the child's copy of an open database.
+ *   - Fork: an open database stays with the process that opened it.  The child has neither its lock
+ *     nor its threads; there the calls that begin, commit or abort a transaction, checkpoint or
+ *     close give KILN_STATE (abort: nothing) and touch nothing, and other calls must not be made.
+ *     The child may exit at any time, and may open databases of its own.  Once the parent has
+ *     closed the database or died, others may open it, whatever the child still holds.
+ *   - Paths are looked up once, in kiln_open.  After it the program may change its working
+ *     directory, and the directories may be moved or replaced: a database goes on with its own
+ *     files, or fails, and never touches others.  Descriptors 0 to 2 are never used.
  */
 #ifndef KILN_H
 #define KILN_H
@@ -43,7 +50,7 @@ typedef enum kiln_status {
     KILN_NOTFOUND = 1,     /* no such key, collection, record, or no further item */
     KILN_EXISTS = 2,       /* insert-only put of a key that is there; unique index violated */
     KILN_INVALID = 3,      /* an argument is wrong; nothing was done */
-    KILN_NOMEM = 4,        /* out of memory or address space */
+    KILN_NOMEM = 4,        /* out of memory, address space or file descriptors */
     KILN_IO = 5,           /* the operating system reported an error */
     KILN_NOSPACE = 6,      /* disk full, or a limit of the file reached */
     KILN_CORRUPT = 7,      /* bytes on disk are not what was written */

@@ -27,20 +27,21 @@ enum rfl_durability {
 
 struct rfl_options {
     struct ftk_disk *disk;
-    const struct ftk_log *log; /* messages; may be NULL */
-    const char *dir;           /* created when missing (one level) */
-    uint8_t identity[16];      /* of the owner; a segment of another identity is FTK_FOREIGN */
-    uint32_t segment_bytes;    /* of new segments; multiple of 4096 */
-    uint32_t buffer_bytes;     /* of each of the two buffers in flight; default 2 MiB */
-    uint32_t spare_segments;   /* segments kept ready; default 2 */
-    uint32_t lazy_ms;          /* default 100 */
-    bool read_only;            /* no append, no repair; works on a read-only file system */
-    bool background;           /* a thread prepares segments ahead and serves RFL_LAZY; false: the
+    const struct ftk_log *log;    /* messages; may be NULL */
+    const struct ftk_dir *parent; /* that `dir` is relative to; NULL: the working directory */
+    const char *dir;              /* created when missing (one level); looked up at open alone */
+    uint8_t identity[16];         /* of the owner; a segment of another identity is FTK_FOREIGN */
+    uint32_t segment_bytes;       /* of new segments; multiple of 4096 */
+    uint32_t buffer_bytes;        /* of each of the two buffers in flight; default 2 MiB */
+    uint32_t spare_segments;      /* segments kept ready; default 2 */
+    uint32_t lazy_ms;             /* default 100 */
+    bool read_only;               /* no append, no repair; works on a read-only file system */
+    bool background;  /* a thread prepares segments ahead and serves RFL_LAZY; false: the
                                    caller's threads do it (simulation) */
-    bool allow_short;          /* a log that is missing, or ends before lsn_start, is begun anew at
+    bool allow_short; /* a log that is missing, or ends before lsn_start, is begun anew at
                                    lsn_start: the owner has everything below elsewhere */
-    /* Called with a full segment's path before it is recycled or removed; the log keeps the segment
-     * until FTK_OK is returned.  May be NULL.  Runs without locks. */
+    /* Called with a full segment's path, absolute and as of now, before it is recycled or removed;
+     * the log keeps the segment until FTK_OK is returned.  May be NULL.  Runs without locks. */
     ftk_status (*archive)(void *context, const char *path, uint64_t lsn_begin, uint64_t lsn_end);
     void *archive_context;
 };

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 
 #include "ftk/clock.h"
+#include "ftk/mem.h"
 #include "rfl/rfl_internal.h"
 
 /* ---- flusher ---- */
@@ -200,6 +201,23 @@ leaving_begin(struct rfl_log *log)
     return s;
 }
 
+/* With a path that holds wherever the process has gone since, and wherever the log has moved. */
+static ftk_status
+segment_archive(struct rfl_log *log, const struct rfl__segment *s)
+{
+    char *where = NULL;
+    char *path = NULL;
+    ftk_status rc;
+
+    FTK_TRY(ftk_dir_locate(log->home, &where));
+    FTK_TRY(ftk_path_join(where, rfl__file_name(s->path), &path));
+    rc = log->archive(log->archive_context, path, s->lsn_begin, s->lsn_end);
+out:
+    ftk_free(path);
+    ftk_free(where);
+    return rc;
+}
+
 /* Offer to the archive, then recycle; false when the segment must stay. */
 static bool
 segment_leave(struct rfl_log *log, struct rfl__segment *s)
@@ -207,7 +225,7 @@ segment_leave(struct rfl_log *log, struct rfl__segment *s)
     ftk_status rc = FTK_OK;
 
     if (log->archive != NULL) {
-        rc = log->archive(log->archive_context, s->path, s->lsn_begin, s->lsn_end);
+        rc = segment_archive(log, s);
         if (rc != FTK_OK)
             ftk_log(log->messages, FTK_LOG_WARNING, "%s was not archived (%s) and is kept", s->path,
                     ftk_status_text(rc));

@@ -14,6 +14,7 @@
 #define RFL_RFL_INTERNAL_H
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "ftk/thread.h"
 #include "rfl/rfl.h"
@@ -39,22 +40,24 @@
 struct rfl__segment {
     struct rfl__segment *next;
     uint64_t number;
-    uint64_t lsn_begin;    /* of the record area */
-    uint64_t lsn_records;  /* first record */
-    uint64_t lsn_end;      /* of the record area */
-    uint64_t bytes;        /* of the file */
-    struct ftk_file *file; /* open from activation until synced to its end; else NULL */
-    bool dirty;            /* written since its last sync */
-    bool leaving;          /* being archived and recycled: no new readers */
-    uint32_t users;        /* threads that use `file` without the mutex: it is not closed */
+    uint64_t lsn_begin;           /* of the record area */
+    uint64_t lsn_records;         /* first record */
+    uint64_t lsn_end;             /* of the record area */
+    uint64_t bytes;               /* of the file */
+    struct ftk_identity identity; /* of the file: no other one is touched under its name */
+    struct ftk_file *file;        /* open from activation until synced to its end; else NULL */
+    bool dirty;                   /* written since its last sync */
+    bool leaving;                 /* being archived and recycled: no new readers */
+    uint32_t users;               /* threads that use `file` without the mutex: it is not closed */
     uint32_t readers;
-    char *path;
+    char *path; /* the directory's and its name: for messages; the name is rfl__file_name */
 };
 
 /* A file without a place in the log. */
 struct rfl__spare {
     struct rfl__spare *next;
     uint64_t bytes;
+    struct ftk_identity identity; /* of the file, as in rfl__segment */
     bool prewritten; /* named .spare; else raw: space is allocated, named .new, nothing is synced */
     char *path;
 };
@@ -86,8 +89,8 @@ struct rfl_log {
     /* Constant after open. */
     struct ftk_disk *disk;
     const struct ftk_log *messages;
-    char *dir;
-    char *dir_parent; /* where dir's own name is */
+    struct ftk_dir *home; /* all names of files are looked up in it */
+    char *dir;            /* how it was named: for messages */
     uint8_t identity[16];
     uint64_t seed;
     uint64_t segment_bytes;
@@ -174,6 +177,24 @@ struct rfl__found { /* what a directory holds */
     uint64_t file_number_next;
 };
 
+/* The last part of a path of ours, which a directory knows. */
+static inline const char *
+rfl__file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+/*
+ * Open a file of the log.  A file that is to be changed must be the one that stood under this name
+ * when the log made or found it: FTK_FOREIGN, and nothing is touched, when another has taken its
+ * place.  identity NULL: it is about to become known.
+ */
+ftk_status rfl__file_open(const struct rfl_log *log, const char *path, unsigned flags,
+                          const struct ftk_identity *identity, struct ftk_file **file_out);
+ftk_status rfl__file_remove(const struct rfl_log *log, const char *path,
+                            const struct ftk_identity *identity);
+
 uint64_t rfl__offset(const struct rfl__segment *segment, uint64_t lsn);
 ftk_status rfl__name_path(const char *dir, uint64_t number, const char *suffix, char **path_out);
 /* Number of a name with this suffix; false when it is not one. */
@@ -206,8 +227,7 @@ void rfl__spares_raw_remove(struct rfl_log *log);
 
 /* Sequential reading.  One thread. */
 struct rfl__scan {
-    struct ftk_disk *disk;
-    uint64_t seed;
+    const struct rfl_log *log;
     struct ftk_file *file;
     struct rfl__segment *segment; /* borrowed */
     uint8_t *memory;
@@ -222,7 +242,7 @@ struct rfl__scan {
     bool closed; /* the record before says: log closed */
 };
 
-ftk_status rfl__scan_init(struct rfl__scan *scan, struct ftk_disk *disk, uint64_t seed);
+ftk_status rfl__scan_init(struct rfl__scan *scan, const struct rfl_log *log);
 void rfl__scan_release(struct rfl__scan *scan);
 ftk_status rfl__scan_enter(struct rfl__scan *scan, struct rfl__segment *segment, uint64_t lsn);
 /*

@@ -96,7 +96,7 @@ reach_check(struct rfl_log *log, struct rfl__segment *segment, uint64_t lsn_star
             continue;
     if (from->lsn_records == lsn_start)
         return FTK_OK;
-    rc = rfl__scan_init(&scan, log->disk, log->seed);
+    rc = rfl__scan_init(&scan, log);
     if (rc != FTK_OK)
         return rc;
     FTK_TRY(rfl__scan_enter(&scan, from, from->lsn_records));
@@ -161,7 +161,7 @@ end_find(struct rfl_log *log, uint64_t lsn_start, struct end *end)
         end->is_short = true;
         return FTK_OK;
     }
-    rc = rfl__scan_init(&scan, log->disk, log->seed);
+    rc = rfl__scan_init(&scan, log);
     if (rc != FTK_OK)
         return rc;
     FTK_TRY(rfl__scan_enter(&scan, segment, lsn_start));
@@ -191,10 +191,8 @@ out:
 static ftk_status
 log_create(struct rfl_log *log, uint64_t lsn_start, struct end *end)
 {
-    ftk_status rc = log->disk->ops->mkdir(log->disk, log->dir);
+    ftk_status rc = rfl__segment_create_first(log, 1, lsn_start);
 
-    if (rc == FTK_OK || rc == FTK_EXISTS)
-        rc = rfl__segment_create_first(log, 1, lsn_start);
     if (rc == FTK_OK)
         rc = rfl__names_sync(log); /* of the directory itself */
     end->tail = log->oldest;
@@ -216,9 +214,9 @@ log_begin_anew(struct rfl_log *log, uint64_t lsn_start, struct end *end)
             lsn_start);
     rc = rfl__segments_cut(log, log->oldest);
     if (rc == FTK_OK)
-        rc = log->disk->ops->remove(log->disk, log->oldest->path);
+        rc = rfl__file_remove(log, log->oldest->path, &log->oldest->identity);
     if (rc == FTK_OK)
-        rc = log->disk->ops->sync_dir(log->disk, log->dir);
+        rc = ftk_dir_sync(log->home);
     if (rc != FTK_OK)
         return rc;
     rfl__segment_free(log->oldest);
@@ -243,7 +241,7 @@ behind_tail(struct rfl_log *log, struct rfl__segment *tail)
 
     if (tail->next == NULL)
         return FTK_OK;
-    rc = rfl__scan_init(&scan, log->disk, log->seed);
+    rc = rfl__scan_init(&scan, log);
     if (rc != FTK_OK)
         return rc;
     while (tail->next != NULL) {
@@ -253,7 +251,7 @@ behind_tail(struct rfl_log *log, struct rfl__segment *tail)
         FTK_TRY(rfl__scan_blank(&scan, &blank));
         if (!blank)
             break;
-        FTK_TRY(ftk_file_open(log->disk, next->path, 0, &next->file));
+        FTK_TRY(rfl__file_open(log, next->path, 0, &next->identity, &next->file));
         tail = next;
     }
     rc = rfl__segments_cut(log, tail);
@@ -299,7 +297,7 @@ unsure_rewrite(struct rfl_log *log, const struct end *end)
 
         if (s->lsn_end <= end->lsn_sure)
             continue;
-        rc = ftk_file_open(log->disk, s->path, 0, &file);
+        rc = rfl__file_open(log, s->path, 0, &s->identity, &file);
         if (rc == FTK_OK)
             rc = range_rewrite(file, s, begin, s->lsn_end);
         if (rc == FTK_OK)
@@ -324,7 +322,7 @@ rewritten_check(struct rfl_log *log, const struct end *end)
     struct rfl__segment *segment = log->oldest;
     struct rfl__scan scan;
     struct chain chain;
-    ftk_status rc = rfl__scan_init(&scan, log->disk, log->seed);
+    ftk_status rc = rfl__scan_init(&scan, log);
 
     if (rc != FTK_OK)
         return rc;
@@ -370,7 +368,7 @@ writable_begin(struct rfl_log *log, const struct end *end)
     ftk_status rc;
 
     if (end->tail->file == NULL) {
-        rc = ftk_file_open(log->disk, end->tail->path, 0, &end->tail->file);
+        rc = rfl__file_open(log, end->tail->path, 0, &end->tail->identity, &end->tail->file);
         if (rc != FTK_OK)
             return rc;
     }
@@ -410,27 +408,13 @@ log_free(struct rfl_log *log)
     ftk_free(log->buffers[0].memory);
     ftk_free(log->buffers[1].memory);
     ftk_free(log->dir);
-    ftk_free(log->dir_parent);
+    ftk_dir_close(log->home);
     ftk_cond_release(&log->prepared);
     ftk_cond_release(&log->turn);
     ftk_cond_release(&log->flusher_wake);
     ftk_cond_release(&log->keeper_wake);
     ftk_mutex_release(&log->mutex);
     ftk_free(log);
-}
-
-static ftk_status
-parent_of(const char *path, char **parent_out)
-{
-    const char *slash = strrchr(path, '/');
-    ftk_status rc;
-
-    if (slash == NULL)
-        return ftk_strdup(".", parent_out);
-    rc = ftk_strdup(path, parent_out);
-    if (rc == FTK_OK)
-        (*parent_out)[slash == path ? 1 : slash - path] = '\0';
-    return rc;
 }
 
 static ftk_status
@@ -466,9 +450,8 @@ log_new(const struct rfl_options *options, struct rfl_log **log_out)
     log->background = options->background && !options->read_only;
     log->archive = options->archive;
     log->archive_context = options->archive_context;
-    rc = ftk_strdup(options->dir, &log->dir);
-    if (rc == FTK_OK)
-        rc = parent_of(log->dir, &log->dir_parent);
+    rc = ftk_path_join(options->parent != NULL && *options->dir != '/' ? options->parent->path : "",
+                       options->dir, &log->dir);
     if (rc != FTK_OK)
         log_free(log);
     else
@@ -476,13 +459,29 @@ log_new(const struct rfl_options *options, struct rfl_log **log_out)
     return rc;
 }
 
+/* From here on the directory is known by its descriptor alone. */
+static ftk_status
+home_open(struct rfl_log *log, const struct rfl_options *options, bool create)
+{
+    ftk_status rc = log->disk->ops->dir_open(log->disk, options->parent, options->dir, &log->home);
+
+    if (rc != FTK_NOTFOUND || !create || log->read_only)
+        return rc;
+    rc = log->disk->ops->mkdir(log->disk, options->parent, options->dir);
+    if (rc != FTK_OK && rc != FTK_EXISTS)
+        return rc;
+    return log->disk->ops->dir_open(log->disk, options->parent, options->dir, &log->home);
+}
+
 static ftk_status
 log_find(struct rfl_log *log, const struct rfl_options *options, bool create, uint64_t lsn_start,
          struct end *end)
 {
-    ftk_status rc = rfl__segments_load(log, lsn_start);
+    ftk_status rc = home_open(log, options, create);
 
-    if (rc == FTK_NOTFOUND && create && !log->read_only) {
+    if (rc == FTK_OK)
+        rc = rfl__segments_load(log, lsn_start);
+    if (rc == FTK_NOTFOUND && log->home != NULL && create && !log->read_only) {
         if (lsn_start > 0 && !options->allow_short)
             return FTK_FAIL(FTK_CORRUPT,
                             "%s: holds no log, one that reaches LSN %" PRIu64 " is needed",

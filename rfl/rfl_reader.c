@@ -49,7 +49,7 @@ rfl_reader_open(struct rfl_log *log, uint64_t lsn, struct rfl_reader **reader_ou
         return FTK_FAIL(FTK_INVALID, "%s: no record begins at LSN %" PRIu64, log->dir, lsn);
     FTK_TRY(FTK_NEW(&reader));
     reader->log = log;
-    FTK_TRY(rfl__scan_init(&reader->scan, log->disk, log->seed));
+    FTK_TRY(rfl__scan_init(&reader->scan, log));
     ftk_mutex_lock(&log->mutex);
     segment = segment_hold(log, lsn);
     ftk_mutex_unlock(&log->mutex);

@@ -22,7 +22,7 @@
 #define CLAIMS_WORK_MAX (256u << 20)
 
 ftk_status
-rfl__scan_init(struct rfl__scan *scan, struct ftk_disk *disk, uint64_t seed)
+rfl__scan_init(struct rfl__scan *scan, const struct rfl_log *log)
 {
     void *memory;
     ftk_status rc;
@@ -33,8 +33,7 @@ rfl__scan_init(struct rfl__scan *scan, struct ftk_disk *disk, uint64_t seed)
         return rc;
     scan->memory = memory;
     scan->capacity = CAPACITY;
-    scan->disk = disk;
-    scan->seed = seed;
+    scan->log = log;
     scan->read_bytes = READ_FIRST;
     scan->lsn_limit = UINT64_MAX;
     return FTK_OK;
@@ -52,7 +51,8 @@ ftk_status
 rfl__scan_enter(struct rfl__scan *scan, struct rfl__segment *segment, uint64_t lsn)
 {
     struct ftk_file *file;
-    ftk_status rc = ftk_file_open(scan->disk, segment->path, FTK_OPEN_READ_ONLY, &file);
+    ftk_status rc =
+        rfl__file_open(scan->log, segment->path, FTK_OPEN_READ_ONLY, &segment->identity, &file);
 
     if (rc != FTK_OK)
         return rc;
@@ -127,8 +127,9 @@ judge(struct rfl__scan *scan, enum rfl__verdict *verdict_out, struct rfl__record
     for (;;) {
         ftk_status rc;
 
-        *verdict_out = rfl__record_check(at(scan), available(scan), scan->lsn,
-                                         scan->segment->lsn_end, scan->seed, header_out, size_out);
+        *verdict_out =
+            rfl__record_check(at(scan), available(scan), scan->lsn, scan->segment->lsn_end,
+                              scan->log->seed, header_out, size_out);
         if (*verdict_out != RFL__MORE)
             return FTK_OK;
         rc = fill(scan, *size_out);

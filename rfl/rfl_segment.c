@@ -82,20 +82,78 @@ rfl__spare_free(struct rfl__spare *spare)
     ftk_free(spare);
 }
 
+/* Does this name still stand for the file that it stood for?  FTK_FOREIGN when it does not. */
 static ftk_status
-move_and_sync(struct rfl_log *log, const char *from, const char *to)
+identity_check(const struct rfl_log *log, const char *path, const struct ftk_identity *wanted)
 {
-    ftk_status rc = log->disk->ops->rename(log->disk, from, to);
+    struct ftk_identity found;
+    ftk_status rc = ftk_dir_identify(log->home, rfl__file_name(path), &found);
 
-    return rc != FTK_OK ? rc : log->disk->ops->sync_dir(log->disk, log->dir);
+    if (rc == FTK_OK && !ftk_identity_same(&found, wanted))
+        rc = FTK_FAIL(FTK_FOREIGN,
+                      "%s: another file has taken the place of the log's own; it is not touched",
+                      path);
+    return rc;
+}
+
+ftk_status
+rfl__file_open(const struct rfl_log *log, const char *path, unsigned flags,
+               const struct ftk_identity *identity, struct ftk_file **file_out)
+{
+    ftk_status rc = ftk_file_open_in(log->home, rfl__file_name(path), flags, file_out);
+
+    if (rc != FTK_OK || identity == NULL || ftk_identity_same(&(*file_out)->identity, identity))
+        return rc;
+    ftk_file_close(*file_out);
+    *file_out = NULL;
+    return FTK_FAIL(FTK_FOREIGN,
+                    "%s: another file has taken the place of the log's own; it is not touched",
+                    path);
+}
+
+ftk_status
+rfl__file_remove(const struct rfl_log *log, const char *path, const struct ftk_identity *identity)
+{
+    ftk_status rc = identity_check(log, path, identity);
+
+    return rc != FTK_OK ? rc : ftk_dir_remove(log->home, rfl__file_name(path));
+}
+
+/* The log makes each name once: a file that stands there already is somebody else's. */
+static ftk_status
+free_check(const struct rfl_log *log, const char *path)
+{
+    struct ftk_error before = *ftk_error_last();
+    struct ftk_identity there;
+    ftk_status rc = ftk_dir_identify(log->home, rfl__file_name(path), &there);
+
+    if (rc == FTK_OK)
+        return FTK_FAIL(FTK_EXISTS, "%s: a file that is not the log's has this name", path);
+    if (rc != FTK_NOTFOUND)
+        return rc;
+    ftk_error_set(&before);
+    return FTK_OK;
+}
+
+static ftk_status
+move_and_sync(struct rfl_log *log, const char *from, const char *to,
+              const struct ftk_identity *identity)
+{
+    ftk_status rc = identity_check(log, from, identity);
+
+    if (rc == FTK_OK)
+        rc = free_check(log, to);
+    if (rc == FTK_OK)
+        rc = ftk_dir_rename(log->home, rfl__file_name(from), rfl__file_name(to));
+    return rc != FTK_OK ? rc : ftk_dir_sync(log->home);
 }
 
 ftk_status
 rfl__names_sync(struct rfl_log *log)
 {
-    ftk_status rc = log->disk->ops->sync_dir(log->disk, log->dir);
+    ftk_status rc = ftk_dir_sync(log->home);
 
-    return rc != FTK_OK ? rc : log->disk->ops->sync_dir(log->disk, log->dir_parent);
+    return rc != FTK_OK ? rc : ftk_dir_sync_name(log->home);
 }
 
 /* ---- load ---- */
@@ -156,7 +214,8 @@ other_load(struct rfl_log *log, uint64_t other)
     FTK_TRY(rfl__name_path(log->dir, other / 2, is_new ? RFL_NEW_SUFFIX : RFL_SPARE_SUFFIX,
                            &spare->path));
     if (!is_new) {
-        FTK_TRY(ftk_file_open(log->disk, spare->path, FTK_OPEN_READ_ONLY, &file));
+        FTK_TRY(rfl__file_open(log, spare->path, FTK_OPEN_READ_ONLY, NULL, &file));
+        spare->identity = file->identity;
         FTK_TRY(ftk_file_size(file, &size));
         ftk_file_close(file);
         file = NULL;
@@ -165,7 +224,7 @@ other_load(struct rfl_log *log, uint64_t other)
     spare->prewritten = true; /* or taken for it, see rule 4 */
     if (size < RFL_SEGMENT_BYTES_MIN || size > UINT32_MAX ||
         log->spare_count >= log->spare_segments + 1) {
-        rc = log->disk->ops->remove(log->disk, spare->path);
+        rc = ftk_dir_remove(log->home, rfl__file_name(spare->path));
         goto out;
     }
     spare->next = log->spares;
@@ -191,7 +250,8 @@ segment_load(struct rfl_log *log, uint64_t number, struct rfl__segment **segment
     FTK_TRY(FTK_NEW(&segment));
     FTK_TRY(rfl__name_path(log->dir, number, RFL_SEGMENT_SUFFIX, &segment->path));
     FTK_TRY(ftk_alloc_aligned(RFL_BLOCK, RFL_BLOCK, &block));
-    FTK_TRY(ftk_file_open(log->disk, segment->path, FTK_OPEN_READ_ONLY, &file));
+    FTK_TRY(rfl__file_open(log, segment->path, FTK_OPEN_READ_ONLY, NULL, &file));
+    segment->identity = file->identity;
     FTK_TRY(ftk_file_size(file, &size));
     if (size < RFL_BLOCK) {
         rc = FTK_FAIL(FTK_CORRUPT, "%s: %" PRIu64 " bytes are no segment", segment->path, size);
@@ -228,7 +288,7 @@ leftover_remove(struct rfl_log *log, uint64_t number)
 
     if (log->read_only || rfl__name_path(log->dir, number, RFL_SEGMENT_SUFFIX, &path) != FTK_OK)
         return;
-    if (log->disk->ops->remove(log->disk, path) != FTK_OK)
+    if (ftk_dir_remove(log->home, rfl__file_name(path)) != FTK_OK)
         ftk_log(log->messages, FTK_LOG_WARNING, "cannot remove the old log segment %s", path);
     ftk_free(path);
 }
@@ -273,18 +333,19 @@ rfl__segments_load(struct rfl_log *log, uint64_t lsn_start)
     ftk_status rc;
 
     log->file_number_next = 1;
-    FTK_TRY(log->disk->ops->list(log->disk, log->dir, list_each, &list));
+    FTK_TRY(ftk_dir_list(log->home, list_each, &list));
     /* What a dead process renamed is not for good yet: rule 5. */
     if (!log->read_only && list.count + list.other_count > 0)
         FTK_TRY(rfl__names_sync(log));
+    /* Segments first: in the directory of another database's log nothing is touched. */
+    if (list.count > 0) {
+        qsort(list.numbers, list.count, sizeof *list.numbers, ftk_u64_order);
+        FTK_TRY(chain_load(log, &list, lsn_start));
+    }
     for (size_t i = 0; i < list.other_count && !log->read_only; i++)
         FTK_TRY(other_load(log, list.others[i]));
-    if (list.count == 0) {
+    if (list.count == 0)
         rc = FTK_FAIL(FTK_NOTFOUND, "%s: holds no log", log->dir);
-        goto out;
-    }
-    qsort(list.numbers, list.count, sizeof *list.numbers, ftk_u64_order);
-    rc = chain_load(log, &list, lsn_start);
 out:
     ftk_free(list.numbers);
     ftk_free(list.others);
@@ -321,11 +382,12 @@ spare_create(struct rfl_log *log, uint64_t file_number, uint64_t bytes,
 
     FTK_TRY(FTK_NEW(&spare));
     FTK_TRY(rfl__name_path(log->dir, file_number, RFL_NEW_SUFFIX, &spare->path));
-    FTK_TRY(ftk_file_open(log->disk, spare->path, FTK_OPEN_CREATE | FTK_OPEN_EXCLUSIVE, &file));
+    FTK_TRY(rfl__file_open(log, spare->path, FTK_OPEN_CREATE | FTK_OPEN_EXCLUSIVE, NULL, &file));
+    spare->identity = file->identity;
     rc = ftk_file_allocate(file, 0, bytes);
     if (rc != FTK_OK) {
         struct ftk_error why = *ftk_error_last();
-        (void)log->disk->ops->remove(log->disk, spare->path);
+        (void)rfl__file_remove(log, spare->path, &spare->identity);
         ftk_error_set(&why);
         goto out;
     }
@@ -347,9 +409,9 @@ spare_prewrite(struct rfl_log *log, uint64_t file_number, struct rfl__spare *spa
     ftk_status rc;
 
     FTK_TRY(rfl__name_path(log->dir, file_number, RFL_SPARE_SUFFIX, &path));
-    FTK_TRY(ftk_file_open(log->disk, spare->path, FTK_OPEN_DIRECT, &file));
+    FTK_TRY(rfl__file_open(log, spare->path, FTK_OPEN_DIRECT, &spare->identity, &file));
     FTK_TRY(prewrite(file, spare->bytes));
-    FTK_TRY(move_and_sync(log, spare->path, path));
+    FTK_TRY(move_and_sync(log, spare->path, path, &spare->identity));
     ftk_free(spare->path);
     spare->path = path;
     spare->prewritten = true;
@@ -400,9 +462,10 @@ segment_activate(struct rfl_log *log, const struct rfl__spare *spare, uint64_t n
     segment->lsn_records = lsn_records;
     segment->lsn_end = segment->lsn_begin + spare->bytes - RFL_BLOCK;
     FTK_TRY(rfl__name_path(log->dir, number, RFL_SEGMENT_SUFFIX, &segment->path));
-    FTK_TRY(ftk_file_open(log->disk, spare->path, 0, &segment->file));
+    segment->identity = spare->identity;
+    FTK_TRY(rfl__file_open(log, spare->path, 0, &spare->identity, &segment->file));
     FTK_TRY(header_write(log, segment));
-    FTK_TRY(move_and_sync(log, spare->path, segment->path));
+    FTK_TRY(move_and_sync(log, spare->path, segment->path, &spare->identity));
     *segment_out = segment;
     segment = NULL;
 out:
@@ -642,14 +705,15 @@ rfl__segment_retire(struct rfl_log *log, struct rfl__segment *segment)
     ftk_mutex_unlock(&log->mutex);
     ftk_file_close(file);
     if (!keep) {
-        rc = log->disk->ops->remove(log->disk, segment->path);
+        rc = rfl__file_remove(log, segment->path, &segment->identity);
         goto out;
     }
     FTK_TRY(FTK_NEW(&spare));
     spare->bytes = segment->bytes;
+    spare->identity = segment->identity;
     spare->prewritten = true;
     FTK_TRY(rfl__name_path(log->dir, file_number, RFL_SPARE_SUFFIX, &spare->path));
-    FTK_TRY(move_and_sync(log, segment->path, spare->path));
+    FTK_TRY(move_and_sync(log, segment->path, spare->path, &segment->identity));
     ftk_mutex_lock(&log->mutex);
     spare_push(log, spare);
     if (log->spare_count > log->spare_segments)
@@ -657,7 +721,7 @@ rfl__segment_retire(struct rfl_log *log, struct rfl__segment *segment)
     ftk_mutex_unlock(&log->mutex);
     spare = NULL;
     if (raw != NULL)
-        rc = log->disk->ops->remove(log->disk, raw->path);
+        rc = rfl__file_remove(log, raw->path, &raw->identity);
 out:
     rfl__spare_free(raw);
     rfl__spare_free(spare);
@@ -670,7 +734,7 @@ rfl__spares_raw_remove(struct rfl_log *log)
     struct rfl__spare *raw;
 
     while ((raw = spare_take(log, false)) != NULL) {
-        (void)log->disk->ops->remove(log->disk, raw->path); /* the next open tries again */
+        (void)rfl__file_remove(log, raw->path, &raw->identity); /* the next open tries again */
         rfl__spare_free(raw);
     }
 }
@@ -691,12 +755,13 @@ rfl__segments_cut(struct rfl_log *log, struct rfl__segment *tail)
         if (rc == FTK_OK)
             rc = rfl__name_path(log->dir, log->file_number_next++, RFL_SPARE_SUFFIX, &spare->path);
         if (rc == FTK_OK)
-            rc = move_and_sync(log, gone->path, spare->path);
+            rc = move_and_sync(log, gone->path, spare->path, &gone->identity);
         if (rc != FTK_OK) {
             rfl__spare_free(spare);
             return rc;
         }
         spare->bytes = gone->bytes;
+        spare->identity = gone->identity;
         spare->prewritten = true; /* or taken for it, see rule 4 */
         spare_push(log, spare);
         before->next = NULL;

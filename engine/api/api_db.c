@@ -32,7 +32,9 @@ kiln_checkpoint(kiln_db *db)
 
     if (db->read_only)
         return db_answer(db, FTK_FAIL(FTK_READONLY, "the database is open read-only"));
-    rc = db_check_failed(db);
+    rc = db_check_process(db);
+    if (rc == FTK_OK)
+        rc = db_check_failed(db);
     return db_answer(db, rc != FTK_OK ? rc : checkpointer_run(db->checkpointer, false));
 }
 

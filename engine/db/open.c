@@ -9,6 +9,7 @@
 #include "engine/page/node.h"
 #include "ftk/checksum.h"
 #include "ftk/clock.h"
+#include "ftk/fork.h"
 #include "ftk/mem.h"
 #include "ftk/random.h"
 
@@ -18,6 +19,9 @@ enum {
     IO_DEPTH_DEFAULT = 64,
     CACHE_PAGES_MIN = 96, /* a transaction prepares some, holds some, cleans some */
 };
+#define DATA_FILE "data.kdb"
+#define DATA_FILE_NEW "data.kdb.new"
+#define LOG_DIR "rfl"
 static const uint64_t RFL_BYTES_MAX_DEFAULT = UINT64_C(1) << 30;
 static const uint64_t REGION_BYTES_MIN = UINT64_C(64) << 30;
 
@@ -112,24 +116,36 @@ options_check(const kiln_options *o)
     return FTK_OK;
 }
 
+/*
+ * The file "lock" keeps others out.  It must still have its name once it is locked: who removed it
+ * (or removes it while the database is open) would let another in beside us, so data.kdb is locked
+ * too, when it is open.
+ */
 static ftk_status
 open_lock(kiln_db *db)
 {
-    char *path = NULL;
-    ftk_status rc;
+    unsigned flags = db->read_only ? FTK_OPEN_READ_ONLY : FTK_OPEN_CREATE;
+    struct ftk_identity named;
+    bool ours = false;
+    ftk_status rc = FTK_OK;
 
-    FTK_TRY(ftk_path_join(db->path, "lock", &path));
-    rc = ftk_file_open(db->disk, path, db->read_only ? FTK_OPEN_READ_ONLY : FTK_OPEN_CREATE,
-                       &db->lock_file);
-    if (rc == FTK_NOTFOUND && db->read_only) { /* nobody ever wrote here */
-        rc = FTK_OK;
-        goto out;
+    while (rc == FTK_OK && !ours) {
+        rc = ftk_file_open_in(db->dir, "lock", flags, &db->lock_file);
+        if (rc == FTK_NOTFOUND && db->read_only) /* nobody ever wrote here */
+            return FTK_OK;
+        if (rc == FTK_OK)
+            rc = ftk_file_lock(db->lock_file, !db->read_only);
+        if (rc != FTK_OK)
+            break;
+        rc = ftk_dir_identify(db->dir, "lock", &named);
+        ours = rc == FTK_OK && ftk_identity_same(&named, &db->lock_file->identity);
+        if (!ours && (rc == FTK_OK || rc == FTK_NOTFOUND)) {
+            ftk_file_close(db->lock_file);
+            ftk_dir_close(db->dir);
+            db->lock_file = NULL;
+            rc = FTK_OK;
+        }
     }
-    if (rc != FTK_OK)
-        goto out;
-    rc = db->disk->ops->lock(db->lock_file, !db->read_only);
-out:
-    ftk_free(path);
     return rc;
 }
 
@@ -148,7 +164,8 @@ open_log(kiln_db *db, bool create, uint64_t lsn_start)
 {
     struct rfl_options options = {.disk = db->disk,
                                   .log = &db->log_to,
-                                  .dir = db->rfl_path,
+                                  .parent = db->options.rfl_dir != NULL ? NULL : db->dir,
+                                  .dir = db->options.rfl_dir != NULL ? db->rfl_path : LOG_DIR,
                                   .segment_bytes = db->options.rfl_segment_bytes,
                                   .lazy_ms = db->options.lazy_ms,
                                   .read_only = db->read_only,
@@ -187,7 +204,7 @@ open_storage(kiln_db *db, const struct header *header)
     uint64_t free_bytes = 0, total_bytes = 0, size = 0, region;
     ftk_status rc;
 
-    FTK_TRY(db->disk->ops->space(db->disk, db->path, &free_bytes, &total_bytes));
+    FTK_TRY(ftk_dir_space(db->dir, &free_bytes, &total_bytes));
     FTK_TRY(ftk_file_size(db->data, &size));
     region = total_bytes * 2;
     if (region < REGION_BYTES_MIN && !db->manual)
@@ -271,21 +288,13 @@ close_storage(kiln_db *db)
     db->cache = NULL;
 }
 
-/* Make the name of a directory durable, which its parent keeps. */
+/* The directory's own name and those in it are durable, whoever made them, even if he has died. */
 static ftk_status
-sync_name(kiln_db *db, const char *path)
+names_sync(kiln_db *db)
 {
-    const char *slash = strrchr(path, '/');
-    char *parent = NULL;
-    ftk_status rc;
+    ftk_status rc = ftk_dir_sync_name(db->dir);
 
-    FTK_TRY(ftk_strdup(slash == NULL ? "." : slash == path ? "/" : path, &parent));
-    if (slash != NULL && slash != path)
-        parent[slash - path] = 0;
-    rc = db->disk->ops->sync_dir(db->disk, parent);
-out:
-    ftk_free(parent);
-    return rc;
+    return rc != FTK_OK ? rc : ftk_dir_sync(db->dir);
 }
 
 /*
@@ -293,16 +302,14 @@ out:
  * is renamed: whatever a crash leaves is taken up again, with the same identity.
  */
 static ftk_status
-create(kiln_db *db, const char *data_path)
+create(kiln_db *db)
 {
     struct header header = {.page_bytes = db->options.page_bytes, .snapshot = {.coll_next = 1}};
     struct header left;
-    char *new_path = NULL;
     bool made;
     ftk_status rc;
 
-    FTK_TRY(ftk_path_join(db->path, "data.kdb.new", &new_path));
-    FTK_TRY(ftk_file_open(db->disk, new_path, data_flags(db) | FTK_OPEN_CREATE, &db->data));
+    FTK_TRY(ftk_file_open_in(db->dir, DATA_FILE_NEW, data_flags(db) | FTK_OPEN_CREATE, &db->data));
     rc = header_read(db->data, &db->log_to, true, &left);
     if (rc != FTK_OK && rc != FTK_FOREIGN && rc != FTK_CORRUPT)
         goto out;
@@ -325,62 +332,51 @@ create(kiln_db *db, const char *data_path)
     }
     /* The log carries the identity: it must not outlive the file that has it, nor, where it lies
      * elsewhere, the directory that has the file. */
-    FTK_TRY(sync_name(db, db->path));
-    FTK_TRY(db->disk->ops->sync_dir(db->disk, db->path));
+    FTK_TRY(names_sync(db));
     if (!(db->options.flags & KILN_EXTERNAL_LOG)) {
         FTK_TRY(open_log(db, true, 0));
         rc = rfl_close(db->log);
         db->log = NULL;
         if (rc != FTK_OK)
             goto out;
-        FTK_TRY(db->disk->ops->sync_dir(db->disk, db->rfl_path));
-        FTK_TRY(sync_name(db, db->rfl_path));
     }
     ftk_file_close(db->data);
     db->data = NULL;
-    FTK_TRY(db->disk->ops->rename(db->disk, new_path, data_path));
+    FTK_TRY(ftk_dir_rename(db->dir, DATA_FILE_NEW, DATA_FILE));
     ftk_log(&db->log_to, FTK_LOG_INFO, "%s: created, pages of %u bytes", db->path,
             db->options.page_bytes);
 out:
-    ftk_free(new_path);
     return rc;
 }
 
+/* The database's directory, made if that was asked for: the one use of its path. */
 static ftk_status
-make_dir(kiln_db *db)
+open_dir(kiln_db *db)
 {
-    ftk_status rc = db->disk->ops->mkdir(db->disk, db->path);
-
-    return rc == FTK_EXISTS ? FTK_OK : rc;
-}
-
-/* Whoever made the names may have died before they were durable. */
-static ftk_status
-names_sync(kiln_db *db)
-{
-    ftk_status rc = sync_name(db, db->path);
-
-    return rc != FTK_OK ? rc : db->disk->ops->sync_dir(db->disk, db->path);
+    if (db->options.flags & KILN_CREATE) {
+        ftk_status rc = db->disk->ops->mkdir(db->disk, NULL, db->path);
+        if (rc != FTK_OK && rc != FTK_EXISTS)
+            return rc;
+    }
+    return ftk_dir_open(db->disk, db->path, &db->dir);
 }
 
 static ftk_status
 open_data(kiln_db *db)
 {
-    char *data_path = NULL;
-    ftk_status rc;
+    ftk_status rc = ftk_file_open_in(db->dir, DATA_FILE, data_flags(db), &db->data);
 
-    FTK_TRY(ftk_path_join(db->path, "data.kdb", &data_path));
-    rc = ftk_file_open(db->disk, data_path, data_flags(db), &db->data);
     if (rc == FTK_NOTFOUND && (db->options.flags & KILN_CREATE)) {
-        FTK_TRY(create(db, data_path));
-        rc = ftk_file_open(db->disk, data_path, data_flags(db), &db->data);
+        rc = create(db);
+        if (rc == FTK_OK)
+            rc = ftk_file_open_in(db->dir, DATA_FILE, data_flags(db), &db->data);
     } else if (rc == FTK_OK && (db->options.flags & KILN_EXCLUSIVE)) {
         rc = FTK_FAIL(FTK_EXISTS, "there is a database in %s", db->path);
     }
+    if (rc == FTK_OK)
+        rc = ftk_file_lock(db->data, !db->read_only);
     if (rc == FTK_OK && !db->read_only)
         rc = names_sync(db);
-out:
-    ftk_free(data_path);
     return rc;
 }
 
@@ -406,8 +402,7 @@ open_all(kiln_db *db)
 
     if (db->options.cache_bytes != 0)
         FTK_TRY(cache_limit_set(db->options.cache_bytes));
-    if (db->options.flags & KILN_CREATE)
-        FTK_TRY(make_dir(db));
+    FTK_TRY(open_dir(db));
     FTK_TRY(open_lock(db));
     bufs.disk = db->disk;
     bufs.aio_kind = db->aio_kind;
@@ -451,6 +446,7 @@ db_free(kiln_db *db)
     ftk_file_close(db->data);
     ftk_iobufs_close(db->bufs);
     ftk_file_close(db->lock_file);
+    ftk_dir_close(db->dir);
     if (db->extension != NULL)
         db_extension_records.db_end(db->extension);
     ftk_mutex_release(&db->queue_mutex);
@@ -460,6 +456,23 @@ db_free(kiln_db *db)
     ftk_free(db->path);
     ftk_free(db->rfl_path);
     ftk_free(db);
+}
+
+/* Without the "/" and "/." at its end, which mkdir(2) takes ill. */
+static ftk_status
+path_trimmed(const char *path, char **trimmed_out)
+{
+    ftk_status rc = ftk_strdup(path, trimmed_out);
+
+    if (rc != FTK_OK)
+        return rc;
+    for (size_t size = strlen(path); size > 1; size--) {
+        const char *end = path + size - 1;
+        if (*end != '/' && !(*end == '.' && end[-1] == '/'))
+            break;
+        (*trimmed_out)[size - 1] = '\0';
+    }
+    return FTK_OK;
 }
 
 ftk_status
@@ -477,6 +490,7 @@ db_open(const char *path, const kiln_options *options, const struct db_environme
     ftk_mutex_init(&db->publish_mutex);
     ftk_mutex_init(&db->error_mutex);
     in_place_db_init(db, in_place_give_back);
+    db->forks = ftk_forks();
     db->disk = ftk_disk_native();
     if (environment != NULL) {
         db->disk = environment->disk != NULL ? environment->disk : db->disk;
@@ -485,11 +499,11 @@ db_open(const char *path, const kiln_options *options, const struct db_environme
     }
     options_resolve(db, options);
     FTK_TRY(options_check(&db->options));
-    FTK_TRY(ftk_strdup(path, &db->path));
+    FTK_TRY(path_trimmed(path, &db->path));
     if (db->options.rfl_dir != NULL)
-        FTK_TRY(ftk_strdup(db->options.rfl_dir, &db->rfl_path));
+        FTK_TRY(path_trimmed(db->options.rfl_dir, &db->rfl_path));
     else
-        FTK_TRY(ftk_path_join(path, "rfl", &db->rfl_path));
+        FTK_TRY(ftk_path_join(db->path, LOG_DIR, &db->rfl_path));
     FTK_TRY(open_all(db));
     *db_out = db;
     db = NULL;
@@ -501,8 +515,10 @@ out:
 ftk_status
 db_close(kiln_db *db)
 {
-    ftk_status rc = FTK_OK;
+    ftk_status rc = db_check_process(db);
 
+    if (rc != FTK_OK)
+        return rc;
     if (atomic_load(&db->open_txns) > 0)
         return FTK_FAIL(FTK_STATE, "%llu transactions are open",
                         (unsigned long long)atomic_load(&db->open_txns));

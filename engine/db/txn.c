@@ -171,8 +171,10 @@ ftk_status
 txn_begin(kiln_db *db, uint32_t kind, kiln_durability durability, uint32_t timeout_ms,
           kiln_txn **txn_out)
 {
-    ftk_status rc;
+    ftk_status rc = db_check_process(db);
 
+    if (rc != FTK_OK)
+        return rc;
     if (kind == KILN_READ)
         return begin_read(db, txn_out);
     if (kind != KILN_WRITE)
@@ -288,6 +290,8 @@ txn_abort(kiln_txn *txn)
 {
     kiln_db *db = txn->db;
 
+    if (db_check_process(db) != FTK_OK)
+        return;
     end_common(txn);
     if (txn->write) {
         in_place_abort(txn);
@@ -444,8 +448,10 @@ txn_commit(kiln_txn *txn)
     struct db_promise promise;
     kiln_durability durability = txn->durability;
     uint64_t lsn_end = txn->snapshot.lsn;
-    ftk_status rc = FTK_OK;
+    ftk_status rc = db_check_process(db);
 
+    if (rc != FTK_OK)
+        return rc; /* nothing of the parent's is touched, its memory in the child neither */
     if (!txn->write) {
         txn_abort(txn);
         return FTK_OK;

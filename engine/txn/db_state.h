@@ -46,9 +46,11 @@ struct writer_wait {
 struct kiln_db {
     kiln_options options; /* resolved */
     char *path;
-    char *rfl_path;
+    char *rfl_path;      /* how the log's directory was named: for messages */
     struct ftk_disk *disk;
+    struct ftk_dir *dir; /* all names of files are looked up in it: the path is used once */
     struct ftk_log log_to;
+    unsigned forks; /* ftk_forks() at the open */
     bool read_only;
     bool manual; /* no threads: simulation */
     enum ftk_aio_kind aio_kind;
@@ -118,6 +120,8 @@ ftk_status db_answer(kiln_db *db, ftk_status status);
 void db_answer_last(kiln_db *db, struct ftk_error *error_out);
 /* FTK_FAILED with the words of the first failure, or FTK_OK. */
 ftk_status db_check_failed(kiln_db *db);
+/* FTK_STATE in a child forked since the open: its threads and its lock are the parent's. */
+ftk_status db_check_process(const kiln_db *db);
 
 void db_publish(kiln_db *db, const struct db_snapshot *snapshot);
 void db_published_get(kiln_db *db, struct db_snapshot *snapshot_out);

@@ -1,5 +1,6 @@
 /* engine/txn/failure.c -- the first final error, after which the database refuses writes. */
 #include "engine/txn/db_state.h"
+#include "ftk/fork.h"
 
 ftk_status
 db_fail(kiln_db *db, ftk_status status)
@@ -42,4 +43,13 @@ db_answer_last(kiln_db *db, struct ftk_error *error)
     ftk_mutex_lock(&db->error_mutex);
     *error = db->call_error;
     ftk_mutex_unlock(&db->error_mutex);
+}
+
+ftk_status
+db_check_process(const kiln_db *db)
+{
+    if (FTK_LIKELY(db->forks == ftk_forks()))
+        return FTK_OK;
+    return FTK_FAIL(FTK_STATE, "%s was opened before this process was forked: open it again here",
+                    db->path);
 }

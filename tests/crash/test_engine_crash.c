@@ -58,10 +58,9 @@ no_log_sync(struct ftk_file *file)
 }
 
 static ftk_status
-no_dir_sync(struct ftk_disk *disk, const char *path)
+no_dir_sync(struct ftk_dir *dir)
 {
-    (void)disk;
-    (void)path;
+    (void)dir;
     return FTK_OK;
 }
 
@@ -81,7 +80,7 @@ canary_hatch(struct crasher *crasher)
     else if (strcmp(canary, "log sync") == 0)
         ops.sync = no_log_sync;
     else if (strcmp(canary, "dir sync") == 0)
-        ops.sync_dir = no_dir_sync;
+        ops.dir_sync = no_dir_sync;
     else
         crasher->world->os_is_full = true;
     disk->ops = &ops;

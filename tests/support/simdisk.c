@@ -17,8 +17,6 @@
 #include "ftk/mem.h"
 #include "tests/support/simdisk_internal.h"
 
-#define SPACE_WITHOUT_LIMIT (1ull << 40)
-
 static struct simdisk *
 sim_of(struct ftk_disk *disk)
 {
@@ -80,8 +78,8 @@ sim_fault(struct simdisk *disk, enum simdisk_op op)
     return err;
 }
 
-static ftk_status
-path_failed(const char *operation, const char *path, int err)
+ftk_status
+sim_path_failed(const char *operation, const char *path, int err)
 {
     return FTK_FAIL_OS(ftk_status_of_errno(err), err, "%s of %s failed: %s", operation, path,
                        strerror(err));
@@ -106,13 +104,13 @@ change_check(struct sim_file *file, const char *operation, enum simdisk_op op)
     if (file->read_only)
         return FTK_FAIL(FTK_READONLY, "%s of %s: opened read-only", operation, file->base.path);
     int err = sim_fault(sim_of(file->base.disk), op);
-    return err == 0 ? FTK_OK : path_failed(operation, file->base.path, err);
+    return err == 0 ? FTK_OK : sim_path_failed(operation, file->base.path, err);
 }
 
 /* ---- space ---------------------------------------------------------------------------------- */
 
-static uint64_t
-used_bytes(const struct simdisk *disk)
+uint64_t
+sim_used_bytes(const struct simdisk *disk)
 {
     uint64_t pages = 0;
 
@@ -131,7 +129,7 @@ bytes_that_fit(const struct simdisk *disk, const struct sim_node *node, uint64_t
 {
     if (disk->options.capacity == 0)
         return size;
-    uint64_t used = used_bytes(disk);
+    uint64_t used = sim_used_bytes(disk);
     uint64_t room = used < disk->options.capacity ? (disk->options.capacity - used) / SIM_PAGE : 0;
     uint64_t fit = 0;
 
@@ -312,7 +310,7 @@ sim_file_size(struct ftk_file *base, uint64_t *size_out)
     ftk_mutex_lock(&disk->mutex);
     ftk_status rc = alive(file_of(base));
     if (rc == FTK_OK && ftk_fault_due(FTK_FAULT_READ))
-        rc = path_failed("size", base->path, EIO);
+        rc = sim_path_failed("size", base->path, EIO);
     if (rc == FTK_OK)
         *size_out = disk->nodes[file_of(base)->node]->now.size;
     ftk_mutex_unlock(&disk->mutex);
@@ -327,7 +325,7 @@ sim_file_truncate(struct ftk_file *base, uint64_t size)
     ftk_mutex_lock(&disk->mutex);
     ftk_status rc = change_check(file_of(base), "truncate", SIMDISK_TRUNCATE);
     if (rc == FTK_OK && size > SIM_SIZE_MAX)
-        rc = path_failed("truncate", base->path, EFBIG);
+        rc = sim_path_failed("truncate", base->path, EFBIG);
     if (rc == FTK_OK)
         sim_pending_add(disk->nodes[file_of(base)->node],
                         sim_change_new(SIM_RESIZE, ++disk->number, 0, size, NULL));
@@ -345,9 +343,9 @@ sim_file_allocate(struct ftk_file *base, uint64_t offset, uint64_t size)
     ftk_status rc = change_check(file_of(base), "allocate", SIMDISK_ALLOCATE);
     node = rc == FTK_OK ? disk->nodes[file_of(base)->node] : NULL;
     if (rc == FTK_OK && (size > SIM_SIZE_MAX || offset > SIM_SIZE_MAX - size))
-        rc = path_failed("allocate", base->path, EFBIG);
+        rc = sim_path_failed("allocate", base->path, EFBIG);
     if (rc == FTK_OK && bytes_that_fit(disk, node, offset, size) < size)
-        rc = path_failed("allocate", base->path, ENOSPC);
+        rc = sim_path_failed("allocate", base->path, ENOSPC);
     if (rc == FTK_OK)
         sim_pending_add(node, sim_change_new(SIM_RESERVE, ++disk->number, offset, size, NULL));
     sim_step_end(disk);
@@ -384,7 +382,7 @@ sim_file_lock(struct ftk_file *base, bool exclusive)
 
 /* The node of an existing or new file; *created_out: a step has happened. */
 static ftk_status
-open_node(struct simdisk *disk, const char *path, unsigned flags, uint32_t *node_out,
+open_node(struct simdisk *disk, uint32_t base, const char *path, unsigned flags, uint32_t *node_out,
           bool *created_out)
 {
     uint32_t dir;
@@ -393,21 +391,21 @@ open_node(struct simdisk *disk, const char *path, unsigned flags, uint32_t *node
 
     *created_out = false;
     if (err != 0)
-        return path_failed("open", path, err);
-    if (!sim_resolve(disk, path, &dir, name, node_out))
-        return path_failed("open", path, ENOENT);
+        return sim_path_failed("open", path, err);
+    if (!sim_resolve(disk, base, path, &dir, name, node_out))
+        return sim_path_failed("open", path, ENOENT);
     if (*node_out != SIM_NO_NODE) {
         if (disk->nodes[*node_out]->is_dir)
             return FTK_FAIL(FTK_INVALID, "open of %s failed: not a regular file", path);
         if ((flags & FTK_OPEN_CREATE) && (flags & FTK_OPEN_EXCLUSIVE))
-            return path_failed("open", path, EEXIST);
+            return sim_path_failed("open", path, EEXIST);
         return FTK_OK;
     }
-    if ((flags & FTK_OPEN_CREATE) == 0)
-        return path_failed("open", path, ENOENT);
+    if ((flags & FTK_OPEN_CREATE) == 0 || sim_dir_removed(disk, dir))
+        return sim_path_failed("open", path, ENOENT);
     err = sim_fault(disk, SIMDISK_NAMES);
     if (err != 0)
-        return path_failed("open", path, err);
+        return sim_path_failed("open", path, err);
     sim_node_new(disk, false, node_out);
     struct sim_name_edit edit = {.dir = dir, .name = name, .node = *node_out};
     sim_name_change(disk, dir, &edit, 1);
@@ -416,22 +414,26 @@ open_node(struct simdisk *disk, const char *path, unsigned flags, uint32_t *node
 }
 
 static ftk_status
-sim_open(struct ftk_disk *base, const char *path, unsigned flags, struct ftk_file **file_out)
+sim_open(struct ftk_disk *base, const struct ftk_dir *dir, const char *path, unsigned flags,
+         struct ftk_file **file_out)
 {
     struct simdisk *disk = sim_of(base);
-    uint32_t id;
-    bool created;
+    uint32_t start, id;
+    bool created = false;
 
     *file_out = NULL;
     ftk_mutex_lock(&disk->mutex);
-    ftk_status rc = open_node(disk, path, flags, &id, &created);
+    ftk_status rc = sim_dir_base(disk, dir, &start);
+    if (rc == FTK_OK)
+        rc = open_node(disk, start, path, flags, &id, &created);
     if (rc == FTK_OK) {
         struct sim_file *file = sim_calloc(1, sizeof *file);
         file->base.disk = base;
         file->base.direct = (flags & FTK_OPEN_DIRECT) != 0 && !disk->options.no_direct;
         file->base.io_align = file->base.direct ? disk->options.align : 1;
         file->base.mem_align = file->base.io_align;
-        file->base.path = sim_strdup(path);
+        file->base.path = sim_path_shown(dir, path);
+        file->base.identity = (struct ftk_identity){1, disk->nodes[id]->serial};
         file->node = id;
         file->generation = disk->generation;
         file->read_only = (flags & FTK_OPEN_READ_ONLY) != 0;
@@ -467,219 +469,6 @@ sim_close(struct ftk_file *base)
     free(file);
 }
 
-/* ---- names ---------------------------------------------------------------------------------- */
-
-static bool
-is_below(const struct simdisk *disk, uint32_t dir, uint32_t below)
-{
-    const struct sim_entries *names = &disk->nodes[dir]->names;
-
-    if (dir == below)
-        return true;
-    for (size_t i = 0; i < names->count; i++) {
-        if (disk->nodes[names->list[i].node]->is_dir && is_below(disk, names->list[i].node, below))
-            return true;
-    }
-    return false;
-}
-
-static int
-rename_errno(struct simdisk *disk, const char *from, const char *to)
-{
-    uint32_t from_dir, from_node, to_dir, to_node;
-    char from_name[256], to_name[256];
-
-    if (!sim_resolve(disk, from, &from_dir, from_name, &from_node) || from_node == SIM_NO_NODE ||
-        !sim_resolve(disk, to, &to_dir, to_name, &to_node))
-        return ENOENT;
-    if (from_node == SIM_ROOT || to_node == SIM_ROOT)
-        return EBUSY;
-    const struct sim_node *moved = disk->nodes[from_node];
-    const struct sim_node *replaced = to_node != SIM_NO_NODE ? disk->nodes[to_node] : NULL;
-    if (to_node == from_node)
-        return 0;
-    if (replaced != NULL && moved->is_dir != replaced->is_dir)
-        return moved->is_dir ? ENOTDIR : EISDIR;
-    if (replaced != NULL && replaced->is_dir && replaced->names.count > 0)
-        return ENOTEMPTY;
-    if (moved->is_dir && is_below(disk, from_node, to_dir))
-        return EINVAL;
-    int err = sim_fault(disk, SIMDISK_NAMES);
-    if (err != 0)
-        return err;
-    struct sim_name_edit edits[2] = {
-        {.dir = from_dir, .name = from_name, .node = SIM_NO_NODE},
-        {.dir = to_dir, .name = to_name, .node = from_node},
-    };
-    sim_name_change(disk, to_dir, edits, 2);
-    return 0;
-}
-
-static ftk_status
-sim_rename(struct ftk_disk *base, const char *from, const char *to)
-{
-    struct simdisk *disk = sim_of(base);
-    ftk_status rc = FTK_OK;
-
-    ftk_mutex_lock(&disk->mutex);
-    int err = rename_errno(disk, from, to);
-    if (err != 0)
-        rc = FTK_FAIL_OS(ftk_status_of_errno(err), err, "rename of %s to %s failed: %s", from, to,
-                         strerror(err));
-    sim_step_end(disk);
-    return rc;
-}
-
-static int
-remove_errno(struct simdisk *disk, const char *path)
-{
-    uint32_t dir, node;
-    char name[256];
-
-    if (!sim_resolve(disk, path, &dir, name, &node) || node == SIM_NO_NODE)
-        return ENOENT;
-    if (node == SIM_ROOT)
-        return EBUSY;
-    if (disk->nodes[node]->is_dir && disk->nodes[node]->names.count > 0)
-        return ENOTEMPTY;
-    int err = sim_fault(disk, SIMDISK_NAMES);
-    if (err == 0) {
-        struct sim_name_edit edit = {.dir = dir, .name = name, .node = SIM_NO_NODE};
-        sim_name_change(disk, dir, &edit, 1);
-    }
-    return err;
-}
-
-static ftk_status
-sim_remove(struct ftk_disk *base, const char *path)
-{
-    struct simdisk *disk = sim_of(base);
-
-    ftk_mutex_lock(&disk->mutex);
-    int err = remove_errno(disk, path);
-    ftk_status rc = err == 0 ? FTK_OK : path_failed("remove", path, err);
-    sim_step_end(disk);
-    return rc;
-}
-
-static int
-mkdir_errno(struct simdisk *disk, const char *path)
-{
-    uint32_t dir, node;
-    char name[256];
-
-    if (!sim_resolve(disk, path, &dir, name, &node))
-        return ENOENT;
-    if (node != SIM_NO_NODE)
-        return EEXIST;
-    int err = sim_fault(disk, SIMDISK_NAMES);
-    if (err == 0) {
-        sim_node_new(disk, true, &node);
-        struct sim_name_edit edit = {.dir = dir, .name = name, .node = node};
-        sim_name_change(disk, dir, &edit, 1);
-    }
-    return err;
-}
-
-static ftk_status
-sim_mkdir(struct ftk_disk *base, const char *path)
-{
-    struct simdisk *disk = sim_of(base);
-
-    ftk_mutex_lock(&disk->mutex);
-    int err = mkdir_errno(disk, path);
-    ftk_status rc = err == 0 ? FTK_OK : path_failed("mkdir", path, err);
-    sim_step_end(disk);
-    return rc;
-}
-
-static int
-find_dir(const struct simdisk *disk, const char *path, uint32_t *node_out)
-{
-    uint32_t dir;
-    char name[256];
-
-    if (!sim_resolve(disk, path, &dir, name, node_out) || *node_out == SIM_NO_NODE)
-        return ENOENT;
-    return disk->nodes[*node_out]->is_dir ? 0 : ENOTDIR;
-}
-
-static ftk_status
-sim_sync_dir(struct ftk_disk *base, const char *path)
-{
-    struct simdisk *disk = sim_of(base);
-    uint32_t node;
-    ftk_status rc = FTK_OK;
-
-    ftk_mutex_lock(&disk->mutex);
-    int err = find_dir(disk, path, &node);
-    int fault = err == 0 ? sim_fault(disk, SIMDISK_SYNC_DIR) : 0;
-    if (err != 0)
-        rc = path_failed("sync", path, err);
-    if (fault != 0) /* the names stay pending: a later sync_dir may still save them */
-        rc = FTK_FAIL_OS(FTK_IO, fault, "sync of directory %s failed: %s", path, strerror(fault));
-    if (rc == FTK_OK) {
-        size_t kept = 0;
-        for (size_t i = 0; i < disk->name_changes_count; i++) {
-            struct sim_name_change *change = &disk->name_changes[i];
-            if (change->dir == node) {
-                sim_name_change_apply(disk, change);
-                sim_name_change_drop(disk, change);
-            } else {
-                disk->name_changes[kept++] = *change;
-            }
-        }
-        disk->name_changes_count = kept;
-        sim_nodes_collect(disk);
-    }
-    sim_step_end(disk);
-    return rc;
-}
-
-static ftk_status
-sim_list(struct ftk_disk *base, const char *path,
-         ftk_status (*each)(void *context, const char *name), void *context)
-{
-    struct simdisk *disk = sim_of(base);
-    struct sim_entries names = {NULL, 0};
-    uint32_t node;
-
-    ftk_mutex_lock(&disk->mutex);
-    int err = find_dir(disk, path, &node);
-    if (err == 0 && ftk_fault_due(FTK_FAULT_READ))
-        err = EIO;
-    if (err == 0)
-        sim_entries_copy(&names, &disk->nodes[node]->names);
-    ftk_mutex_unlock(&disk->mutex);
-
-    ftk_status rc = err == 0 ? FTK_OK : path_failed("list", path, err);
-    for (size_t i = 0; i < names.count && rc == FTK_OK; i++)
-        rc = each(context, names.list[i].name);
-    sim_entries_release(&names);
-    return rc;
-}
-
-static ftk_status
-sim_space(struct ftk_disk *base, const char *path, uint64_t *free_out, uint64_t *total_out)
-{
-    struct simdisk *disk = sim_of(base);
-    uint32_t dir, node;
-    char name[256];
-
-    *free_out = 0;
-    *total_out = 0;
-    ftk_mutex_lock(&disk->mutex);
-    bool found = sim_resolve(disk, path, &dir, name, &node) && node != SIM_NO_NODE;
-    int err = !found ? ENOENT : ftk_fault_due(FTK_FAULT_READ) ? EIO : 0;
-    if (err == 0) {
-        uint64_t used = used_bytes(disk);
-        *total_out = disk->options.capacity != 0 ? disk->options.capacity : SPACE_WITHOUT_LIMIT;
-        *free_out = used < *total_out ? *total_out - used : 0;
-    }
-    ftk_mutex_unlock(&disk->mutex);
-    return err == 0 ? FTK_OK : path_failed("space", path, err);
-}
-
 /* ---- new and free --------------------------------------------------------------------------- */
 
 struct simdisk *
@@ -695,12 +484,16 @@ sim_alloc(const struct simdisk_options *options)
         .truncate = sim_file_truncate,
         .allocate = sim_file_allocate,
         .lock = sim_file_lock,
+        .dir_open = sim_dir_open,
+        .dir_close = sim_dir_close,
+        .dir_sync = sim_dir_sync,
+        .dir_list = sim_dir_list,
+        .dir_space = sim_dir_space,
+        .dir_locate = sim_dir_locate,
         .rename = sim_rename,
         .remove = sim_remove,
         .mkdir = sim_mkdir,
-        .sync_dir = sim_sync_dir,
-        .list = sim_list,
-        .space = sim_space,
+        .identify = sim_identify,
         .aio_open = sim_aio_open,
         .aio_close = sim_aio_close,
         .aio_submit = sim_aio_submit,
@@ -824,7 +617,7 @@ uint64_t
 simdisk_used(struct simdisk *disk)
 {
     ftk_mutex_lock(&disk->mutex);
-    uint64_t used = used_bytes(disk);
+    uint64_t used = sim_used_bytes(disk);
     ftk_mutex_unlock(&disk->mutex);
     return used;
 }

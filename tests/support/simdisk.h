@@ -6,7 +6,7 @@
  * 1. A write is durable after a sync of its file that began after the write's completion.  Until
  *    then each of its sectors survives a power cut or not, on its own; so do truncates, extensions
  *    and allocations.  An asynchronous write that has not completed may also have reached the disk.
- * 2. Creation, renaming and removal of a name are durable after sync_dir of the directory (a rename
+ * 2. Creation, renaming and removal of a name are durable after a sync of the directory (a rename
  *    between two: of the target's).  Until then each survives or not, in any combination; one
  *    rename is atomic.  Syncing a file does not make its name durable.
  * 3. A sync that fails may have lost what it was to make durable: those writes are readable until

@@ -337,6 +337,7 @@ simdisk_clone(struct simdisk *disk, uint64_t seed)
     struct simdisk *clone = sim_alloc(&options);
     ftk_mutex_lock(&disk->mutex);
     clone->number = disk->number;
+    clone->serial = disk->serial;
     clone->nodes_count = disk->nodes_count;
     clone->nodes = sim_calloc(disk->nodes_count, sizeof *clone->nodes);
     for (size_t i = 0; i < disk->nodes_count; i++) {
@@ -372,7 +373,7 @@ find_file(struct simdisk *disk, const char *path)
     uint32_t dir, node;
     char name[256];
 
-    if (!sim_resolve(disk, path, &dir, name, &node) || node == SIM_NO_NODE ||
+    if (!sim_resolve(disk, SIM_ROOT, path, &dir, name, &node) || node == SIM_NO_NODE ||
         disk->nodes[node]->is_dir)
         return NULL;
     return disk->nodes[node];

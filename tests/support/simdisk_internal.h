@@ -78,6 +78,7 @@ struct sim_entries {
 
 struct sim_node {
     bool is_dir;
+    uint64_t serial;        /* no other node ever has it */
     uint32_t links;         /* names now: 0 or 1 */
     uint32_t links_durable; /* names on disk */
     uint32_t links_pending; /* changes of names that speak of it */
@@ -103,7 +104,7 @@ struct sim_name_edit {
 };
 struct sim_name_change {
     uint64_t number;
-    uint32_t dir; /* whose sync_dir makes it durable */
+    uint32_t dir; /* whose sync makes it durable */
     unsigned edits_count;
     struct sim_name_edit edits[2];
 };
@@ -140,6 +141,7 @@ struct simdisk {
     struct ftk_random random;
     uint64_t generation; /* of open files: a crash makes older ones dead */
     uint64_t number;     /* of the last change */
+    uint64_t serial;     /* of the last node made */
     uint64_t steps;
     void (*hook)(void *context, struct simdisk *disk, uint64_t step);
     void *hook_context;
@@ -168,6 +170,12 @@ struct sim_file {
     bool lock_exclusive;
 };
 
+struct sim_dir {
+    struct ftk_dir base;
+    uint32_t node;
+    uint64_t generation;
+};
+
 /* simdisk_names.c, all with the lock held */
 struct sim_node *sim_node_new(struct simdisk *disk, bool is_dir, uint32_t *id_out);
 void sim_node_free(struct simdisk *disk, uint32_t id);
@@ -176,9 +184,34 @@ uint32_t sim_entries_find(const struct sim_entries *entries, const char *name);
 void sim_entries_set(struct sim_entries *entries, const char *name, uint32_t node);
 void sim_entries_copy(struct sim_entries *to, const struct sim_entries *from);
 void sim_entries_release(struct sim_entries *entries);
-/* The directory that holds the last part of path, and that part; false when there is none. */
-bool sim_resolve(const struct simdisk *disk, const char *path, uint32_t *dir_out, char name[256],
-                 uint32_t *node_out);
+/* From a directory, or the root where the path is absolute: the directory that holds the last part
+ * of path, and that part; false when there is none. */
+bool sim_resolve(const struct simdisk *disk, uint32_t base, const char *path, uint32_t *dir_out,
+                 char name[256], uint32_t *node_out);
+/* The directory that has a name for this node; the root for the root, SIM_NO_NODE for one that was
+ * removed.  *name_out: borrowed. */
+uint32_t sim_parent(const struct simdisk *disk, uint32_t node, const char **name_out);
+
+/* simdisk_dirs.c: the part of the table that is about directories and names */
+ftk_status sim_dir_open(struct ftk_disk *base, const struct ftk_dir *dir, const char *path,
+                        struct ftk_dir **dir_out);
+void sim_dir_close(struct ftk_dir *dir);
+ftk_status sim_dir_sync(struct ftk_dir *dir);
+ftk_status sim_dir_list(struct ftk_dir *dir, ftk_status (*each)(void *context, const char *name),
+                        void *context);
+ftk_status sim_dir_space(struct ftk_dir *dir, uint64_t *free_out, uint64_t *total_out);
+ftk_status sim_dir_locate(struct ftk_dir *dir, char **path_out);
+ftk_status sim_rename(struct ftk_disk *base, const struct ftk_dir *dir, const char *from,
+                      const char *to);
+ftk_status sim_remove(struct ftk_disk *base, const struct ftk_dir *dir, const char *path);
+ftk_status sim_mkdir(struct ftk_disk *base, const struct ftk_dir *dir, const char *path);
+ftk_status sim_identify(struct ftk_disk *base, const struct ftk_dir *dir, const char *path,
+                        struct ftk_identity *identity_out);
+/* The node that relative paths begin at; FTK_IO when the directory is dead. */
+ftk_status sim_dir_base(struct simdisk *disk, const struct ftk_dir *dir, uint32_t *node_out);
+/* Nothing can be made in a directory that has been removed. */
+bool sim_dir_removed(const struct simdisk *disk, uint32_t node);
+char *sim_path_shown(const struct ftk_dir *dir, const char *path); /* for messages; owned */
 /* Now, and pending until the directory is synced. */
 void sim_name_change(struct simdisk *disk, uint32_t dir, const struct sim_name_edit *edits,
                      unsigned count);
@@ -197,6 +230,8 @@ bool sim_aio_poll(struct ftk_aio *base);
 int sim_fault(struct simdisk *disk, enum simdisk_op op);
 /* Releases the lock, then calls the hook. */
 void sim_step_end(struct simdisk *disk);
+ftk_status sim_path_failed(const char *operation, const char *path, int err);
+uint64_t sim_used_bytes(const struct simdisk *disk);
 /* Is the file alive and the transfer aligned? */
 ftk_status sim_transfer_check(struct sim_file *file, enum ftk_io_op op, const void *memory,
                               uint64_t size, uint64_t offset);

@@ -5,6 +5,7 @@
  * 2. A node lives while a name, a durable name, a pending change, an open file or an I/O under way
  *    speaks of it.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,7 @@ sim_node_new(struct simdisk *disk, bool is_dir, uint32_t *id_out)
     }
     disk->nodes[id] = sim_calloc(1, sizeof *disk->nodes[id]);
     disk->nodes[id]->is_dir = is_dir;
+    disk->nodes[id]->serial = ++disk->serial;
     *id_out = (uint32_t)id;
     return disk->nodes[id];
 }
@@ -136,18 +138,43 @@ path_part(const char **path, char name[256])
     }
 }
 
+uint32_t
+sim_parent(const struct simdisk *disk, uint32_t node, const char **name_out)
+{
+    *name_out = "";
+    if (node == SIM_ROOT)
+        return SIM_ROOT;
+    for (uint32_t id = 0; id < disk->nodes_count; id++) {
+        const struct sim_node *dir = disk->nodes[id];
+        for (size_t i = 0; dir != NULL && i < dir->names.count; i++) {
+            *name_out = dir->names.list[i].name;
+            if (dir->names.list[i].node == node)
+                return id;
+        }
+    }
+    *name_out = "";
+    return SIM_NO_NODE;
+}
+
 bool
-sim_resolve(const struct simdisk *disk, const char *path, uint32_t *dir_out, char name[256],
-            uint32_t *node_out)
+sim_resolve(const struct simdisk *disk, uint32_t base, const char *path, uint32_t *dir_out,
+            char name[256], uint32_t *node_out)
 {
     char part[256];
+    const char *own;
 
     *dir_out = SIM_NO_NODE;
-    *node_out = SIM_ROOT;
+    *node_out = *path == '/' ? SIM_ROOT : base;
     name[0] = '\0';
     while (path_part(&path, part)) {
         if (*node_out == SIM_NO_NODE || !disk->nodes[*node_out]->is_dir)
             return false;
+        if (strcmp(part, "..") == 0) {
+            *node_out = sim_parent(disk, *node_out, &own);
+            *dir_out = *node_out == SIM_NO_NODE ? SIM_NO_NODE : sim_parent(disk, *node_out, &own);
+            snprintf(name, 256, "%s", own);
+            continue;
+        }
         *dir_out = *node_out;
         strcpy(name, part);
         *node_out = sim_entries_find(&disk->nodes[*dir_out]->names, name);

@@ -115,6 +115,45 @@ dir_remove(void)
     run.dir[0] = '\0';
 }
 
+ftk_status
+test_dir_sync(struct ftk_disk *disk, const char *path)
+{
+    struct ftk_dir *dir;
+    ftk_status rc = ftk_dir_open(disk, path, &dir);
+
+    if (rc == FTK_OK)
+        rc = ftk_dir_sync(dir);
+    ftk_dir_close(dir);
+    return rc;
+}
+
+ftk_status
+test_dir_list(struct ftk_disk *disk, const char *path,
+              ftk_status (*each)(void *context, const char *name), void *context)
+{
+    struct ftk_dir *dir;
+    ftk_status rc = ftk_dir_open(disk, path, &dir);
+
+    if (rc == FTK_OK)
+        rc = ftk_dir_list(dir, each, context);
+    ftk_dir_close(dir);
+    return rc;
+}
+
+ftk_status
+test_dir_space(struct ftk_disk *disk, const char *path, uint64_t *free_out, uint64_t *total_out)
+{
+    struct ftk_dir *dir;
+    ftk_status rc = ftk_dir_open(disk, path, &dir);
+
+    *free_out = 0;
+    *total_out = 0;
+    if (rc == FTK_OK)
+        rc = ftk_dir_space(dir, free_out, total_out);
+    ftk_dir_close(dir);
+    return rc;
+}
+
 /* ---- faults --------------------------------------------------------------------------------- */
 
 uint64_t

@@ -29,6 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ftk/disk.h"
 #include "ftk/mem.h"
 #include "ftk/random.h"
 #include "ftk/status.h"
@@ -69,6 +70,13 @@ uint64_t test_rounds(uint64_t rounds);
 const char *test_dir(void);
 /* A path in it; borrowed until the case ends. */
 const char *test_path(const char *name);
+
+/* What a directory can do, by its path. */
+ftk_status test_dir_sync(struct ftk_disk *disk, const char *path);
+ftk_status test_dir_list(struct ftk_disk *disk, const char *path,
+                         ftk_status (*each)(void *context, const char *name), void *context);
+ftk_status test_dir_space(struct ftk_disk *disk, const char *path, uint64_t *free_out,
+                          uint64_t *total_out);
 
 /* ---- faults ---- */
 

@@ -307,7 +307,7 @@ foreign_files_are_refused_and_left_alone(void)
         size_t size = kind == 0 ? 100 : sizeof bytes;
         for (size_t i = 0; i < sizeof bytes; i++)
             bytes[i] = kind == 1 ? 0 : kind == 2 ? 'k' : (uint8_t)ftk_random_next(&random);
-        REQUIRE_OK(simdisk_disk(disk)->ops->mkdir(simdisk_disk(disk), "/db"));
+        REQUIRE_OK(simdisk_disk(disk)->ops->mkdir(simdisk_disk(disk), NULL, "/db"));
         put_file(disk, "/db/data.kdb", bytes, size);
         CHECK_STATUS(engine_try_open(disk, &options, &db), FTK_FOREIGN);
         REQUIRE(simdisk_peek(disk, "/db/data.kdb", 0, after, size));
@@ -339,7 +339,8 @@ missing_log_is_noticed(void)
 
     make(LOGGED);
     disk = simdisk_clone(whole, 1);
-    REQUIRE_OK(simdisk_disk(disk)->ops->remove(simdisk_disk(disk), "/db/rfl/0000000000000001.rfl"));
+    REQUIRE_OK(
+        simdisk_disk(disk)->ops->remove(simdisk_disk(disk), NULL, "/db/rfl/0000000000000001.rfl"));
     CHECK_EQ(judge(disk, LOGGED, "log removed"), NOTICED);
     simdisk_free(whole);
 }

@@ -57,8 +57,8 @@ make_and_crash(const char *rfl_dir, uint32_t flags, bool dies)
     struct simdisk *disk = simdisk_new(&(struct simdisk_options){.seed = test_seed()});
 
     maker.options.rfl_dir = rfl_dir;
-    REQUIRE_OK(simdisk_disk(disk)->ops->mkdir(simdisk_disk(disk), "/logs"));
-    REQUIRE_OK(simdisk_disk(disk)->ops->sync_dir(simdisk_disk(disk), "/"));
+    REQUIRE_OK(simdisk_disk(disk)->ops->mkdir(simdisk_disk(disk), NULL, "/logs"));
+    REQUIRE_OK(test_dir_sync(simdisk_disk(disk), "/"));
     simdisk_hook(disk, dies ? death_hook : power_hook, &maker);
     open_and_close(&maker, disk, "nothing", 0);
     simdisk_hook(disk, NULL, NULL);

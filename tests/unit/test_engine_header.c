@@ -46,7 +46,7 @@ file_make(struct simdisk *disk)
 
     REQUIRE_OK(ftk_file_allocate(file, 0, HEADER_REGION_BYTES));
     REQUIRE_OK(ftk_file_sync(file));
-    REQUIRE_OK(simdisk_disk(disk)->ops->sync_dir(simdisk_disk(disk), "/"));
+    REQUIRE_OK(test_dir_sync(simdisk_disk(disk), "/"));
     return file;
 }
 

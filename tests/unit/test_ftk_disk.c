@@ -291,25 +291,25 @@ names_come_and_go(void)
     unsigned count = 0;
     char *path;
 
-    CHECK_OK(ops->mkdir(disk, test_path("d")));
-    CHECK_STATUS(ops->mkdir(disk, test_path("d")), FTK_EXISTS);
+    CHECK_OK(ops->mkdir(disk, NULL, test_path("d")));
+    CHECK_STATUS(ops->mkdir(disk, NULL, test_path("d")), FTK_EXISTS);
     ftk_file_close(open_file("d/a", FTK_OPEN_CREATE));
     ftk_file_close(open_file("d/b", FTK_OPEN_CREATE));
-    CHECK_OK(ops->list(disk, test_path("d"), count_name, &count));
+    CHECK_OK(test_dir_list(disk, test_path("d"), count_name, &count));
     CHECK_EQ(count, 2);
-    CHECK_OK(ops->rename(disk, test_path("d/a"), test_path("d/b")));
-    CHECK_STATUS(ops->rename(disk, test_path("d/a"), test_path("d/b")), FTK_NOTFOUND);
-    CHECK_OK(ops->rename(disk, test_path("d/b"), test_path("d/stop")));
-    CHECK_OK(ops->sync_dir(disk, test_path("d")));
-    CHECK_STATUS(ops->list(disk, test_path("d"), count_name, &count), FTK_CANCELED);
-    CHECK_STATUS(ops->list(disk, test_path("none"), count_name, &count), FTK_NOTFOUND);
-    CHECK_STATUS(ops->sync_dir(disk, test_path("none")), FTK_NOTFOUND);
-    CHECK_STATUS(ops->remove(disk, test_path("d/a")), FTK_NOTFOUND);
-    CHECK_OK(ops->remove(disk, test_path("d/stop")));
-    CHECK_OK(ops->remove(disk, test_path("d")));
-    CHECK_OK(ops->space(disk, test_dir(), &free_bytes, &total));
+    CHECK_OK(ops->rename(disk, NULL, test_path("d/a"), test_path("d/b")));
+    CHECK_STATUS(ops->rename(disk, NULL, test_path("d/a"), test_path("d/b")), FTK_NOTFOUND);
+    CHECK_OK(ops->rename(disk, NULL, test_path("d/b"), test_path("d/stop")));
+    CHECK_OK(test_dir_sync(disk, test_path("d")));
+    CHECK_STATUS(test_dir_list(disk, test_path("d"), count_name, &count), FTK_CANCELED);
+    CHECK_STATUS(test_dir_list(disk, test_path("none"), count_name, &count), FTK_NOTFOUND);
+    CHECK_STATUS(test_dir_sync(disk, test_path("none")), FTK_NOTFOUND);
+    CHECK_STATUS(ops->remove(disk, NULL, test_path("d/a")), FTK_NOTFOUND);
+    CHECK_OK(ops->remove(disk, NULL, test_path("d/stop")));
+    CHECK_OK(ops->remove(disk, NULL, test_path("d")));
+    CHECK_OK(test_dir_space(disk, test_dir(), &free_bytes, &total));
     CHECK(total >= free_bytes && total > 0);
-    CHECK_STATUS(ops->space(disk, test_path("none"), &free_bytes, &total), FTK_NOTFOUND);
+    CHECK_STATUS(test_dir_space(disk, test_path("none"), &free_bytes, &total), FTK_NOTFOUND);
 
     REQUIRE_OK(ftk_path_join("a", "b", &path));
     CHECK_STR(path, "a/b");
@@ -333,7 +333,7 @@ use_everything(void *context)
     unsigned count = 0;
     ftk_status rc = FTK_OK;
 
-    FTK_TRY(disk->ops->mkdir(disk, paths[0]));
+    FTK_TRY(disk->ops->mkdir(disk, NULL, paths[0]));
     FTK_TRY(ftk_file_open(disk, paths[1], FTK_OPEN_CREATE, &file));
     FTK_TRY(ftk_file_write(file, bytes, sizeof bytes, 0));
     FTK_TRY(ftk_file_allocate(file, 0, 4096));
@@ -341,17 +341,17 @@ use_everything(void *context)
     FTK_TRY(ftk_file_read(file, bytes, sizeof bytes, 0));
     FTK_TRY(ftk_file_size(file, &size));
     FTK_TRY(ftk_file_sync(file));
-    FTK_TRY(disk->ops->rename(disk, paths[1], paths[2]));
-    FTK_TRY(disk->ops->sync_dir(disk, paths[0]));
-    FTK_TRY(disk->ops->list(disk, paths[0], count_name, &count));
-    FTK_TRY(disk->ops->space(disk, paths[0], &free_bytes, &total));
-    FTK_TRY(disk->ops->remove(disk, paths[2]));
+    FTK_TRY(disk->ops->rename(disk, NULL, paths[1], paths[2]));
+    FTK_TRY(test_dir_sync(disk, paths[0]));
+    FTK_TRY(test_dir_list(disk, paths[0], count_name, &count));
+    FTK_TRY(test_dir_space(disk, paths[0], &free_bytes, &total));
+    FTK_TRY(disk->ops->remove(disk, NULL, paths[2]));
 out:
     ftk_file_close(file);
     ftk_fault_disarm();
-    (void)disk->ops->remove(disk, paths[1]);
-    (void)disk->ops->remove(disk, paths[2]);
-    (void)disk->ops->remove(disk, paths[0]);
+    (void)disk->ops->remove(disk, NULL, paths[1]);
+    (void)disk->ops->remove(disk, NULL, paths[2]);
+    (void)disk->ops->remove(disk, NULL, paths[0]);
     return rc;
 }
 
@@ -360,10 +360,10 @@ every_call_can_be_made_to_fail(void)
 {
     const char *paths[3] = {test_path("d"), test_path("d/a"), test_path("d/b")};
 
-    CHECK_EQ(test_each_fault(FTK_FAULT_READ, use_everything, paths), 5);
+    CHECK_EQ(test_each_fault(FTK_FAULT_READ, use_everything, paths), 8);
     CHECK_EQ(test_each_fault(FTK_FAULT_WRITE, use_everything, paths), 6);
     CHECK_EQ(test_each_fault(FTK_FAULT_SYNC, use_everything, paths), 2);
-    CHECK_EQ(test_each_fault(FTK_FAULT_ALLOC, use_everything, paths), 2);
+    CHECK_EQ(test_each_fault(FTK_FAULT_ALLOC, use_everything, paths), 8);
 }
 
 TEST_MAIN("ftk_disk", TEST(what_is_written_is_read), TEST(open_says_why_not),

@@ -140,7 +140,7 @@ raw_files(struct simdisk *on)
     struct ftk_disk *base = simdisk_disk(on);
     int count = 0;
 
-    REQUIRE_OK(base->ops->list(base, "/log", count_new, &count));
+    REQUIRE_OK(test_dir_list(base, "/log", count_new, &count));
     return count;
 }
 

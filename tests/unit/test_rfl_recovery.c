@@ -222,10 +222,10 @@ a_missing_segment_is_reported(void)
         append(i, 65536, RFL_OS);
     crash();
     d = simdisk_disk(disk);
-    REQUIRE_OK(d->ops->remove(d, "/log/0000000000000002.rfl"));
+    REQUIRE_OK(d->ops->remove(d, NULL, "/log/0000000000000002.rfl"));
     CHECK_STATUS(rfl_open(&options, false, 0, &none), FTK_CORRUPT);
     CHECK_HAS(ftk_error_last()->text, "0000000000000002.rfl is missing");
-    REQUIRE_OK(d->ops->remove(d, SEGMENT_1));
+    REQUIRE_OK(d->ops->remove(d, NULL, SEGMENT_1));
     CHECK_STATUS(rfl_open(&options, false, 0, &none), FTK_CORRUPT);
     CHECK_HAS(ftk_error_last()->text, "begins at LSN");
     simdisk_free(disk);

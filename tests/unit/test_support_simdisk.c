@@ -32,7 +32,7 @@ disk_with_pending_write(struct ftk_file **file_out)
     memset(new_bytes, 'n', SIZE);
     REQUIRE_OK(ftk_file_write(file, old_bytes, SIZE, 0));
     REQUIRE_OK(ftk_file_sync(file));
-    REQUIRE_OK(simdisk_disk(disk)->ops->sync_dir(simdisk_disk(disk), "/"));
+    REQUIRE_OK(test_dir_sync(simdisk_disk(disk), "/"));
     REQUIRE_OK(ftk_file_write(file, new_bytes, SIZE, 0));
     *file_out = file;
     return disk;
@@ -110,7 +110,7 @@ later_writes_can_survive_earlier_ones(void)
 
     REQUIRE_OK(ftk_file_write(file, bytes, sizeof bytes, 0));
     REQUIRE_OK(ftk_file_sync(file));
-    REQUIRE_OK(simdisk_disk(disk)->ops->sync_dir(simdisk_disk(disk), "/"));
+    REQUIRE_OK(test_dir_sync(simdisk_disk(disk), "/"));
     REQUIRE_OK(ftk_file_write(file, "1", 1, 0));
     REQUIRE_OK(ftk_file_write(file, "2", 1, SIMDISK_SECTOR));
     for (uint64_t seed = 0; seed < 100; seed++) {
@@ -138,7 +138,7 @@ names_are_durable_after_sync_dir_only(void)
     struct ftk_disk *base = simdisk_disk(disk);
     uint64_t size;
 
-    REQUIRE_OK(base->ops->mkdir(base, "d"));
+    REQUIRE_OK(base->ops->mkdir(base, NULL, "d"));
     struct ftk_file *file = open_new(disk, "d/a");
     REQUIRE_OK(ftk_file_write(file, "x", 1, 0));
     REQUIRE_OK(ftk_file_sync(file));
@@ -149,9 +149,9 @@ names_are_durable_after_sync_dir_only(void)
     CHECK(!simdisk_size(after, "d/a", &size));
     simdisk_free(after);
 
-    REQUIRE_OK(base->ops->sync_dir(base, "/"));
-    REQUIRE_OK(base->ops->sync_dir(base, "/d"));
-    REQUIRE_OK(base->ops->rename(base, "d/a", "/d/b"));
+    REQUIRE_OK(test_dir_sync(base, "/"));
+    REQUIRE_OK(test_dir_sync(base, "/d"));
+    REQUIRE_OK(base->ops->rename(base, NULL, "d/a", "/d/b"));
     unsigned renamed = 0;
     for (uint64_t seed = 0; seed < 50; seed++) {
         after = simdisk_clone(disk, seed);
@@ -163,13 +163,13 @@ names_are_durable_after_sync_dir_only(void)
         simdisk_free(after);
     }
     CHECK(renamed > 0 && renamed < 50);
-    REQUIRE_OK(base->ops->sync_dir(base, "d"));
+    REQUIRE_OK(test_dir_sync(base, "d"));
     simdisk_crash_as(disk, SIMDISK_NONE, 1);
     CHECK(simdisk_size(disk, "d/b", &size));
     CHECK_EQ(size, 1);
-    CHECK_STATUS(base->ops->remove(base, "d/a"), FTK_NOTFOUND);
-    CHECK_OK(base->ops->remove(base, "d/b"));
-    CHECK_OK(base->ops->remove(base, "d"));
+    CHECK_STATUS(base->ops->remove(base, NULL, "d/a"), FTK_NOTFOUND);
+    CHECK_OK(base->ops->remove(base, NULL, "d/b"));
+    CHECK_OK(base->ops->remove(base, NULL, "d"));
     simdisk_free(disk);
 }
 
@@ -276,7 +276,7 @@ a_full_disk_refuses_and_takes_more_when_raised(void)
     CHECK_OK(ftk_file_allocate(file, 0, 128 << 10));
     CHECK_EQ(simdisk_used(disk), 128 << 10);
     ftk_file_close(file);
-    CHECK_OK(simdisk_disk(disk)->ops->remove(simdisk_disk(disk), "f"));
+    CHECK_OK(simdisk_disk(disk)->ops->remove(simdisk_disk(disk), NULL, "f"));
     CHECK_EQ(simdisk_used(disk), 0);
     simdisk_free(disk);
 }

@@ -1,0 +1,21 @@
+/*
+ * ftk/fork.h -- how often this process is the child of a fork.
+ *
+ * Files, locks and threads of kiln stay with the process that opened them.  Who keeps the count
+ * from the time when it opened something knows by comparing whether that was before a fork, in
+ * another process.  Counted from the first file opened on; implemented in disk_lock.c.
+ */
+#ifndef FTK_FORK_H
+#define FTK_FORK_H
+
+#include <stdatomic.h>
+
+extern _Atomic unsigned ftk__forks; /* written in the child, before fork returns there */
+
+static inline unsigned
+ftk_forks(void)
+{
+    return atomic_load_explicit(&ftk__forks, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,135 @@
+/*
+ * The native disk when the system says "not now": a signal interrupts a call, descriptors run out.
+ *
+ * The calls of the C library that the native disk makes are replaced here by ones that first fail
+ * so and so often.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "ftk/disk.h"
+#include "tests/support/test.h"
+
+static unsigned interruptions; /* of the calls to come */
+static unsigned interrupted;
+
+static bool
+interrupt(void)
+{
+    if (interruptions == 0)
+        return false;
+    interruptions--;
+    interrupted++;
+    errno = EINTR;
+    return true;
+}
+
+int
+openat(int dir, const char *path, int flags, ...)
+{
+    va_list rest;
+    va_start(rest, flags);
+    unsigned mode = (flags & O_CREAT) != 0 ? va_arg(rest, unsigned) : 0;
+    va_end(rest);
+    return interrupt() ? -1 : (int)syscall(SYS_openat, dir, path, flags, mode);
+}
+
+int
+fdatasync(int fd)
+{
+    return interrupt() ? -1 : (int)syscall(SYS_fdatasync, fd);
+}
+
+int
+fsync(int fd)
+{
+    return interrupt() ? -1 : (int)syscall(SYS_fsync, fd);
+}
+
+int
+ftruncate(int fd, off_t size)
+{
+    return interrupt() ? -1 : (int)syscall(SYS_ftruncate, fd, size);
+}
+
+int
+fallocate(int fd, int mode, off_t offset, off_t size)
+{
+    return interrupt() ? -1 : (int)syscall(SYS_fallocate, fd, mode, offset, size);
+}
+
+ssize_t
+pread(int fd, void *memory, size_t size, off_t offset)
+{
+    return interrupt() ? -1 : (ssize_t)syscall(SYS_pread64, fd, memory, size, offset);
+}
+
+ssize_t
+pwrite(int fd, const void *memory, size_t size, off_t offset)
+{
+    return interrupt() ? -1 : (ssize_t)syscall(SYS_pwrite64, fd, memory, size, offset);
+}
+
+/* The call succeeds although it was interrupted three times. */
+#define CHECK_GOES_ON(call)                                                                        \
+    do {                                                                                           \
+        interruptions = 3;                                                                         \
+        interrupted = 0;                                                                           \
+        CHECK_OK(call);                                                                            \
+        CHECK_EQ(interrupted, 3);                                                                  \
+    } while (0)
+
+static void
+an_interrupted_call_goes_on(void)
+{
+    struct ftk_disk *disk = ftk_disk_native();
+    struct ftk_file *file = NULL;
+    struct ftk_dir *dir = NULL;
+    char bytes[4];
+
+    CHECK_GOES_ON(ftk_dir_open(disk, test_dir(), &dir));
+    REQUIRE(dir != NULL);
+    CHECK_GOES_ON(ftk_file_open_in(dir, "f", FTK_OPEN_CREATE, &file));
+    REQUIRE(file != NULL);
+    CHECK_GOES_ON(ftk_file_write(file, "kiln", 4, 0));
+    CHECK_GOES_ON(ftk_file_read(file, bytes, 4, 0));
+    CHECK_MEM(bytes, "kiln", 4);
+    CHECK_GOES_ON(ftk_file_truncate(file, 8));
+    CHECK_GOES_ON(ftk_file_sync(file));
+    CHECK_GOES_ON(ftk_dir_sync(dir));
+    if (ftk_file_allocate(file, 0, 4096) == FTK_OK) /* not on every file system */
+        CHECK_GOES_ON(ftk_file_allocate(file, 0, 8192));
+    ftk_file_close(file);
+    ftk_dir_close(dir);
+}
+
+static void
+a_shortage_of_descriptors_passes_and_has_words(void)
+{
+    struct ftk_disk *disk = ftk_disk_native();
+    struct ftk_file *file = NULL;
+    struct ftk_dir *dir = NULL, *other = NULL;
+    struct rlimit before, none;
+
+    REQUIRE_OK(ftk_dir_open(disk, test_dir(), &dir));
+    REQUIRE_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    REQUIRE_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    CHECK_STATUS(ftk_file_open_in(dir, "f", FTK_OPEN_CREATE, &file), FTK_NOMEM);
+    CHECK_HAS(ftk_error_last()->text, "descriptor");
+    CHECK_HAS(ftk_error_last()->text, "/f ");
+    CHECK_STATUS(ftk_dir_open(disk, test_dir(), &other), FTK_NOMEM);
+    CHECK_STATUS(test_dir_sync(disk, test_dir()), FTK_NOMEM);
+    REQUIRE_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+    CHECK_OK(ftk_file_open_in(dir, "f", FTK_OPEN_CREATE, &file));
+    ftk_file_close(file);
+    ftk_dir_close(dir);
+}
+
+TEST_MAIN("ftk_interrupted", TEST(an_interrupted_call_goes_on),
+          TEST(a_shortage_of_descriptors_passes_and_has_words))
