@@ -254,7 +254,7 @@ adopt_header(kiln_db *db, const struct header *header)
 /*
  * Births of an earlier process that neither header nor log tell of: of pages that it wrote early,
  * for a transaction with savepoints or one that it aborted.  They must not be given again
- * (engine/README.md, rule 24), and nobody knows how many there were: so go on at a distance that
+ * (engine/README.md, rule 25), and nobody knows how many there were: so go on at a distance that
  * meets the births of a page_ref by a chance of one in 2^24.
  */
 static void

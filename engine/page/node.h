@@ -202,6 +202,13 @@ bool node_build(const struct node_source *source, uint32_t from, uint32_t to, st
                 uint64_t birth, enum node_prefix prefix);
 /* Split index that balances bytes; both halves fit when entries are at most a third of a page. */
 uint32_t node_split_point(const struct node_source *source);
+/*
+ * The same where a split there gives the parent a short key; else a point near it that gives a
+ * shorter one.  Of the keys of a full page two neighbours differ right behind what all have in
+ * common (else the page's prefix were longer), so a short one is to be had, and a page above keeps
+ * many entries however long the keys are.
+ */
+uint32_t node_split_short(const struct node_source *source, uint32_t point);
 /* dst = left's entries, then right's; the separator (inner) gives right's entry 0 its key back.
  * False: does not fit. */
 bool node_merge(struct node left, struct node right, const void *separator, uint32_t separator_size,

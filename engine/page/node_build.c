@@ -7,6 +7,10 @@
 #include "engine/page/node.h"
 #include "engine/page/node_internal.h"
 
+/* Of splits: a key for the parent is short when it exceeds the page's prefix by no more than this
+ * part of a page; a shorter one is worth so many bytes of imbalance for each of its own. */
+enum { SHORT_PART = 64, AWAY_PART = 8 };
+
 uint32_t
 node_source_count(const struct node_source *source)
 {
@@ -253,6 +257,48 @@ node_split_point(const struct node_source *source)
             return i + 1;
     }
     return count - 1;
+}
+
+/* Bytes of the key that a split in front of element `at` gives the parent; keys: those of at - 1
+ * (leaf) and at. */
+static uint32_t
+separator_bytes(const struct node_source *source, const uint8_t *left, uint32_t left_size,
+                const uint8_t *right, uint32_t right_size)
+{
+    if (source->node.page[PAGE_TYPE] == PAGE_INNER)
+        return right_size;
+    return common_bytes(left, left_size, right, right_size) + 1;
+}
+
+uint32_t
+node_split_short(const struct node_source *source, uint32_t point)
+{
+    uint8_t keys[2][NODE_KEY_MAX];
+    uint32_t sizes[2], count = node_source_count(source), best = point;
+    uint32_t enough = node_prefix_bytes(source->node.page) + source->node.bytes / SHORT_PART;
+    uint32_t left = 0, middle = 0, best_score;
+
+    FTK_ASSERT(point > 0 && point < count);
+    sizes[0] = node_source_key(source, point - 1, keys[0]);
+    sizes[1] = node_source_key(source, point, keys[1]);
+    best_score = separator_bytes(source, keys[0], sizes[0], keys[1], sizes[1]);
+    if (FTK_LIKELY(best_score <= enough))
+        return point;
+    for (uint32_t i = 0; i < point; i++)
+        middle += source_cost(source, i);
+    sizes[0] = node_source_key(source, 0, keys[0]);
+    for (uint32_t at = 1; at < count; at++) {
+        uint32_t away, score, b = at % 2, a = 1 - b;
+        left += source_cost(source, at - 1);
+        away = left > middle ? left - middle : middle - left;
+        sizes[b] = node_source_key(source, at, keys[b]);
+        score = separator_bytes(source, keys[a], sizes[a], keys[b], sizes[b]) + away / AWAY_PART;
+        if (score < best_score) {
+            best_score = score;
+            best = at;
+        }
+    }
+    return best;
 }
 
 bool

@@ -34,7 +34,7 @@ enum {
  * page_ref: how one page names another, 8 bytes
  *   bits  0..39  page id; the reference is 0 where there is no page
  *   bits 40..63  the lowest 24 bits of `birth` in that page's header
- * A page is written once with a birth (engine/README.md, rule 24): what its place held before, or
+ * A page is written once with a birth (engine/README.md, rule 25): what its place held before, or
  * holds because a write was lost, has another birth than its parent says.
  */
 enum { PAGE_REF_BYTES = 8, PAGE_REF_ID_BITS = 40 };

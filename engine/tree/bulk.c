@@ -171,6 +171,12 @@ bulk_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size, const struc
         rc = levels_own(bulk, pins);
     if (rc != FTK_OK)
         return rc;
+    if (bulk->height == TREE_HEIGHT_MAX)
+        rc = tree_limit(txn, bulk->tree, page_ref_id(bulk->open[bulk->height - 1]));
+    if (rc != FTK_OK) {
+        unpin_levels(bulk, pins, pinned);
+        return rc;
+    }
     if (bulk->keys == 0) {
         page_open(bulk, 0);
         bulk->height = 1;

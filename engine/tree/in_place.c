@@ -76,7 +76,7 @@ insert_here(kiln_txn *txn, struct tree *tree, const struct tree_path *path, cons
 }
 
 /* A leaf of an older transaction that may be changed where it is.  One that was written out already
- * may not: a page is written once with a birth (engine/README.md, rule 24). */
+ * may not: a page is written once with a birth (engine/README.md, rule 25). */
 static bool
 leaf_take(kiln_txn *txn, struct tree *tree, const struct tree_path *path)
 {

@@ -12,6 +12,20 @@
 
 #include "engine/tree/tree.h"
 
+ftk_status
+tree_limit(const kiln_txn *txn, const struct tree *tree, uint64_t root_id)
+{
+    struct node root = tree_node(txn, root_id);
+    struct node_value value = {0};
+
+    if (node_used_bytes(root) + node_cost(root.page, NODE_KEY_MAX, &value) <= root.bytes)
+        return FTK_OK; /* whatever splits below finds room in the root */
+    return FTK_FAIL(FTK_TOOBIG,
+                    "collection %u: its tree has %d levels and cannot grow: shorter keys or larger "
+                    "pages take fewer",
+                    tree->id, TREE_HEIGHT_MAX);
+}
+
 /* ---- change ---------------------------------------------------------------------------------- */
 
 /* A new root over two pages. */
@@ -27,6 +41,7 @@ root_grow(kiln_txn *txn, struct tree *tree, struct page_ref left, const uint8_t 
     node_insert(node, 0, "", 0, &value, txn->page_scratch);
     value.child = right;
     node_insert(node, 1, separator, separator_size, &value, txn->page_scratch);
+    FTK_ASSERT(tree->height < TREE_HEIGHT_MAX);
     txn_page_born(txn, root);
     tree->root = tree_ref(txn, root);
     tree->height++;
@@ -131,21 +146,42 @@ split_page(kiln_txn *txn, const struct node_source *source, uint32_t preferred, 
     return right_id;
 }
 
-/* Where to split a leaf: behind an ascending run, else in the middle. */
+/*
+ * Where to split a leaf.  In a run of keys in order, so that it leaves full pages behind: what lies
+ * beyond the run goes to the other page, and when the run has come to an end of its page, the next
+ * key gets a page of its own.  Else in the middle, or nearby.
+ */
 static uint32_t
-leaf_split_preferred(const struct tree *tree, const struct tree_path *path,
+leaf_split_preferred(struct tree *tree, const struct tree_path *path,
                      const struct node_source *source)
 {
     uint32_t leaf = path->depth - 1;
-    uint32_t pos = source->extra_pos;
+    uint32_t pos = source->extra_pos, count = node_count(source->node.page);
+    bool hinted = tree->hint_leaf == path->page[leaf] && !source->replace;
 
-    if (source->replace)
-        return node_split_point(source);
-    if (tree->hint_leaf == path->page[leaf] && tree->hint_pos + 1 == pos)
-        return pos;
-    if (pos == node_count(source->node.page) && tree->append_leaf == path->page[leaf])
+    tree->hint_down = false;
+    if (hinted && tree->hint_pos + 1 == pos)
+        return pos < count ? pos + 1 : pos;
+    if (pos == count && tree->append_leaf == path->page[leaf] && !source->replace)
         return pos; /* behind the last key of the tree */
-    return node_split_point(source);
+    if (hinted && tree->hint_pos == pos && pos < count) {
+        tree->hint_down = true;
+        return pos > 0 ? pos : 1;
+    }
+    return node_split_short(source, node_split_point(source));
+}
+
+/* The same for a page above: a run adds at its end, or behind its first entry. */
+static uint32_t
+inner_split_preferred(const struct tree *tree, const struct node_source *source)
+{
+    uint32_t pos = source->extra_pos, count = node_source_count(source);
+
+    if (pos == count - 1)
+        return node_split_short(source, pos);
+    if (tree->hint_down && pos == 1 && count > 3)
+        return node_split_short(source, pos + 1);
+    return node_split_short(source, node_split_point(source));
 }
 
 /* Put (separator, right) into the parents of the page at level d, as far up as they split. */
@@ -167,7 +203,7 @@ parents_insert(kiln_txn *txn, struct tree *tree, struct tree_path *path, uint32_
         uint32_t next_size, at, preferred;
         if (tree_node_put(txn, parent, pos, separator, separator_size, &value))
             return;
-        preferred = pos == node_count(parent.page) ? pos : node_split_point(&source);
+        preferred = inner_split_preferred(tree, &source);
         right = tree_ref(txn, split_page(txn, &source, preferred, next, &next_size, &at));
         memcpy(separator, next, next_size);
         separator_size = next_size;
@@ -306,6 +342,11 @@ tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
     if (in_place_put(txn, tree, &path, key, (uint32_t)key_size, value)) {
         txn_leave(txn);
         return FTK_OK;
+    }
+    rc = tree_check_growth(txn, tree, &path);
+    if (rc != FTK_OK) {
+        txn_leave(txn);
+        return rc;
     }
     tree_own_path(txn, tree, &path);
     if (path.exact) {

@@ -76,6 +76,16 @@ ftk_status tree_clear(kiln_txn *txn, struct tree *tree);
 bool tree_node_put(kiln_txn *txn, struct node node, uint32_t pos, const void *key,
                    uint32_t key_size, const struct node_value *value);
 
+/* A put at the end of the path cannot make the tree higher than may be; FTK_TOOBIG: it could.
+ * tree_limit: of a tree that is as high as may be. */
+ftk_status tree_limit(const kiln_txn *txn, const struct tree *tree, uint64_t root_id);
+static inline ftk_status
+tree_check_growth(const kiln_txn *txn, const struct tree *tree, const struct tree_path *path)
+{
+    return FTK_LIKELY(tree->height < TREE_HEIGHT_MAX) ? FTK_OK
+                                                      : tree_limit(txn, tree, path->page[0]);
+}
+
 /* Pieces shared with the batch and bulk code (slot inside an epoch, pages prepared). */
 void tree_own_path(kiln_txn *txn, struct tree *tree, struct tree_path *path);
 /* False: the leaf had no room and was split: positions in the path are stale. */

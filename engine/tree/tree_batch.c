@@ -186,6 +186,9 @@ put_one(struct batch *batch, const kiln_slice *key, const kiln_slice *data)
         txn_log_put(txn, tree->id, key->data, key->size, data->data, data->size);
         return FTK_OK;
     }
+    rc = tree_check_growth(txn, tree, path);
+    if (rc != FTK_OK)
+        return rc;
     tree_own_path(txn, tree, path);
     txn_log_put(txn, tree->id, key->data, key->size, data->data, data->size);
     if (!path->exact) {

@@ -48,7 +48,7 @@ take_prepared(kiln_txn *txn)
 }
 
 /* Write out this transaction's pages so that they can be evicted.  Those that it changes again get
- * a new birth: a page is written once with a birth (engine/README.md, rule 24). */
+ * a new birth: a page is written once with a birth (engine/README.md, rule 25). */
 static ftk_status
 spill_if_large(kiln_txn *txn)
 {

@@ -24,8 +24,9 @@ struct tree {
     struct page_ref root; /* none: empty */
     uint64_t keys;
     uint64_t changes;   /* counts modifications: cursors look */
-    uint64_t hint_leaf; /* leaf and position of the last insert: finds ascending runs */
+    uint64_t hint_leaf; /* leaf and position of the last insert: finds runs of keys in order */
     uint32_t hint_pos;
+    bool hint_down; /* the last leaf was split in front of a descending run */
     uint64_t append_leaf; /* rightmost leaf, mine, last insert was at its end; 0: none */
     uint64_t noted;       /* scope (its birth_floor) that last noted what it was: db/trees.h */
     uint64_t renewal;     /* txn.renewals when it was read from the catalog */
