@@ -168,6 +168,8 @@ void cache__pool_remove(struct cache *cache);
 ftk_status cache__charge(struct cache *cache, uint64_t pages);
 /* Outside epochs; evicts, but does not wait for pages to become clean. */
 bool cache__charge_now(struct cache *cache, uint64_t pages);
+/* Could so many be charged now?  patient: see cache_room. */
+bool cache__room(struct cache *cache, uint64_t pages, bool patient);
 bool cache__charge_try(struct cache *cache, uint64_t pages); /* does not wait; legal in an epoch */
 void cache__charge_forced(struct cache *cache, uint64_t pages);
 void cache__uncharge(struct cache *cache, uint64_t pages);

@@ -14,6 +14,11 @@
  *    thread naps until pages have been cleaned.  It gives up (FTK_NOMEM) when nothing was cleaned
  *    for STUCK_NS, or for STUCK_WRITING_NS while a write pass is under way (a device that hangs for
  *    seconds is no reason to fail).
+ * 5. Dirty pages of unfinished transactions can be written by their own writers alone.  Each writes
+ *    them out when they are more than its share (cache_share), which looks at the pool as a whole:
+ *    the shares of any number of writers add up to less than three quarters of the limit, so that
+ *    there is always something to evict, for readers too; and when memory is wanted and none can be
+ *    had at once (cache_room), before it waits for others.
  */
 #include <unistd.h>
 
@@ -21,6 +26,7 @@
 #include "ftk/clock.h"
 
 #define STUCK_NS 3000000000u
+#define STUCK_SOON_NS 3000000u /* a checkpoint that was called for has begun by then */
 #define STUCK_WRITING_NS 30000000000u
 #define NAP_NS_MIN 50000u
 #define NAP_NS_MAX 2000000u
@@ -30,6 +36,7 @@ static struct {
     struct ftk_mutex mutex; /* guards caches and turn; held while evicting */
     struct cache *caches;
     struct cache *turn;
+    _Atomic uint32_t count;       /* of caches */
     _Atomic uint64_t limit_bytes; /* 0: not set, the default holds */
     _Atomic uint64_t meta_bytes;  /* states of pages, once touched: never given back */
     _Alignas(64) _Atomic uint64_t used_bytes;
@@ -103,6 +110,7 @@ cache__pool_add(struct cache *cache)
     ftk_mutex_lock(&pool.mutex);
     cache->next = pool.caches;
     pool.caches = cache;
+    atomic_fetch_add(&pool.count, 1);
     ftk_mutex_unlock(&pool.mutex);
 }
 
@@ -113,6 +121,7 @@ cache__pool_remove(struct cache *cache)
     for (struct cache **link = &pool.caches; *link != NULL; link = &(*link)->next)
         if (*link == cache) {
             *link = cache->next;
+            atomic_fetch_sub(&pool.count, 1);
             break;
         }
     if (pool.turn == cache)
@@ -243,10 +252,11 @@ struct patience {
     uint64_t since_ns; /* the last progress */
     uint64_t nap_ns;
     uint64_t cleaned;
+    uint64_t stuck_ns; /* gives up after so long without progress and without a write pass */
 };
 
-/* Nap until it is worth while to try again. */
-static ftk_status
+/* Nap until it is worth while to try again; false: nothing gets clean. */
+static bool
 await_cleaning(struct patience *patience)
 {
     uint64_t swept_ns = ftk_clock_ns();
@@ -261,14 +271,12 @@ await_cleaning(struct patience *patience)
             patience->cleaned = cleaned;
             patience->nap_ns = NAP_NS_MIN;
             if (!first)
-                return FTK_OK;
+                return true;
         }
-        if (now_ns - patience->since_ns > (writing ? STUCK_WRITING_NS : STUCK_NS))
-            return FTK_FAIL(FTK_NOMEM,
-                            "the cache is full (limit %llu bytes): every page is dirty or pinned",
-                            (unsigned long long)cache_limit());
+        if (now_ns - patience->since_ns > (writing ? STUCK_WRITING_NS : patience->stuck_ns))
+            return false;
         if (now_ns - swept_ns > SWEEP_AGAIN_NS)
-            return FTK_OK;
+            return true;
         ftk_clock_sleep_ns(patience->nap_ns);
         if (patience->nap_ns < NAP_NS_MAX)
             patience->nap_ns *= 2;
@@ -286,19 +294,50 @@ cache__charge_now(struct cache *cache, uint64_t pages)
     return true;
 }
 
+bool
+cache__room(struct cache *cache, uint64_t pages, bool patient)
+{
+    struct patience patience = {.nap_ns = NAP_NS_MIN, .stuck_ns = STUCK_SOON_NS};
+
+    while (!cache__charge_now(cache, pages))
+        if (!patient || pages << cache->fast.page_shift > cache__budget() ||
+            !await_cleaning(&patience))
+            return false;
+    cache__uncharge(cache, pages);
+    return true;
+}
+
+uint64_t
+cache_share(struct cache *cache)
+{
+    uint64_t others = 0, budget = cache__budget() / 4 * 3, quarter = cache_limit() / 4, share;
+
+    if (FTK_LIKELY(atomic_load_explicit(&pool.count, memory_order_relaxed) == 1))
+        return quarter;
+    ftk_mutex_lock(&pool.mutex);
+    for (struct cache *other = pool.caches; other != NULL; other = other->next)
+        if (other != cache)
+            others += cache_dirty_bytes(other) +
+                      (atomic_load(&other->reserved) << other->fast.page_shift);
+    ftk_mutex_unlock(&pool.mutex);
+    share = budget > others ? (budget - others) / 2 : 0;
+    return share < quarter ? share : quarter;
+}
+
 ftk_status
 cache__charge(struct cache *cache, uint64_t pages)
 {
     uint64_t bytes = pages << cache->fast.page_shift;
-    struct patience patience = {0, NAP_NS_MIN, 0};
+    struct patience patience = {.nap_ns = NAP_NS_MIN, .stuck_ns = STUCK_NS};
 
     while (!cache__charge_now(cache, pages)) {
         if (bytes > cache__budget())
             return FTK_FAIL(FTK_NOMEM, "%llu bytes are more than the cache limit of %llu bytes",
                             (unsigned long long)bytes, (unsigned long long)cache_limit());
-        ftk_status rc = await_cleaning(&patience);
-        if (rc != FTK_OK)
-            return rc;
+        if (!await_cleaning(&patience))
+            return FTK_FAIL(FTK_NOMEM,
+                            "the cache is full (limit %llu bytes): every page is dirty or pinned",
+                            (unsigned long long)cache_limit());
     }
     return FTK_OK;
 }

@@ -307,6 +307,14 @@ cache_reserve(struct cache *cache, size_t count)
     return rc;
 }
 
+bool
+cache_room(struct cache *cache, size_t count, bool patient)
+{
+    uint64_t have = atomic_load(&cache->reserved);
+
+    return have >= count || cache__room(cache, count - have, patient);
+}
+
 void
 cache_unreserve(struct cache *cache)
 {

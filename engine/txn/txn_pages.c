@@ -7,6 +7,8 @@
 enum {
     PREPARE_PAGES = 256, /* at a time, */
     PREPARE_PART = 32,   /* but no more than this part of the cache */
+    SPILL_PAGES_MIN =
+        8, /* one operation's pages, or so: written out when even these are too many */
 };
 
 /* A replay in memory can write nothing out: what it dirties must leave room for what is
@@ -50,27 +52,49 @@ take_prepared(kiln_txn *txn)
 /* Write out this transaction's pages so that they can be evicted.  Those that it changes again get
  * a new birth: a page is written once with a birth (engine/README.md, rule 25). */
 static ftk_status
-spill_if_large(kiln_txn *txn)
+spill(kiln_txn *txn)
 {
-    bool read_only = txn->db->read_only;
-    uint64_t part = cache_limit() / (read_only ? 16 : 4);
     struct cache_write_stats stats;
-    ftk_status rc;
+    ftk_status rc = in_place_end(txn); /* what is written out has only what an abort can drop */
 
-    txn->spill_due = part / txn->db->page_bytes;
-    if (spill_pages(txn) < txn->spill_due)
-        return FTK_OK;
-    rc = in_place_end(txn); /* what is written out has only changes that an abort can drop */
     if (rc != FTK_OK)
         return rc;
     atomic_store_explicit(&txn->spill_pages, 0, memory_order_relaxed);
-    if (read_only)
-        return replay_fits(txn);
-    if (cache_dirty_bytes(txn->cache) < part)
-        return FTK_OK;
     rc = cache_write_dirty(txn->cache, UINT64_MAX, &stats);
     txn->birth = txn->db->birth_next++;
     return rc == FTK_OK ? FTK_OK : db_fail(txn->db, rc);
+}
+
+/* When they are more than this writer's share of the cache. */
+static ftk_status
+spill_if_large(kiln_txn *txn)
+{
+    bool read_only = txn->db->read_only;
+    uint64_t part = read_only ? cache_limit() / 16 : cache_share(txn->cache);
+    ftk_status rc;
+
+    txn->spill_due = part / txn->db->page_bytes;
+    if (txn->spill_due < SPILL_PAGES_MIN)
+        txn->spill_due = SPILL_PAGES_MIN;
+    if (spill_pages(txn) < txn->spill_due)
+        return FTK_OK;
+    if (!read_only && cache_dirty_bytes(txn->cache) >= part)
+        return spill(txn);
+    rc = in_place_end(txn); /* so that the pages of a window never count twice */
+    if (rc != FTK_OK)
+        return rc;
+    atomic_store_explicit(&txn->spill_pages, 0, memory_order_relaxed);
+    return read_only ? replay_fits(txn) : FTK_OK;
+}
+
+/* There is no memory for `pages` more, and this transaction holds some that nobody else can clean:
+ * it writes them out before it waits for others. */
+static ftk_status
+spill_for_room(kiln_txn *txn, uint32_t pages)
+{
+    if (txn->db->read_only || spill_pages(txn) == 0 || cache_room(txn->cache, pages, true))
+        return FTK_OK;
+    return spill(txn);
 }
 
 /* Page ids, if need be after a checkpoint that frees what only the old one needed. */
@@ -116,7 +140,7 @@ prepare_under_window(kiln_txn *txn, uint32_t want, bool reserve)
         return FTK_ANSWER(FTK_STATE, "the window must be given back");
     rc = space_ensure(txn->db->space, want, reserve);
     in_place_unlock(txn);
-    if (rc == FTK_NOSPACE)
+    if (rc == FTK_NOSPACE || !cache_room(txn->cache, want, false))
         return FTK_ANSWER(FTK_STATE, "the window must be given back");
     if (rc == FTK_OK)
         rc = cache_reserve(txn->cache, want);
@@ -132,21 +156,25 @@ prepare_under_window(kiln_txn *txn, uint32_t want, bool reserve)
 static uint32_t
 pages_at_a_time(const kiln_txn *txn)
 {
-    uint64_t part = cache_limit() / txn->db->page_bytes / PREPARE_PART;
+    uint64_t limit = cache_limit() / PREPARE_PART / txn->db->page_bytes;
+    uint64_t part = txn->spill_due / (PREPARE_PART / 4); /* the share is a quarter, or less */
 
+    if (part > limit)
+        part = limit;
     return part < PREPARE_PAGES ? (uint32_t)part : PREPARE_PAGES;
 }
 
 ftk_status
 txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
 {
-    uint32_t many = pages_at_a_time(txn);
-    uint32_t want = pages < many ? many : pages;
     uint32_t set_aside = atomic_load_explicit(&txn->in_place.reserved, memory_order_relaxed);
+    uint32_t many, want;
     ftk_status rc;
 
     reserve = reserve || txn->reserve;
     FTK_TRY(spill_if_large(txn));
+    many = pages_at_a_time(txn);
+    want = pages < many ? many : pages;
     if (spill_pages(txn) > 0 && !txn->db->read_only)
         FTK_TRY(checkpointer_throttle(txn->db->checkpointer));
     if (atomic_load_explicit(&txn->in_place.open, memory_order_acquire)) {
@@ -162,6 +190,12 @@ txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
     }
     if (rc != FTK_OK)
         goto out;
+    if (!cache_room(txn->cache, want, false)) { /* as few as will do, then */
+        want = pages;
+        txn->prepared = 0;
+        cache_unreserve(txn->cache);
+        FTK_TRY(spill_for_room(txn, want));
+    }
     FTK_TRY(cache_reserve(txn->cache, want));
     rc = prepared_set(txn, want);
 out:
@@ -309,6 +343,7 @@ txn_run_pages(kiln_txn *txn, uint64_t first, uint32_t count)
     ftk_status rc;
 
     FTK_TRY(spill_if_large(txn));
+    FTK_TRY(spill_for_room(txn, count));
     FTK_TRY(cache_new_run(txn->cache, first, count));
     spill_add(txn, count);
 out:

@@ -181,12 +181,14 @@ in_place_end(kiln_txn *txn)
 
 /* ---- engine/txn/txn_pages.c: pages of a write transaction ---- */
 
-/* So many can be made by the operation at hand; the others are for giving a window back. */
+/* So many can be made by the operation at hand (the others are for giving a window back), and it is
+ * not time to look whether pages must be written out. */
 static inline bool
 txn_is_prepared(const kiln_txn *txn, uint32_t pages)
 {
     return atomic_load_explicit(&txn->prepared, memory_order_relaxed) >=
-           pages + atomic_load_explicit(&txn->in_place.reserved, memory_order_relaxed);
+               pages + atomic_load_explicit(&txn->in_place.reserved, memory_order_relaxed) &&
+           atomic_load_explicit(&txn->spill_pages, memory_order_relaxed) < txn->spill_due;
 }
 
 /* See that `pages` pages can be made.  Outside an epoch.  reserve: deletes may use the last pages
@@ -195,8 +197,7 @@ ftk_status txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve);
 static inline ftk_status
 txn_prepare(kiln_txn *txn, uint32_t pages, bool reserve)
 {
-    if (FTK_LIKELY(txn_is_prepared(txn, pages) &&
-                   atomic_load_explicit(&txn->spill_pages, memory_order_relaxed) < txn->spill_due))
+    if (FTK_LIKELY(txn_is_prepared(txn, pages)))
         return FTK_OK;
     return txn_prepare_slow(txn, pages, reserve);
 }

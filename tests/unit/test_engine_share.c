@@ -1,0 +1,298 @@
+/*
+ * tests/unit/test_engine_share.c -- several databases, and batches, with a cache that is far too
+ * small for what they change: everything goes through, and what was committed is there.
+ */
+#include <stdlib.h>
+
+#include "cache/cache.h"
+#include "ftk/clock.h"
+#include "ftk/thread.h"
+#include "tests/unit/engine_testing.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+enum { DATABASES_MAX = 24 };
+
+struct writer {
+    struct ftk_thread thread;
+    kiln_db *db;
+    kiln_coll coll;
+    uint64_t seed;
+    uint32_t puts, value_bytes;
+    kiln_status status;
+    char error[200];
+};
+
+static kiln_db *
+open_native(const char *name, uint32_t page_bytes)
+{
+    kiln_options options = KILN_OPTIONS_INIT;
+    kiln_db *db = NULL;
+
+    options.flags = KILN_CREATE;
+    options.durability = KILN_OS;
+    options.page_bytes = page_bytes;
+    options.rfl_segment_bytes = 2u << 20;
+    OK(kiln_open(test_path(name), &options, &db));
+    return db;
+}
+
+static void
+writer_open(struct writer *w, unsigned number, uint32_t puts, uint32_t value_bytes)
+{
+    char name[16];
+
+    snprintf(name, sizeof name, "db%u", number);
+    *w = (struct writer){.puts = puts, .value_bytes = value_bytes, .seed = number + 1u};
+    w->db = open_native(name, 0);
+    kiln_txn *txn = engine_begin(w->db, KILN_WRITE);
+    w->coll = engine_coll(txn, "c");
+    OK(kiln_txn_commit(txn));
+}
+
+static kiln_status
+write_keys(struct writer *w, kiln_txn *txn)
+{
+    struct ftk_random random;
+    uint8_t *value = malloc(w->value_bytes);
+    kiln_status rc = KILN_OK;
+
+    if (value == NULL)
+        return KILN_NOMEM;
+    memset(value, 'v', w->value_bytes);
+    ftk_random_seed(&random, w->seed);
+    for (uint32_t i = 0; i < w->puts && rc == KILN_OK; i++) {
+        uint64_t key = ftk_random_next(&random);
+        memcpy(value, &key, sizeof key);
+        rc = kiln_put(txn, w->coll, &key, sizeof key, value, w->value_bytes, KILN_PUT_REPLACE);
+    }
+    free(value);
+    return rc;
+}
+
+static void
+write_transaction(void *context)
+{
+    struct writer *w = context;
+    kiln_txn *txn = NULL;
+
+    w->status = kiln_txn_begin(w->db, KILN_WRITE, &txn);
+    if (w->status == KILN_OK) {
+        w->status = write_keys(w, txn);
+        if (w->status == KILN_OK)
+            w->status = kiln_txn_commit(txn);
+        else
+            kiln_txn_abort(txn);
+    }
+    if (w->status != KILN_OK)
+        snprintf(w->error, sizeof w->error, "%s", kiln_error_last()->text);
+}
+
+static void
+expect_keys(struct writer *w)
+{
+    struct ftk_random random;
+    kiln_txn *txn = engine_begin(w->db, KILN_READ);
+    uint8_t *value = malloc(w->value_bytes);
+
+    REQUIRE(value != NULL);
+    ftk_random_seed(&random, w->seed);
+    for (uint32_t i = 0; i < w->puts; i++) {
+        uint64_t key = ftk_random_next(&random);
+        size_t got = 0;
+        if (i % 16 != 0)
+            continue;
+        OK(kiln_value_read(txn, w->coll, &key, sizeof key, 0, value, w->value_bytes, &got));
+        REQUIRE_EQ(got, w->value_bytes);
+        CHECK_MEM(value, &key, sizeof key);
+        CHECK_EQ(value[w->value_bytes - 1], 'v');
+    }
+    free(value);
+    kiln_txn_abort(txn);
+    engine_check(w->db);
+}
+
+static void
+together(unsigned count, uint64_t limit, uint32_t puts, uint32_t value_bytes)
+{
+    struct writer writers[DATABASES_MAX];
+
+    OK(kiln_cache_limit(limit));
+    for (unsigned i = 0; i < count; i++)
+        writer_open(&writers[i], i, puts, value_bytes);
+    for (unsigned i = 0; i < count; i++)
+        REQUIRE_OK(ftk_thread_start(&writers[i].thread, "writer", write_transaction, &writers[i]));
+    for (unsigned i = 0; i < count; i++)
+        ftk_thread_join(&writers[i].thread);
+    for (unsigned i = 0; i < count; i++) {
+        CHECK_MSG(writers[i].status == KILN_OK, "database %u of %u: %s", i, count,
+                  writers[i].error);
+        expect_keys(&writers[i]);
+        OK(kiln_close(writers[i].db));
+    }
+}
+
+static void
+writers_of_three_databases_go_through_a_small_cache(void)
+{
+    together(3, 8 * MIB, 12000, 200);
+}
+
+static void
+writers_of_many_databases_go_through_the_smallest_cache(void)
+{
+    together(DATABASES_MAX, 4 * MIB, 600, 200);
+}
+
+static void
+large_values_of_several_databases_go_through_a_small_cache(void)
+{
+    together(6, 4 * MIB, 20, 500000);
+}
+
+/* One thread, so that nobody who waits can be helped by those who have open transactions. */
+static void
+unfinished_transactions_leave_room_for_others(void)
+{
+    enum { RESTING = 10 };
+    struct writer writers[RESTING + 1];
+    kiln_txn *txns[RESTING + 1];
+
+    OK(kiln_cache_limit(6 * MIB));
+    for (unsigned i = 0; i <= RESTING; i++)
+        writer_open(&writers[i], i, 4000, 200);
+    for (unsigned i = 0; i <= RESTING; i++) {
+        txns[i] = engine_begin(writers[i].db, KILN_WRITE);
+        OK(write_keys(&writers[i], txns[i]));
+    }
+    OK(kiln_txn_commit(txns[RESTING]));
+    expect_keys(&writers[RESTING]); /* reads, and a check, beside the others */
+    for (unsigned i = 0; i < RESTING; i++) {
+        if (i % 3 == 2) {
+            kiln_txn_abort(txns[i]);
+            writers[i].puts = 0;
+        } else {
+            OK(kiln_txn_commit(txns[i]));
+        }
+    }
+    for (unsigned i = 0; i <= RESTING; i++) {
+        expect_keys(&writers[i]);
+        OK(kiln_close(writers[i].db));
+    }
+}
+
+static _Atomic bool stop;
+
+static void
+move_the_limit(void *context)
+{
+    struct ftk_random *random = context;
+
+    while (!atomic_load(&stop)) {
+        (void)kiln_cache_limit((4 + ftk_random_below(random, 13)) * MIB);
+        ftk_clock_sleep_ns(1000000);
+    }
+}
+
+static void
+the_limit_may_move_beside_them(void)
+{
+    struct ftk_random random = test_random();
+    struct ftk_thread mover;
+    struct writer writers[3];
+
+    OK(kiln_cache_limit(16 * MIB));
+    for (unsigned i = 0; i < 3; i++)
+        writer_open(&writers[i], i, 12000, 200);
+    atomic_store(&stop, false);
+    REQUIRE_OK(ftk_thread_start(&mover, "mover", move_the_limit, &random));
+    for (unsigned i = 0; i < 3; i++)
+        REQUIRE_OK(ftk_thread_start(&writers[i].thread, "writer", write_transaction, &writers[i]));
+    for (unsigned i = 0; i < 3; i++)
+        ftk_thread_join(&writers[i].thread);
+    atomic_store(&stop, true);
+    ftk_thread_join(&mover);
+    for (unsigned i = 0; i < 3; i++) {
+        CHECK_MSG(writers[i].status == KILN_OK, "database %u: %s", i, writers[i].error);
+        expect_keys(&writers[i]);
+        OK(kiln_close(writers[i].db));
+    }
+}
+
+/* ---- batches --------------------------------------------------------------------------------- */
+
+enum { KEYS = 6000, KEY_BYTES = 700 };
+
+static char (*keys)[KEY_BYTES];
+static kiln_slice key_slices[KEYS], value_slices[KEYS];
+
+static void
+keys_make(void)
+{
+    keys = malloc(KEYS * sizeof *keys);
+    REQUIRE(keys != NULL);
+    memset(keys, 'k', KEYS * sizeof *keys);
+    for (unsigned i = 0; i < KEYS; i++) {
+        int n = snprintf(keys[i], KEY_BYTES, "%u", i * 3571u % KEYS);
+        keys[i][n] = 'k';
+        key_slices[i] = (kiln_slice){keys[i], KEY_BYTES};
+        value_slices[i] = (kiln_slice){keys[i], i % 300};
+    }
+}
+
+static uint64_t
+keys_count(kiln_db *db, kiln_coll coll)
+{
+    kiln_txn *txn = engine_begin(db, KILN_READ);
+    kiln_slice value;
+    uint64_t count = 0;
+
+    for (unsigned i = 0; i < KEYS; i++) {
+        kiln_status rc = kiln_get(txn, coll, keys[i], KEY_BYTES, &value);
+        count += rc == KILN_OK && value.size == i % 300;
+    }
+    kiln_txn_abort(txn);
+    return count;
+}
+
+/* Into nothing; over pages that were written out early; in the smallest cache that opens. */
+static void
+batches_work_with_the_smallest_cache(void)
+{
+    static const uint32_t pages[] = {4096, 16384, 65536};
+
+    keys_make();
+    for (size_t n = 0; n < 3; n++) {
+        uint64_t limit = pages[n] * UINT64_C(96) > 4 * MIB ? pages[n] * UINT64_C(96) : 4 * MIB;
+        kiln_txn *txn;
+        kiln_coll coll;
+        uint64_t deleted = 0;
+        size_t done = 0;
+
+        OK(kiln_cache_limit(limit));
+        kiln_db *db = open_native(n == 0 ? "a" : n == 1 ? "b" : "c", pages[n]);
+        txn = engine_begin(db, KILN_WRITE);
+        coll = engine_coll(txn, "c");
+        for (unsigned round = 0; round < 3; round++) {
+            OK(kiln_put_many(txn, coll, key_slices, value_slices, KEYS, 0, &done));
+            CHECK_EQ(done, KEYS);
+        }
+        OK(kiln_txn_commit(txn));
+        CHECK_EQ(keys_count(db, coll), KEYS);
+        txn = engine_begin(db, KILN_WRITE);
+        OK(kiln_put_many(txn, coll, key_slices, value_slices, KEYS, 0, &done));
+        OK(kiln_delete_many(txn, coll, key_slices, KEYS / 2, &deleted));
+        CHECK_EQ(deleted, KEYS / 2);
+        OK(kiln_txn_commit(txn));
+        CHECK_EQ(keys_count(db, coll), KEYS - KEYS / 2);
+        engine_check(db);
+        OK(kiln_close(db));
+    }
+    free(keys);
+}
+
+TEST_MAIN("engine_share", TEST(writers_of_three_databases_go_through_a_small_cache),
+          TEST(writers_of_many_databases_go_through_the_smallest_cache),
+          TEST(large_values_of_several_databases_go_through_a_small_cache),
+          TEST(unfinished_transactions_leave_room_for_others), TEST(the_limit_may_move_beside_them),
+          TEST(batches_work_with_the_smallest_cache))
