@@ -182,12 +182,13 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL) $(INTERNAL_AUX)
 	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 	    $(LDFLAGS_ALL) $(TEST_LDFLAGS) -Wl,--as-needed -lcunit $(LIBS_PROGRAM) $(LIBS_SCREEN)
 
-# One program records what it asks of the file system: tests/crash/native/recorder.h.
+# Programs that record what they ask of the file system: tests/crash/native/recorder.h.
 NATIVE_WRAPS := open openat creat mkdir mkdirat link linkat unlink unlinkat rmdir remove rename renameat \
                 renameat2 write pwrite pwritev ftruncate fallocate posix_fallocate fsync fdatasync \
                 io_setup io_submit io_getevents
-$(BUILD)/tests/crash/test_native_crash: $(NATIVE_OBJ)
-$(BUILD)/tests/crash/test_native_crash: TEST_LDFLAGS := $(NATIVE_WRAPS:%=-Wl,--wrap=%)
+NATIVE_TESTS := $(filter $(BUILD)/tests/crash/test_native_%,$(TESTS))
+$(NATIVE_TESTS): $(NATIVE_OBJ)
+$(NATIVE_TESTS): TEST_LDFLAGS := $(NATIVE_WRAPS:%=-Wl,--wrap=%)
 
 # As a user builds them: the public header and the library, nothing else.
 $(BUILD)/examples/%: examples/%.c $(BUILD)/lib/libkiln.so
@@ -242,14 +243,15 @@ crash:
 	@KILN_CRASH_STATES=$(CRASH_STATES) $(RUN_ENV) KILN_TEST_TIMEOUT=86400 \
 	    tests/tidy/run_tests.sh $(CRASH_TESTS)
 
-# The same below the operating system's files: make crash-native STATES=20000
+# The same below the operating system's files: make crash-native STATES=20000 KILLS=2000
 STATES ?= 20000
+KILLS  ?= 2000
 .PHONY: crash-native
 crash-native:
 	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory $(PAR) $(BUILD)/tests/crash/test_native_crash
-	@KILN_NATIVE_STATES=$(STATES) $(RUN_ENV) KILN_TEST_TIMEOUT=86400 \
-	    tests/tidy/run_tests.sh $(BUILD)/tests/crash/test_native_crash
+	@$(MAKE) --no-print-directory $(PAR) $(NATIVE_TESTS)
+	@KILN_NATIVE_STATES=$(STATES) KILN_NATIVE_KILLS=$(KILLS) $(RUN_ENV) KILN_TEST_TIMEOUT=86400 \
+	    tests/tidy/run_tests.sh $(NATIVE_TESTS)
 
 # libFuzzer on every decoder; new inputs that reach new code stay in $(BUILD)/fuzz/corpus.
 FUZZ_SECONDS ?= 30
@@ -406,7 +408,7 @@ help:
 	@echo 'make asan tsan    every test under the address and undefined, or the thread sanitizer'
 	@echo 'make fuzz         libFuzzer on each decoder for FUZZ_SECONDS ($(FUZZ_SECONDS))'
 	@echo 'make crash        $(CRASH_STATES) crash states (CRASH_STATES)'
-	@echo 'make crash-native $(STATES) crash states of the native disk (STATES)'
+	@echo 'make crash-native $(STATES) crash states of the native disk (STATES), kills (KILLS)'
 	@echo 'make coverage     lines reached by the tests'
 	@echo 'make lint format  clang-tidy, cppcheck and format check; reformat'
 	@echo 'make bench        micro benchmarks (BENCH_ARGS)'

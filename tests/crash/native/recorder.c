@@ -59,6 +59,7 @@ recording_reset(struct recording *r, uint64_t seed)
     r->node_count = 0;
     r->bytes_used = 0;
     r->die_at = UINT32_MAX;
+    r->notes_only = false;
     r->sync_ns = 0;
     r->random = seed;
     memset(r->flights, 0, sizeof r->flights);
@@ -115,17 +116,23 @@ node_of_fd(const struct recording *r, int fd)
 
 /* ---- ops ------------------------------------------------------------------------------------ */
 
+static void
+lock(struct recording *r)
+{
+    pthread_mutex_lock(&r->mutex);
+    if (r->op_count >= r->die_at)
+        _exit(RECORDER_DEATH);
+}
+
 /* NULL when nothing is recorded; else with the mutex. */
 static struct recording *
 enter(void)
 {
     struct recording *r = recording_now;
 
-    if (r == NULL)
+    if (r == NULL || r->notes_only)
         return NULL;
-    pthread_mutex_lock(&r->mutex);
-    if (r->op_count >= r->die_at)
-        _exit(RECORDER_DEATH);
+    lock(r);
     return r;
 }
 
@@ -175,7 +182,7 @@ void
 recorder_use(struct recording *r)
 {
     recording_now = r;
-    syncs_skipped = true;
+    syncs_skipped = r == NULL || !r->notes_only;
 }
 
 void
@@ -187,14 +194,15 @@ recorder_refuse_libaio(bool refuse)
 void
 recorder_note(uint32_t note, uint32_t number, uint32_t epoch)
 {
-    struct recording *r = enter();
+    struct recording *r = recording_now;
 
     if (r == NULL)
         return;
+    lock(r);
     struct op *op = op_add(r, OP_NOTE, 0);
-    op->note = note;
     op->number = number;
     op->epoch = epoch;
+    __atomic_store_n(&op->note, note, __ATOMIC_RELEASE); /* last: a kill may come between */
     leave(r);
 }
 

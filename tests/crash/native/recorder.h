@@ -60,6 +60,7 @@ struct recording {
     pthread_mutex_t mutex; /* guards all that follows */
     uint32_t op_count;
     uint32_t die_at;  /* the process ends in place of this op; UINT32_MAX: it does not */
+    bool notes_only;  /* nothing else is recorded, and syncs are done */
     uint64_t sync_ns; /* longest time of a sync */
     uint64_t random;
     dev_t device;

@@ -61,7 +61,8 @@ note_read(struct promise *p, const struct op *op)
         p->high = p->low_os = op->number;
         p->epoch_last = op->epoch;
         break;
-    default: p->moved = op->number;
+    case NOTE_MOVED: p->moved = op->number; break;
+    default: /* the process was killed while it noted it */ break;
     }
 }
 
@@ -476,7 +477,7 @@ acknowledged(struct life *life, uint32_t n, kiln_durability durability)
 
     while (before < n && !atomic_compare_exchange_weak(&life->acked, &before, n))
         continue;
-    if (durability != KILN_LAZY)
+    if (durability != KILN_LAZY || life->w->overclaims)
         recorder_note(durability == KILN_FULL ? NOTE_FULL : NOTE_OS, n, 0);
 }
 

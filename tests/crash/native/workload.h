@@ -29,7 +29,7 @@
 
 enum { NOTE_BEGIN = 1, NOTE_FULL, NOTE_OS, NOTE_SAVED, NOTE_ADOPT, NOTE_MOVED };
 
-enum { COLLS = 4, KEYS_MAX = 120, TXNS_MAX = 1000 };
+enum { COLLS = 4, KEYS_MAX = 120, TXNS_MAX = 12000 };
 
 struct workload {
     const char *name;
@@ -51,6 +51,7 @@ struct workload {
     bool archive;
     bool io_threads;  /* while it is recorded, asynchronous I/O by threads and not by libaio */
     bool odd_names;   /* paths with slashes at their ends, relative ones, and so on */
+    bool overclaims;  /* a canary: a commit that returned, KILN_LAZY, is noted as KILN_OS */
     bool made_before; /* the program makes the database's directory, and does not sync it */
     uint64_t cache_bytes;
     uint64_t sync_ns;
