@@ -103,19 +103,20 @@ run 0 load db bytes --create --hex
 prints out.txt 2
 : >in.txt
 run 0 dump db bytes
-[ "$(wc -l <out.txt)" -eq 2 ] || fault "dump has not two lines"
+[ "$(wc -l <out.txt)" -eq 4 ] || fault "dump has not two lines between its marks"
 cp out.txt in.txt
 run 0 load db bytes2 --create
 : >in.txt
 run 0 dump db bytes2 --hex
-printf '00\t\n%s\t%s\n' "$every" "$every" | sort | cmp -s - out.txt || { fault "bytes were changed:"; cat out.txt; }
+[ "$(head -1 out.txt)" = '#kiln dump 1 hex' ] || fault "no mark at the beginning: $(head -1 out.txt)"
+printf '00\t\n%s\t%s\n' "$every" "$every" | sort | cmp -s - <(grep -v '^#' out.txt) || { fault "bytes were changed:"; cat out.txt; }
 
 # ---- lines that are wrong, and what was committed before
 printf 'a\t1\nb\t2\nc\t3\nno tab\n' >in.txt
 run 1 load db lines --create --batch 2
 says err.txt 'line 4: there is no tab between key and value; 2 lines are committed'
 run 0 dump db lines
-printf 'a\t1\nb\t2\n' | cmp -s - out.txt || { fault "what was committed:"; cat out.txt; }
+printf 'a\t1\nb\t2\n' | cmp -s - <(grep -v '^#' out.txt) || { fault "what was committed:"; cat out.txt; }
 printf 'x\\q\t1\n' >in.txt
 run 1 load db lines
 printf 'b\t9\n' >in.txt
@@ -126,6 +127,71 @@ run 0 load db lines
 : >in.txt
 run 0 get db lines last
 prints out.txt line
+
+# ---- a dump that was cut or changed on its way is noticed before anything is committed
+seq 300 | awk '{ printf "%05d\tvalue %d\\n\n", $1, $1 }' >in.txt
+run 0 load db marked --create
+printf 'last\t' >>in.txt
+run 0 load db marked
+: >in.txt
+run 0 dump db marked
+cp out.txt dump.txt
+run 0 dump db marked --hex
+cp out.txt dumphex.txt
+bytes=$(wc -c <dump.txt)
+
+# damaged WORDS -- in.txt is not loaded, and nothing of it is
+damaged() {
+    run 1 load cut c --create
+    says err.txt "$1"
+    says err.txt '; 0 lines are committed'
+    run 1 get cut c 00001
+}
+for less in 1 2 5 17 18 30 40 1000 $((bytes - 25)) $((bytes - 22)); do
+    head -c $((bytes - less)) dump.txt >in.txt
+    damaged 'line '
+done
+head -n -1 dump.txt >in.txt
+damaged 'its end mark is missing'
+sed 3d dump.txt >in.txt # a line less
+damaged 'its end mark differs'
+sed '5{h;d};6G' dump.txt >in.txt # two lines exchanged
+damaged 'its end mark differs'
+sed 's/value 77/value 78/' dump.txt >in.txt
+damaged 'its end mark differs'
+cat dump.txt dump.txt >in.txt
+damaged 'there is more behind the end'
+sed '1s/1/2/' dump.txt >in.txt
+damaged 'a kind that this version does not read'
+sed 1d dump.txt >in.txt # a mark at its end alone
+damaged 'there is no tab'
+sed '1s/escaped/hex/' dump.txt >in.txt
+damaged 'not pairs'
+cp dump.txt in.txt
+run 1 load cut c --create --hex
+says err.txt 'the dump is escaped'
+head -n 200 dump.txt >in.txt
+run 1 load parts c --create --batch 50
+says err.txt 'its end mark is missing; 150 lines are committed'
+for whole in dump.txt dumphex.txt; do # the dump says what it is
+    rm -rf whole
+    cp $whole in.txt
+    run 0 load whole c --create
+    prints out.txt 301
+    : >in.txt
+    run 0 dump whole c
+    cmp -s out.txt dump.txt || fault "$whole came back changed"
+done
+cp dump.txt in.txt
+run 0 load parts c --batch 7
+prints out.txt 301
+printf '' >in.txt
+run 0 load empty c --create
+run 0 dump empty c
+[ "$(wc -l <out.txt)" -eq 2 ] || fault "a dump of nothing has more than its marks"
+cp out.txt in.txt
+run 0 load empty2 c --create
+prints out.txt 0
 
 # ---- large values, in and out
 head -c 20000003 /dev/urandom >value
