@@ -4,7 +4,9 @@
  * 1. One checkpoint at a time; its steps run without the mutex.
  * 2. A run is served by a checkpoint that began after it was asked for: tickets.  `asked` counts
  *    up; a checkpoint notes `asked` before `begin` and puts it into `served` at its end.
- * 3. The first error is final: no checkpoint begins after it, throttle and run return it.
+ * 3. The first error of a device is final: no checkpoint begins after it, throttle and run return
+ *    it.  A shortage of memory passes: who asked for that checkpoint gets the error, and the next
+ *    one is tried when it is asked for, or after RETRY_NS.
  * 4. The mutex is taken under the pool's mutex (the pressure hook); nothing that takes the pool's
  *    mutex is called under it.
  *
@@ -29,6 +31,7 @@
 
 #define DEBT_NS 200000u         /* sleeps shorter than this are saved up */
 #define SLEEP_NS_MAX 100000000u /* longest sleep of one call: it comes by again */
+#define RETRY_NS 100000000u     /* after a shortage */
 #define X_MAX 0.98       /* the factor is at most 49; beyond that memory itself is the limit */
 #define RATE_FIRST 200e6 /* bytes/s, before anything was measured */
 
@@ -46,6 +49,9 @@ struct checkpointer {
     struct ftk_cond wake;   /* the thread: there may be something to do */
     struct ftk_cond served_more;
     uint64_t asked, served;
+    uint64_t succeeded; /* tickets up to this one are served by a checkpoint that succeeded */
+    uint64_t retry_ns;  /* not before, unless asked; 0: no shortage */
+    struct ftk_error short_of; /* the last shortage */
     uint64_t forced; /* tickets up to this one are to be served even when nothing changed */
     bool kicked, closing;
     struct ftk_error error; /* the first; status FTK_OK: none */
@@ -137,6 +143,26 @@ stats_add(struct checkpointer *self, const struct cache_write_stats *written, ui
     stats->last_total_ns = total_ns;
 }
 
+/* The mutex is held. */
+static void
+failed(struct checkpointer *self, ftk_status rc)
+{
+    bool passes = ftk_error_passes(rc);
+    struct ftk_error *error = passes ? &self->short_of : &self->error;
+
+    FTK_ASSERT(self->error.status == FTK_OK); /* no checkpoint begins after a final error */
+    *error = *ftk_error_last();
+    error->status = rc;
+    if (passes) {
+        self->retry_ns = ftk_clock_ns() + RETRY_NS;
+        atomic_store(&self->changed_ns, ftk_clock_ns()); /* there is still something to write */
+    } else {
+        atomic_store(&self->failed, 1);
+    }
+    ftk_log(self->log, passes ? FTK_LOG_WARNING : FTK_LOG_ERROR, "checkpoint failed: %s: %s",
+            ftk_status_text(rc), error->text);
+}
+
 /* The mutex is held, but not while the steps run. */
 static void
 checkpoint(struct checkpointer *self)
@@ -147,6 +173,7 @@ checkpoint(struct checkpointer *self)
     bool forced = self->forced > self->served, due = false;
 
     self->kicked = false;
+    self->retry_ns = 0;
     ftk_mutex_unlock(&self->mutex);
 
     atomic_store(&self->changed_ns, 0);
@@ -167,13 +194,10 @@ checkpoint(struct checkpointer *self)
     ftk_mutex_lock(&self->mutex);
     if (rc == FTK_OK && due)
         stats_add(self, &written, ftk_clock_ns() - start_ns);
-    if (rc != FTK_OK && self->error.status == FTK_OK) {
-        self->error = *ftk_error_last();
-        self->error.status = rc;
-        atomic_store(&self->failed, 1);
-        ftk_log(self->log, FTK_LOG_ERROR, "checkpoint failed: %s: %s", ftk_status_text(rc),
-                self->error.text);
-    }
+    if (rc == FTK_OK)
+        self->succeeded = ticket;
+    else
+        failed(self, rc);
     self->served = ticket;
     ftk_cond_broadcast(&self->served_more);
 }
@@ -181,8 +205,29 @@ checkpoint(struct checkpointer *self)
 static bool
 is_due(struct checkpointer *self)
 {
-    return self->error.status == FTK_OK && (self->kicked || self->asked > self->served ||
-                                            dirty_due(self) || interval_due(self, ftk_clock_ns()));
+    uint64_t now_ns;
+
+    if (self->error.status != FTK_OK)
+        return false;
+    if (self->asked > self->served)
+        return true;
+    now_ns = ftk_clock_ns();
+    return now_ns >= self->retry_ns &&
+           (self->kicked || dirty_due(self) || interval_due(self, now_ns));
+}
+
+/* When the thread looks again by itself; 0: when it is woken. */
+static uint64_t
+next_look_ns(struct checkpointer *self)
+{
+    uint64_t changed_ns = atomic_load(&self->changed_ns);
+    uint64_t due_ns =
+        self->interval_ns != 0 && changed_ns != 0 ? changed_ns + self->interval_ns : 0;
+
+    if (self->error.status != FTK_OK)
+        return 0;
+    return self->retry_ns != 0 && (due_ns == 0 || self->retry_ns < due_ns) ? self->retry_ns
+                                                                           : due_ns;
 }
 
 static void
@@ -196,9 +241,9 @@ thread_run(void *context)
             checkpoint(self);
             continue;
         }
-        uint64_t changed_ns = atomic_load(&self->changed_ns);
-        if (self->interval_ns != 0 && changed_ns != 0 && self->error.status == FTK_OK)
-            (void)ftk_cond_wait_until(&self->wake, &self->mutex, changed_ns + self->interval_ns);
+        uint64_t look_ns = next_look_ns(self);
+        if (look_ns != 0)
+            (void)ftk_cond_wait_until(&self->wake, &self->mutex, look_ns);
         else
             ftk_cond_wait(&self->wake, &self->mutex);
     }
@@ -262,6 +307,10 @@ checkpointer_run(struct checkpointer *self, bool forced)
             ftk_cond_wait(&self->served_more, &self->mutex);
     }
     ftk_status rc = final_error(self);
+    if (rc == FTK_OK && self->succeeded < ticket) {
+        ftk_error_set(&self->short_of);
+        rc = self->short_of.status;
+    }
     ftk_mutex_unlock(&self->mutex);
     return rc;
 }

@@ -57,12 +57,14 @@ ftk_status checkpointer_open(const struct checkpointer_options *options,
 void checkpointer_close(struct checkpointer *checkpointer);
 /* Ask for a checkpoint soon (the log is long, ...). */
 void checkpointer_kick(struct checkpointer *checkpointer);
-/* Checkpoint what is committed now, and wait; forced: also when nothing changed. */
+/* Checkpoint what is committed now, and wait; forced: also when nothing changed.  errors: FTK_NOMEM
+ * (a shortage; nothing changed, and a later call may succeed), others are final. */
 ftk_status checkpointer_run(struct checkpointer *checkpointer, bool forced);
 /* By a writer, without locks, once per commit (and now and then in a long transaction): notes that
  * something changed and sleeps as long as the amount of dirty pages demands: nothing below a soft
  * mark, then growing smoothly so that dirty pages never reach the hard mark.
- * FTK_IO/FTK_NOSPACE/... when checkpoints fail (the first error, final). */
+ * FTK_IO/FTK_NOSPACE/... when checkpoints fail (the first error, final); without a thread also
+ * FTK_NOMEM, which passes. */
 ftk_status checkpointer_throttle(struct checkpointer *checkpointer);
 void checkpointer_stats(struct checkpointer *checkpointer, struct checkpointer_stats *stats_out);
 

@@ -97,7 +97,8 @@ alloc_count(void)
 static ftk_status
 alloc_failed(size_t size)
 {
-    return FTK_FAIL_OS(FTK_NOMEM, ENOMEM, "out of memory: %zu bytes", size);
+    /* No errno: this error passes (ftk_error_passes), a device's ENOMEM does not. */
+    return FTK_FAIL(FTK_NOMEM, "out of memory: %zu bytes", size);
 }
 
 /* Before every allocation: may it go on? */

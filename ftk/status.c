@@ -101,6 +101,14 @@ ftk_error_answer(ftk_status status, const char *file, int line, const char *word
     return status;
 }
 
+bool
+ftk_error_passes(ftk_status status)
+{
+    const struct ftk_error *error = ftk_error_last();
+
+    return status == FTK_NOMEM && error->status == FTK_NOMEM && error->os_errno == 0;
+}
+
 ftk_status
 ftk_status_of_errno(int os_errno)
 {

@@ -91,6 +91,10 @@ ftk_failed(ftk_status status)
 #define FTK_FAIL_OS(status, err, ...)                                                              \
     ftk_failed(ftk_error_born((status), (err), __FILE__, __LINE__, __VA_ARGS__))
 
+/* The thread's last error, of this status, is a shortage of memory that passes: no device was asked
+ * for anything, so nothing is in doubt. */
+bool ftk_error_passes(ftk_status status);
+
 /* Maps an errno to a code: ENOMEM, ENOSPC/EDQUOT/EFBIG, EROFS, EEXIST, ENOENT; else FTK_IO. */
 ftk_status ftk_status_of_errno(int os_errno);
 

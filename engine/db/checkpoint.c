@@ -97,7 +97,7 @@ end(void *context, ftk_status status)
 
     space_checkpoint_end(db->space, status == FTK_OK);
     if (status != FTK_OK) {
-        db_fail(db, status);
+        (void)db_fail_if_final(db, status);
         return;
     }
     db->checkpoint++;

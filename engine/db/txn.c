@@ -401,8 +401,8 @@ commit_wait(kiln_db *db, const struct db_snapshot *snapshot, const struct db_pro
     }
     db_publish(db, snapshot);
     rc = checkpointer_throttle(db->checkpointer);
-    if (rc != FTK_OK)
-        db_fail(db, rc); /* this transaction is safe; the next is refused */
+    if (rc != FTK_OK) /* this transaction is safe; the next is refused, unless it passes */
+        (void)db_fail_if_final(db, rc);
     return FTK_OK;
 }
 
@@ -414,8 +414,10 @@ commit_log(kiln_txn *txn, uint64_t *lsn_end_out)
 
     if (!txn->in_place.locked)
         return rc;
-    if (rc == FTK_OK)
-        return rfl_commit(txn->db->log, *lsn_end_out, rfl_durability_of(txn->durability));
+    if (rc == FTK_OK) {
+        rc = rfl_commit(txn->db->log, *lsn_end_out, rfl_durability_of(txn->durability));
+        return rc == FTK_OK ? FTK_OK : db_fail(txn->db, rc); /* the record may be there */
+    }
     if (rc != FTK_NOSPACE)
         return rc;
     in_place_unlock(txn); /* a checkpoint may give log space back: without a window */
@@ -468,8 +470,6 @@ txn_commit(kiln_txn *txn)
     if (rc == FTK_OK && txn->logs)
         rc = commit_log(txn, &lsn_end);
     if (rc != FTK_OK) {
-        if (rc == FTK_IO || rc == FTK_FAILED)
-            db_fail(db, rc);
         txn_abort(txn);
         return rc;
     }

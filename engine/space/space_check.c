@@ -13,8 +13,8 @@ check_bitmaps(const struct space *space)
     uint64_t group_words = (UINT64_C(1) << space->group_shift) / 64;
     uint64_t avail = 0, live = 0;
 
-    if (space->pages_end > space->pages_max ||
-        space->pages_end > (uint64_t)space->group_count << space->group_shift)
+    if (space->pages_end > space->pages_max || space->pages_end > (uint64_t)space->group_count
+                                                                      << space->group_shift)
         return "ids are given out behind the last group";
     for (uint64_t group = 0; group < space->group_count; group++) {
         uint64_t in_group = 0;

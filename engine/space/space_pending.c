@@ -163,23 +163,36 @@ held_batch(struct space *space, uint64_t snapshot)
     return &space->held.items[space->held.count++];
 }
 
+/* Room for one more extent and its death. */
+static bool
+batch_room(struct space_batch *batch)
+{
+    size_t had = batch->extents.capacity;
+
+    if (batch->extents.count < had)
+        return true;
+    if (space_extents_ensure(&batch->extents, 1) == FTK_OK &&
+        ftk_realloc((void **)&batch->deaths, batch->extents.capacity * sizeof(*batch->deaths)) ==
+            FTK_OK)
+        return true;
+    batch->extents.capacity = had; /* no more than the deaths have room for */
+    return false;
+}
+
 /* Attach an extent to the pin that holds it.  False: no memory for that. */
 static bool
 hold_extent(struct space *space, uint64_t snapshot, struct space_extent extent, uint64_t death)
 {
     struct space_batch *batch = held_batch(space, snapshot);
-    size_t capacity;
 
     if (batch == NULL)
         return false;
-    if (batch->extents.count == batch->extents.capacity || batch->deaths == NULL) {
-        if (space_extents_ensure(&batch->extents, 1) != FTK_OK)
-            return false;
-        capacity = batch->extents.capacity;
-        if (ftk_realloc((void **)&batch->deaths, capacity * sizeof(*batch->deaths)) != FTK_OK) {
-            batch->extents.capacity = batch->extents.count; /* the deaths have no more room */
-            return false;
+    if (!batch_room(batch)) {
+        if (batch->extents.count == 0) { /* it is new, and the last one */
+            space_extents_release(&batch->extents);
+            space->held.count--;
         }
+        return false;
     }
     batch->deaths[batch->extents.count] = death;
     space_extents_push(&batch->extents, extent);

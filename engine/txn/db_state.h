@@ -113,8 +113,11 @@ struct kiln_db {
     uint64_t recovered_txns, recovered_ops, recovery_ns;
 };
 
-/* A final error: remembered, and every later write is refused. */
+/* A device failed a write or sync, or what became of a commit is not known: remembered, and every
+ * later write is refused. */
 ftk_status db_fail(kiln_db *db, ftk_status status);
+/* The same, but a shortage of memory (ftk_error_passes) is only returned. */
+ftk_status db_fail_if_final(kiln_db *db, ftk_status status);
 /* What a call of the public interface returns: an error's words are kept for kiln_db_error. */
 ftk_status db_answer(kiln_db *db, ftk_status status);
 void db_answer_last(kiln_db *db, struct ftk_error *error_out);

@@ -5,6 +5,7 @@
 ftk_status
 db_fail(kiln_db *db, ftk_status status)
 {
+    FTK_ASSERT(status != FTK_OK);
     ftk_mutex_lock(&db->error_mutex);
     if (atomic_load(&db->failed) == FTK_OK) {
         db->error = *ftk_error_last();
@@ -15,6 +16,12 @@ db_fail(kiln_db *db, ftk_status status)
     }
     ftk_mutex_unlock(&db->error_mutex);
     return status;
+}
+
+ftk_status
+db_fail_if_final(kiln_db *db, ftk_status status)
+{
+    return ftk_error_passes(status) ? status : db_fail(db, status);
 }
 
 ftk_status

@@ -18,7 +18,7 @@
 
 struct txn_born {
     struct space_extents list;
-    uint32_t *index; /* first page of an extent -> its place in the list + 1, open addressing */
+    uint32_t *index;    /* first page of an extent -> its place in the list + 1, open addressing */
     size_t index_slots; /* a power of two; 0: there is no index */
 };
 

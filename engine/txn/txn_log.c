@@ -38,6 +38,8 @@ ops_append(kiln_txn *txn, enum log_kind kind, uint64_t *lsn_end_out)
 
     if (rc == FTK_OK)
         txn->ops_size = 0;
+    else if (rc == FTK_IO || rc == FTK_FAILED)
+        (void)db_fail(txn->db, rc);
     return rc;
 }
 

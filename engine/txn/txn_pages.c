@@ -62,7 +62,7 @@ spill(kiln_txn *txn)
     atomic_store_explicit(&txn->spill_pages, 0, memory_order_relaxed);
     rc = cache_write_dirty(txn->cache, UINT64_MAX, &stats);
     txn->birth = txn->db->birth_next++;
-    return rc == FTK_OK ? FTK_OK : db_fail(txn->db, rc);
+    return rc == FTK_OK ? FTK_OK : db_fail_if_final(txn->db, rc);
 }
 
 /* When they are more than this writer's share of the cache. */

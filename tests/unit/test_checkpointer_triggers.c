@@ -1,4 +1,6 @@
 /* tests/unit/test_checkpointer_triggers.c -- what starts a checkpoint, who is served, failures. */
+#include <errno.h>
+
 #include "cache/checkpointer.h"
 #include "tests/unit/test_cache_fixture.h"
 
@@ -10,6 +12,7 @@ struct engine {
     _Atomic uint64_t committed, pinned, durable; /* versions */
     _Atomic uint64_t begins, forced, ends, syncs;
     _Atomic uint32_t fail_sync, hold;
+    _Atomic uint32_t short_of_memory; /* so many begins */
     _Atomic uint32_t end_status;
 };
 
@@ -19,6 +22,10 @@ hook_begin(void *context, bool forced, uint64_t *limit_out, bool *due_out)
     struct engine *e = context;
 
     atomic_fetch_add(&e->begins, 1);
+    if (atomic_load(&e->short_of_memory) > 0) {
+        atomic_fetch_sub(&e->short_of_memory, 1);
+        return FTK_FAIL(FTK_NOMEM, "no room for the maps");
+    }
     if (forced)
         atomic_fetch_add(&e->forced, 1);
     *limit_out = atomic_load(&e->committed);
@@ -35,6 +42,8 @@ hook_sync(void *context)
     while (atomic_load(&e->hold) != 0)
         ftk_clock_sleep_ns(100000);
     atomic_fetch_add(&e->syncs, 1);
+    if (atomic_load(&e->fail_sync) == ENOMEM)
+        return FTK_FAIL_OS(FTK_NOMEM, ENOMEM, "sync: the kernel has no memory");
     if (atomic_load(&e->fail_sync) != 0)
         return FTK_FAIL(FTK_IO, "the device is gone");
     return ftk_file_sync(e->f.file);
@@ -255,7 +264,66 @@ the_first_error_is_final(void)
     engine_close(&e);
 }
 
+static void
+a_shortage_of_memory_passes(void)
+{
+    struct engine e;
+
+    for (unsigned thread = 0; thread < 2; thread++) {
+        engine_open(&e, thread == 1, 0);
+        REQUIRE_OK(commit(&e, 0, 10));
+        atomic_store(&e.short_of_memory, 2);
+        CHECK_STATUS(checkpointer_run(e.checkpointer, true), FTK_NOMEM);
+        CHECK_HAS(ftk_error_last()->text, "no room for the maps");
+        CHECK_STATUS(checkpointer_run(e.checkpointer, false), FTK_NOMEM);
+        CHECK_EQ(e.ends, 0); /* nothing was begun */
+        CHECK_EQ(e.durable, 0);
+        CHECK_OK(commit(&e, 10, 10));
+        CHECK_OK(checkpointer_run(e.checkpointer, true));
+        CHECK_EQ(e.durable, 2);
+        CHECK_EQ(e.ends, 1);
+        engine_close(&e);
+    }
+}
+
+/* Nobody asks: the checkpoint that dirty pages or time wanted is tried again, and not at once. */
+static void
+what_was_due_is_tried_again_after_a_shortage(void)
+{
+    struct engine e;
+
+    for (unsigned timed = 0; timed < 2; timed++) {
+        uint64_t start_ns = ftk_clock_ns();
+        REQUIRE_OK(cache_limit_set(8 * MIB));
+        engine_open(&e, true, timed == 0 ? 0 : 20);
+        atomic_store(&e.short_of_memory, 3);
+        REQUIRE_OK(commit(&e, 0, timed == 0 ? 1100 : 10));
+        CHECK(wait_for(&e.durable, 1));
+        CHECK(ftk_clock_ns() - start_ns >= 250000000); /* three times a tenth of a second */
+        CHECK_MSG(e.begins >= 4 && e.begins <= 5, "%llu", (unsigned long long)e.begins);
+        engine_close(&e);
+    }
+}
+
+static void
+memory_that_a_device_lacks_is_final(void)
+{
+    struct engine e;
+
+    engine_open(&e, true, 0);
+    REQUIRE_OK(commit(&e, 0, 10));
+    atomic_store(&e.fail_sync, ENOMEM);
+    CHECK_STATUS(checkpointer_run(e.checkpointer, true), FTK_NOMEM);
+    atomic_store(&e.fail_sync, 0);
+    CHECK_STATUS(checkpointer_run(e.checkpointer, true), FTK_NOMEM);
+    CHECK_HAS(ftk_error_last()->text, "the kernel has no memory");
+    CHECK_EQ(e.syncs, 1);
+    engine_close(&e);
+}
+
 TEST_MAIN("checkpointer_triggers", TEST(a_run_covers_what_is_committed),
           TEST(a_run_waits_for_one_that_began_later), TEST(time_and_dirt_start_one),
           TEST(pressure_starts_one), TEST(an_unfinished_transaction_does_not_spin),
-          TEST(the_first_error_is_final))
+          TEST(the_first_error_is_final), TEST(a_shortage_of_memory_passes),
+          TEST(what_was_due_is_tried_again_after_a_shortage),
+          TEST(memory_that_a_device_lacks_is_final))
