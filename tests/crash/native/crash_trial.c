@@ -180,7 +180,7 @@ trial_record(struct trial *trial, const struct workload *workload, uint64_t seed
         return false;
     whole.op = recording->op_count;
     struct image *image = image_build(trial->base, recording, &whole);
-    bool good = image_matches(image, dir, words, sizeof words);
+    bool good = image_matches(image, recording, dir, words, sizeof words);
     image_free(image);
     return good || found_wrong(trial, "the recording is not what was done: %s", words);
 }

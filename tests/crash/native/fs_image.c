@@ -326,6 +326,26 @@ size_apply(struct builder *b, uint32_t index, uint64_t size, bool is_certain)
     disk->size = size;
 }
 
+/* The bytes of a write, into the page cache. */
+static void
+cache_write(const struct builder *b, struct image_file *cache, uint32_t index)
+{
+    const struct op *op = &b->recording->ops[index];
+    uint64_t end = op->offset + op->size, n;
+
+    for (uint64_t at = op->offset; at < end; at += n) {
+        uint64_t sector = at / SECTOR;
+        bool late = op->is_vague && mix(b->crash->seed, index + 1, ~sector) % 2 == 0;
+        uint64_t from = late ? op->bytes_end : op->bytes;
+        n = op->is_vague ? (sector + 1) * SECTOR - at : end - at;
+        n = n < end - at ? n : end - at;
+        if (from == BYTES_ZERO)
+            clear_sparse(cache->bytes + at, n);
+        else
+            memcpy(cache->bytes + at, b->recording->bytes + from + (at - op->offset), n);
+    }
+}
+
 static void
 write_apply(struct builder *b, uint32_t index)
 {
@@ -341,10 +361,7 @@ write_apply(struct builder *b, uint32_t index)
     file_room(disk, cache->room);
     if (grows)
         cache->size = end;
-    if (op->bytes != BYTES_ZERO)
-        memcpy(cache->bytes + op->offset, b->recording->bytes + op->bytes, op->size);
-    else
-        clear_sparse(cache->bytes + op->offset, op->size);
+    cache_write(b, cache, index);
     for (uint64_t at = op->offset / SECTOR * SECTOR; at < end; at += SECTOR) {
         uint64_t n = cache->room - at < SECTOR ? cache->room - at : SECTOR;
         if ((is_certain || survives(b, &b->bytes, index, at / SECTOR)) &&
@@ -497,17 +514,34 @@ image_write(const struct image *image, const char *path, struct recording *recor
     return true;
 }
 
+/* Was the last write of the sector at `at` a vague one? */
 static bool
-file_matches(const struct image_file *file, const char *path, uint64_t size, uint64_t *at_out)
+is_vague(const struct recording *recording, uint32_t node, uint64_t at)
 {
-    unsigned char bytes[4096];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool good = fd >= 0 && size == file->size;
+    for (uint32_t i = recording->op_count; i-- > 0;) {
+        const struct op *op = &recording->ops[i];
+        if (op->kind == OP_WRITE && op->node == node && !op->is_void && op->offset < at + SECTOR &&
+            op->offset + op->size > at)
+            return op->is_vague;
+    }
+    return false;
+}
 
-    *at_out = size < file->size ? size : file->size;
-    for (uint64_t at = 0; good && at < size; at += sizeof bytes) {
+static bool
+file_matches(const struct image *image, uint32_t node, const struct recording *recording,
+             const char *path, uint64_t *at_out)
+{
+    const struct image_file *file = &image->files[node];
+    unsigned char bytes[SECTOR];
+    struct stat about;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool good = fd >= 0 && fstat(fd, &about) == 0 && (uint64_t)about.st_size == file->size;
+
+    *at_out = UINT64_MAX; /* the size */
+    for (uint64_t at = 0; good && at < file->size; at += sizeof bytes) {
         ssize_t n = pread(fd, bytes, sizeof bytes, (off_t)at);
-        good = n > 0 && memcmp(bytes, file->bytes + at, (size_t)n) == 0;
+        good = n > 0 &&
+               (memcmp(bytes, file->bytes + at, (size_t)n) == 0 || is_vague(recording, node, at));
         *at_out = at;
     }
     if (fd >= 0)
@@ -528,7 +562,8 @@ entry_count(const char *path, const struct stat *about, int kind, struct FTW *wh
 }
 
 bool
-image_matches(const struct image *image, const char *path, char *words, size_t words_size)
+image_matches(const struct image *image, const struct recording *recording, const char *path,
+              char *words, size_t words_size)
 {
     char relative[2048], whole[4096];
     struct stat about;
@@ -545,7 +580,7 @@ image_matches(const struct image *image, const char *path, char *words, size_t w
             snprintf(words, words_size, "%s/%s is not there", relative, name->name);
             return false;
         }
-        if (!file->is_dir && !file_matches(file, whole, (uint64_t)about.st_size, &at)) {
+        if (!file->is_dir && !file_matches(image, name->node, recording, whole, &at)) {
             snprintf(words, words_size, "%s/%s of %llu bytes (recorded: %llu) differs at %llu",
                      relative, name->name, (unsigned long long)about.st_size,
                      (unsigned long long)file->size, (unsigned long long)at);

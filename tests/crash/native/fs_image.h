@@ -12,6 +12,7 @@
  *    enum image_way, for bytes, sizes and names each.
  * 3. A sector holds what the page cache held after the last change of it that survived: a later
  *    change of a part of a sector brings the earlier ones of the other parts along.
+ *    Of a vague write a sector is as it was at its begin or at its end.
  * 4. Where a size survived without its bytes there are zeros; bytes behind the size are gone.
  * 5. A rename is one change: never both names, never none.  A change of a name that does not fit
  *    what survived before it (a rename of a file whose creation was lost) is lost too.
@@ -79,9 +80,10 @@ struct image *image_build(const struct image *before, const struct recording *re
 /* Into the empty directory at path.  With a recording the image's nodes become its nodes.  false:
  * the system failed, errno says why. */
 bool image_write(const struct image *image, const char *path, struct recording *recording);
-/* Does the directory hold the image, byte for byte and nothing else?  false: words says where
- * not. */
-bool image_matches(const struct image *image, const char *path, char *words, size_t words_size);
+/* Does the directory hold the image, byte for byte (vague ones aside) and nothing else?  false:
+ * words says where not. */
+bool image_matches(const struct image *image, const struct recording *recording, const char *path,
+                   char *words, size_t words_size);
 /* Path of a node relative to the image's directory; false when it has no name. */
 bool image_path(const struct image *image, uint32_t node, char *path, size_t path_size);
 

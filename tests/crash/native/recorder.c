@@ -172,8 +172,12 @@ recording_bury(struct recording *r)
     mutex_make(r);
     r->die_at = UINT32_MAX;
     for (unsigned i = 0; i < FLIGHTS_MAX; i++) {
-        if (r->flights[i].iocb != NULL)
+        if (r->flights[i].iocb != NULL) {
+            struct op *op = &r->ops[r->flights[i].op];
+            op->bytes_end = op->bytes;
+            op->is_vague = true; /* its memory is gone */
             op_end(r, r->flights[i].op);
+        }
         r->flights[i].iocb = NULL;
     }
 }
@@ -223,10 +227,10 @@ op_describe(const struct recording *r, uint32_t index, char *text, size_t text_s
     else if (op->kind <= OP_RENAME)
         snprintf(text, text_size, " node %u in %u %s %s", op->node, op->dir, op->name, op->name_to);
     else
-        snprintf(text, text_size, " node %u %llu+%llu%s%s", op->node,
+        snprintf(text, text_size, " node %u %llu+%llu%s%s%s", op->node,
                  (unsigned long long)op->offset, (unsigned long long)op->size,
                  op->kind == OP_WRITE && op->bytes == BYTES_ZERO ? " zero" : "",
-                 op->end == OP_UNFINISHED ? " unfinished" : "");
+                 op->is_vague ? " vague" : "", op->end == OP_UNFINISHED ? " unfinished" : "");
 }
 
 /* ---- names ---------------------------------------------------------------------------------- */
@@ -470,54 +474,83 @@ __wrap_rename(const char *from, const char *to)
 
 /* ---- bytes and sizes ------------------------------------------------------------------------ */
 
-static struct op *
-write_add(struct recording *r, int fd, uint32_t node, uint64_t offset, uint64_t size)
+struct gather {
+    const struct iovec *parts;
+    int count;
+};
+
+/* Bytes that another thread may be changing: its affair, as it would be with a device. */
+__attribute__((no_sanitize("thread"))) static uint64_t
+gather_copy(const struct gather *gather, unsigned char *to, uint64_t size)
 {
-    struct op *op = op_add(r, OP_WRITE, node);
+    uint64_t done = 0;
+
+    for (int i = 0; i < gather->count; i++) {
+        const volatile unsigned char *from = gather->parts[i].iov_base;
+        for (uint64_t k = 0; k < gather->parts[i].iov_len && done < size; k++)
+            to[done++] = from[k];
+    }
+    return done;
+}
+
+static uint64_t
+gather_size(const struct gather *gather)
+{
+    uint64_t size = 0;
+
+    for (int i = 0; i < gather->count; i++)
+        size += gather->parts[i].iov_len;
+    return size;
+}
+
+/* A copy of the bytes as they are; BYTES_ZERO when they are. */
+static uint64_t
+bytes_take(struct recording *r, const struct gather *gather, uint64_t size)
+{
+    unsigned char *to = r->bytes + r->bytes_used;
 
     if (size > BYTES_MAX - r->bytes_used)
         give_up("more bytes than BYTES_MAX");
+    gather_copy(gather, to, size);
+    if (size > 0 && to[0] == 0 && memcmp(to, to + 1, size - 1) == 0)
+        return BYTES_ZERO;
+    r->bytes_used += size;
+    return (uint64_t)(to - r->bytes);
+}
+
+/* The op of a write that is about to begin; NULL: it is not recorded. */
+static struct op *
+write_begin(struct recording *r, int fd, uint64_t offset, const struct gather *gather)
+{
+    uint32_t node = r == NULL ? NO_NODE : node_of_fd(r, fd);
+    struct op *op;
+
+    if (node == NO_NODE)
+        return NULL;
+    op = op_add(r, OP_WRITE, node);
     op->durable = (fcntl(fd, F_GETFL) & O_DSYNC) != 0;
     op->offset = offset;
-    op->size = size;
-    op->bytes = r->bytes_used;
+    op->size = gather_size(gather);
+    op->bytes = bytes_take(r, gather, op->size);
     return op;
 }
 
-/* Take the bytes of an op in pieces; after the last, zeros are told from others. */
+/* Are the bytes still the same?  done: so many were written. */
 static void
-bytes_add(struct recording *r, const struct op *op, uint64_t *done, const void *from, uint64_t size)
+write_end(struct recording *r, struct op *op, const struct gather *gather, uint64_t done)
 {
-    if (size > op->size - *done)
-        size = op->size - *done;
-    memcpy(r->bytes + op->bytes + *done, from, size);
-    *done += size;
-}
+    uint64_t used = r->bytes_used;
+    uint64_t now;
 
-static void
-bytes_end(struct recording *r, struct op *op)
-{
-    const unsigned char *bytes = r->bytes + op->bytes;
-
-    if (op->size > 0 && bytes[0] == 0 && memcmp(bytes, bytes + 1, op->size - 1) == 0)
-        op->bytes = BYTES_ZERO;
-    else
-        r->bytes_used += op->size;
-}
-
-static void
-vector_record(struct recording *r, int fd, uint64_t offset, const struct iovec *parts, int count,
-              uint64_t size)
-{
-    uint32_t node = node_of_fd(r, fd);
-    uint64_t done = 0;
-
-    if (node == NO_NODE)
-        return;
-    struct op *op = write_add(r, fd, node, offset, size);
-    for (int i = 0; i < count; i++)
-        bytes_add(r, op, &done, parts[i].iov_base, parts[i].iov_len);
-    bytes_end(r, op);
+    if (done < op->size)
+        op->size = done;
+    now = bytes_take(r, gather, op->size);
+    op->bytes_end = now;
+    op->is_vague =
+        (now == BYTES_ZERO) != (op->bytes == BYTES_ZERO) ||
+        (now != BYTES_ZERO && memcmp(r->bytes + now, r->bytes + op->bytes, op->size) != 0);
+    if (!op->is_vague)
+        r->bytes_used = used;
 }
 
 ssize_t __real_pwritev(int fd, const struct iovec *parts, int count, off_t offset);
@@ -526,14 +559,25 @@ ssize_t __wrap_pwrite(int fd, const void *bytes, size_t size, off_t offset);
 ssize_t __real_write(int fd, const void *bytes, size_t size);
 ssize_t __wrap_write(int fd, const void *bytes, size_t size);
 
+/* A write while the mutex is held: the op of one that failed is the last, and goes. */
+static void
+write_settle(struct recording *r, struct op *op, const struct gather *gather, ssize_t done)
+{
+    if (op != NULL && done > 0)
+        write_end(r, op, gather, (uint64_t)done);
+    else if (op != NULL)
+        r->op_count--;
+}
+
 ssize_t
 __wrap_pwritev(int fd, const struct iovec *parts, int count, off_t offset)
 {
+    struct gather gather = {.parts = parts, .count = count};
     struct recording *r = enter();
+    struct op *op = write_begin(r, fd, (uint64_t)offset, &gather);
     ssize_t done = __real_pwritev(fd, parts, count, offset);
 
-    if (r != NULL && done > 0)
-        vector_record(r, fd, (uint64_t)offset, parts, count, (uint64_t)done);
+    write_settle(r, op, &gather, done);
     leave(r);
     return done;
 }
@@ -550,14 +594,15 @@ ssize_t
 __wrap_write(int fd, const void *bytes, size_t size)
 {
     struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = size};
+    struct gather gather = {.parts = &part, .count = 1};
     struct recording *r = enter();
+    off_t offset =
+        r == NULL ? 0 : lseek(fd, 0, (fcntl(fd, F_GETFL) & O_APPEND) ? SEEK_END : SEEK_CUR);
+    struct op *op = offset < 0 ? NULL : write_begin(r, fd, (uint64_t)offset, &gather);
     ssize_t done = __real_write(fd, bytes, size);
-    int saved = errno;
 
-    if (r != NULL && done > 0 && node_of_fd(r, fd) != NO_NODE)
-        vector_record(r, fd, (uint64_t)(lseek(fd, 0, SEEK_CUR) - done), &part, 1, (uint64_t)done);
+    write_settle(r, op, &gather, done);
     leave(r);
-    errno = saved;
     return done;
 }
 
@@ -675,46 +720,66 @@ __wrap_fdatasync(int fd)
 
 /* ---- asynchronous writes -------------------------------------------------------------------- */
 
+/* What an iocb writes; one is room for a gather of one part.  false: it does not write. */
+static bool
+flight_gather(const struct iocb *iocb, struct iovec *one, struct gather *gather)
+{
+    one->iov_base = iocb->u.c.buf;
+    one->iov_len = iocb->u.c.nbytes;
+    gather->parts = one;
+    gather->count = 1;
+    if (iocb->aio_lio_opcode == IO_CMD_PWRITEV) {
+        gather->parts = iocb->u.c.buf;
+        gather->count = (int)iocb->u.c.nbytes;
+    }
+    return iocb->aio_lio_opcode == IO_CMD_PWRITE || iocb->aio_lio_opcode == IO_CMD_PWRITEV;
+}
+
+static unsigned
+flight_find(const struct recording *r, const struct iocb *iocb)
+{
+    unsigned flight = 0;
+
+    while (flight < FLIGHTS_MAX && r->flights[flight].iocb != iocb)
+        flight++;
+    return flight;
+}
+
 static void
 flight_begin(struct recording *r, const struct iocb *iocb)
 {
-    struct iovec one = {.iov_base = iocb->u.c.buf, .iov_len = iocb->u.c.nbytes};
-    bool vector = iocb->aio_lio_opcode == IO_CMD_PWRITEV;
-    const struct iovec *parts = vector ? iocb->u.c.buf : &one;
-    int count = vector ? (int)iocb->u.c.nbytes : 1;
-    uint64_t size = 0;
-    unsigned flight = 0;
+    struct gather gather;
+    struct iovec one;
+    struct op *op = NULL;
+    unsigned flight = flight_find(r, NULL);
 
-    if ((!vector && iocb->aio_lio_opcode != IO_CMD_PWRITE) ||
-        node_of_fd(r, iocb->aio_fildes) == NO_NODE)
+    if (flight_gather(iocb, &one, &gather))
+        op = write_begin(r, iocb->aio_fildes, (uint64_t)iocb->u.c.offset, &gather);
+    if (op == NULL)
         return;
-    for (int i = 0; i < count; i++)
-        size += parts[i].iov_len;
-    while (flight < FLIGHTS_MAX && r->flights[flight].iocb != NULL)
-        flight++;
     if (flight == FLIGHTS_MAX)
         give_up("more writes under way than FLIGHTS_MAX");
+    op->end = OP_UNFINISHED;
     r->flights[flight].iocb = iocb;
-    r->flights[flight].op = r->op_count;
-    vector_record(r, iocb->aio_fildes, (uint64_t)iocb->u.c.offset, parts, count, size);
-    r->ops[r->flights[flight].op].end = OP_UNFINISHED;
+    r->flights[flight].op = (uint32_t)(op - r->ops);
 }
 
 /* result: bytes written, or below zero when it failed or was never begun. */
 static void
 flight_end(struct recording *r, const struct iocb *iocb, long result)
 {
-    unsigned flight = 0;
+    struct gather gather;
+    struct iovec one;
+    unsigned flight = flight_find(r, iocb);
 
-    while (flight < FLIGHTS_MAX && r->flights[flight].iocb != iocb)
-        flight++;
     if (flight == FLIGHTS_MAX)
         return;
     struct op *op = &r->ops[r->flights[flight].op];
+    (void)flight_gather(iocb, &one, &gather);
     if (result < 0)
         op->is_void = true;
-    else if ((uint64_t)result < op->size)
-        op->size = (uint64_t)result;
+    else
+        write_end(r, op, &gather, (uint64_t)result);
     op_end(r, r->flights[flight].op);
     r->flights[flight].iocb = NULL;
 }

@@ -12,8 +12,11 @@
  * 2. The ops' order is that of the recording's mutex, which is held around the call itself, but for
  *    those that take time: a sync, and an asynchronous write from its submission on.  Their end is
  *    an op of its own.  An asynchronous write ends when io_getevents has told so.
- * 3. A recording lies in shared memory: a process that dies leaves it whole, and the next goes on.
- * 4. Syncs are recorded and not done.  They take a time drawn by chance instead, so that other
+ * 3. The bytes of a write are those of its begin.  Where they are others at its end (the cache lets
+ *    a page begin its next life while a write of the last one is under way) the op is *vague*: each
+ *    sector is one or the other.
+ * 4. A recording lies in shared memory: a process that dies leaves it whole, and the next goes on.
+ * 5. Syncs are recorded and not done.  They take a time drawn by chance instead, so that other
  *    threads come between begin and end on any machine; what a sync promises is the model's matter.
  */
 #ifndef TESTS_CRASH_NATIVE_RECORDER_H
@@ -39,7 +42,7 @@ enum op_kind {
 };
 
 enum { OP_UNFINISHED = UINT32_MAX, NAME_MAX_HERE = 48 };
-#define BYTES_ZERO UINT64_MAX /* op.bytes: all zero */
+#define BYTES_ZERO UINT64_MAX /* all zero */
 
 struct op {
     enum op_kind kind;
@@ -50,7 +53,10 @@ struct op {
     uint32_t note, number, epoch;
     bool durable; /* OP_WRITE through O_DSYNC */
     bool is_void; /* an asynchronous write that the kernel refused or failed */
-    uint64_t offset, size, bytes;
+    bool is_vague;
+    uint64_t offset, size;
+    uint64_t bytes;     /* in recording.bytes, or BYTES_ZERO */
+    uint64_t bytes_end; /* of a vague one: as they were when it ended */
     char name[NAME_MAX_HERE], name_to[NAME_MAX_HERE];
 };
 

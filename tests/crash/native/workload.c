@@ -16,7 +16,7 @@
 #include "ftk/bytes.h"
 #include "ftk/random.h"
 
-enum { FORMS = 4 }; /* of paths */
+enum { FORMS = 6 }; /* of paths */
 enum { THREADS_MAX = 4, SCRIPT_MAX = 16, VALUE_MAX = 1 << 20 };
 
 /* ---- words ---------------------------------------------------------------------------------- */
@@ -581,7 +581,7 @@ path_make(const char *dir, const char *name, char *path, size_t path_size)
 {
     static const struct {
         const char *between, *behind;
-    } forms[FORMS] = {{"/", ""}, {"//", ""}, {"/./", ""}, {NULL, ""}};
+    } forms[FORMS] = {{"/", ""}, {"/", "/"}, {"//", "///"}, {"/./", ""}, {NULL, ""}, {NULL, "/"}};
     const char *between = forms[survey.form].between, *behind = forms[survey.form].behind;
 
     if (between != NULL) {
