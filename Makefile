@@ -56,9 +56,17 @@ endif
 ifdef NATIVE
 OPT       += -march=native
 endif
+# SCHEDULE=1: threads run one at a time, in an order drawn from a seed (tests/schedules/README.md).
+# The library includes the points before everything else; what is not a protocol of its own, not.
+ifdef SCHEDULE
+CONFIG    += -DFTK_SCHEDULE=1 -DKILN_DEBUG=1
+WARN_SCHEDULE   := -Wno-shadow
+SCHEDULE_POINTS := -include ftk/schedule_atomics.h
+endif
 
 CPPFLAGS_ALL := -D_GNU_SOURCE -I. -Iinclude $(CONFIG) $(CPPFLAGS)
-CFLAGS_ALL   := -std=c11 $(OPT) -fPIC -fvisibility=hidden -pthread $(WARN_C) $(SAN) $(CFLAGS)
+CFLAGS_ALL   := -std=c11 $(OPT) -fPIC -fvisibility=hidden -pthread $(WARN_C) $(WARN_SCHEDULE) $(SAN) \
+                $(CFLAGS)
 CXXFLAGS_ALL := -std=c++17 $(OPT) -fPIC -pthread $(WARN_BOTH) $(SAN) $(CXXFLAGS)
 LDFLAGS_ALL  := -pthread $(SAN) $(LDFLAGS)
 LIBS         := -laio -lxxhash -lz -lpthread -lm
@@ -68,13 +76,15 @@ LIBS_SCREEN  := -Wl,--as-needed -lncursesw -ltinfo
 # ---- sources ----------------------------------------------------------------------------------
 # A folder that is not there, or is empty, is no error: what depends on it is left out.
 
-LIB_SRC     := $(filter-out replication/kilnd%,$(wildcard ftk/*.c cache/*.c rfl/*.c engine/*/*.c replication/*.c))
+LIB_SRC     := $(filter-out replication/kilnd% $(if $(SCHEDULE),ftk/thread.c,ftk/schedule%), \
+               $(wildcard ftk/*.c cache/*.c rfl/*.c engine/*/*.c replication/*.c))
 UTILS_SRC   := $(wildcard utils/*.c)
 GIGA_SRC    := $(wildcard gigatest/*.c)
 KILND_SRC   := $(wildcard replication/kilnd*.c)
 SUPPORT_SRC := $(wildcard tests/support/*.c)
 TEST_SRC    := $(wildcard tests/unit/test_*.c tests/crash/test_*.c tests/sim/test_*.c tests/cluster/test_*.c)
 FUZZ_SRC    := $(wildcard tests/fuzz/fuzz_*.c)
+WORLD_SRC   := $(wildcard tests/schedules/world_*.c)
 EXAMPLE_SRC := $(wildcard examples/*.c)
 MICRO_SRC   := $(wildcard tests/bench/micro/*.c)
 MICRO_SRCXX := $(wildcard tests/bench/micro/*.cc)
@@ -89,6 +99,7 @@ SUPPORT_OBJ := $(call obj,$(SUPPORT_SRC))
 MICRO_OBJ   := $(call obj,$(MICRO_SRC) $(MICRO_SRCXX))
 NATIVE_OBJ  := $(call obj,$(wildcard tests/crash/native/*.c))
 DRIVER_OBJ  := $(BUILD)/obj/tests/fuzz/driver.o
+WORLDS_OBJ  := $(call obj,$(wildcard tests/schedules/schedule_*.c))
 
 # ---- products ---------------------------------------------------------------------------------
 
@@ -129,11 +140,16 @@ FORCE:
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(POINTS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/obj/%.o: %.cc $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CXX) $(CPPFLAGS_ALL) $(CXXFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+ifdef SCHEDULE
+$(LIB_OBJ): POINTS := $(SCHEDULE_POINTS)
+$(SUPPORT_OBJ): POINTS := -DFTK_SCHEDULE_QUIET=1
+endif
 
 # All symbols: for the tests and for our own programs.
 $(BUILD)/internal/libkiln.a: $(LIB_OBJ)
@@ -173,6 +189,11 @@ $(BUILD)/bin/kiln $(BUILD)/bin/gigatest $(BUILD)/bin/kilnd:
 # ---- tests ------------------------------------------------------------------------------------
 
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(DRIVER_OBJ) $(INTERNAL) $(INTERNAL_AUX)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+	    $(LDFLAGS_ALL) $(LIBS_PROGRAM) $(LIBS_SCREEN)
+
+$(BUILD)/tests/schedules/world_%: $(BUILD)/obj/tests/schedules/world_%.o $(WORLDS_OBJ) $(INTERNAL) $(INTERNAL_AUX)
 	@mkdir -p $(@D)
 	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 	    $(LDFLAGS_ALL) $(LIBS_PROGRAM) $(LIBS_SCREEN)
@@ -271,6 +292,20 @@ fuzz:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) KILN_BUILD='$(BUILD)/fuzz' tests/tidy/run_fuzzers.sh \
 	    $(patsubst $(BUILD)/%,$(BUILD)/fuzz/%,$(FUZZERS))
 
+# Every world under schedules drawn from seeds, for so many seconds in all; then each fault put back.
+SCHEDULE_SECONDS ?= 600
+SCHEDULE_FIRST   ?= $(shell date +%s)000
+WORLD_SECONDS     = $(shell echo $$(($(SCHEDULE_SECONDS) * $(TEST_JOBS) / $(words $(WORLD_SRC)))))
+.PHONY: schedules
+schedules:
+	@$(MAKE) --no-print-directory deps
+	@work=$$(mktemp -d) && cd "$$work" && rc=0; \
+	for script in test_schedules test_schedule_faults; do \
+	    $(RUN_ENV) KILN_BUILD='$(abspath $(BUILD))' KILN_SRC='$(CURDIR)' \
+	        KILN_SCHEDULE_SECONDS=$(WORLD_SECONDS) KILN_SCHEDULE_FIRST=$(SCHEDULE_FIRST) \
+	        bash '$(CURDIR)'/tests/schedules/$$script.sh || rc=1; \
+	done; rm -rf "$$work"; exit $$rc
+
 # Lines reached by the tests, by file.
 .PHONY: coverage
 coverage:
@@ -331,8 +366,8 @@ big:
 # ---- looking after the source -----------------------------------------------------------------
 
 ALL_C := $(wildcard $(addsuffix /*.[ch],ftk cache rfl engine/* replication utils gigatest include examples \
-         tests/unit tests/crash tests/crash/native tests/sim tests/fuzz tests/support tests/cluster \
-         tests/bench/micro tests/bench/peers))
+         tests/unit tests/crash tests/crash/native tests/sim tests/fuzz tests/schedules tests/support \
+         tests/cluster tests/bench/micro tests/bench/peers))
 
 .PHONY: lint format
 lint:
@@ -406,6 +441,7 @@ help:
 	@echo 'make demo         load $(DEMO_COUNT) objects and verify them (DEMO_COUNT, DEMO_ARGS)'
 	@echo 'make test         every test; NAME.run for one, e.g. tests/unit/test_x.run'
 	@echo 'make asan tsan    every test under the address and undefined, or the thread sanitizer'
+	@echo 'make schedules    threads in orders drawn from seeds, for SCHEDULE_SECONDS ($(SCHEDULE_SECONDS))'
 	@echo 'make fuzz         libFuzzer on each decoder for FUZZ_SECONDS ($(FUZZ_SECONDS))'
 	@echo 'make crash        $(CRASH_STATES) crash states (CRASH_STATES)'
 	@echo 'make crash-native $(STATES) crash states of the native disk (STATES), kills (KILLS)'

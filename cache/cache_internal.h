@@ -86,7 +86,7 @@ struct cache {
     void *context;
     uint32_t page_bytes;
     uint32_t run_pages; /* CACHE__RUN_BYTES in pages */
-    bool polled;        /* not the native disk: completions may need us (see cache__wait_page) */
+    bool polled;        /* completions may need us (see cache__wait_page) */
     void *region;
     size_t region_bytes;
 

@@ -41,7 +41,7 @@ static struct {
     _Atomic uint64_t meta_bytes;  /* states of pages, once touched: never given back */
     _Alignas(64) _Atomic uint64_t used_bytes;
     _Atomic uint64_t cleaned; /* pages of all caches made evictable; only its change matters */
-} pool = {.mutex = {PTHREAD_MUTEX_INITIALIZER}};
+} pool = {.mutex = FTK_MUTEX_INIT};
 
 uint64_t
 cache_limit(void)

@@ -136,7 +136,7 @@ fields_init(struct cache *cache, const struct cache_options *options)
     cache->pressure_engine = options->pressure;
     cache->page_bytes = options->page_bytes;
     cache->run_pages = CACHE__RUN_BYTES / options->page_bytes;
-    cache->polled = options->file->disk != ftk_disk_native();
+    cache->polled = ftk_iobufs_polled(options->bufs);
     cache->fast.page_shift = (uint32_t)__builtin_ctz(options->page_bytes);
     cache->block_shift = (uint32_t)__builtin_ctz(CACHE__BLOCK_BYTES) - cache->fast.page_shift;
     cache->fast.epoch_now = &cache->epoch;

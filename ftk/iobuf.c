@@ -526,6 +526,12 @@ ftk_iobufs_close(struct ftk_iobufs *bufs)
     ftk_free(bufs);
 }
 
+bool
+ftk_iobufs_polled(const struct ftk_iobufs *bufs)
+{
+    return bufs->aio->polled;
+}
+
 void
 ftk_iobufs_stats(struct ftk_iobufs *bufs, struct ftk_iobufs_stats *stats_out)
 {

@@ -70,6 +70,8 @@ struct ftk_iobufs_stats {
 
 ftk_status ftk_iobufs_open(const struct ftk_iobufs_options *options, struct ftk_iobufs **bufs_out);
 void ftk_iobufs_close(struct ftk_iobufs *bufs); /* waits for pending I/O; NULL is fine */
+/* Completions happen on the threads that wait for them, and nowhere else. */
+bool ftk_iobufs_polled(const struct ftk_iobufs *bufs);
 void ftk_iobufs_stats(struct ftk_iobufs *bufs, struct ftk_iobufs_stats *stats_out);
 
 /* Take a buffer; may sleep in the buffer-waiter queue.  owner: until submit or release. */

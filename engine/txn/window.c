@@ -174,6 +174,16 @@ window_open(kiln_txn *txn)
     atomic_store(&mine->open, true);
 }
 
+/* While the mutex is held and the window open, no checkpoint has pinned what may be changed: one
+ * that has announced itself since waits for the mutex (window.h, invariant 2). */
+static bool
+pins_are_below(const kiln_txn *txn)
+{
+    uint64_t pin = atomic_load(&txn->db->checkpoint_pin);
+
+    return pin == PIN_ALL || pin <= txn->in_place.above;
+}
+
 /* The leaf of the path may be changed in place. */
 bool
 window_leaf_take(kiln_txn *txn, struct tree *tree, const struct tree_path *path)
@@ -191,6 +201,7 @@ window_leaf_take(kiln_txn *txn, struct tree *tree, const struct tree_path *path)
         window_open(txn);
     if (mine->state == IN_PLACE_SHUT)
         return false;
+    FTK_DEBUG_ASSERT(pins_are_below(txn));
     if (birth <= mine->above)
         return false;
     slot = set_slot(mine, page);

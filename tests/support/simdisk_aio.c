@@ -1,8 +1,8 @@
 /*
  * tests/support/simdisk_aio.c -- asynchronous I/O of the simulated disk.
  *
- * 1. A submitted I/O is under way until aio_poll, a full queue or aio_close completes it; which one
- *    comes next, the disk's generator says.
+ * 1. A submitted I/O is under way until aio_poll, a full queue, aio_close or the device's thread
+ *    completes it; which one comes next, the disk's generator says.
  * 2. The bytes of a write are taken at submit and compared at completion: memory that changes in
  *    between is a bug of its owner, and the program ends there.
  * 3. Whether it fails is decided at submit, so that the nth operation is the nth submitted.
@@ -13,6 +13,45 @@
 #include <string.h>
 
 #include "tests/support/simdisk_internal.h"
+
+/* Completes one I/O after another until the queue is closed. */
+static void
+device_run(void *context)
+{
+    struct sim_aio *aio = context;
+    struct simdisk *disk = aio->disk;
+
+    ftk_mutex_lock(&disk->mutex);
+    while (!aio->closing || aio->under_way > 0) {
+        if (aio->under_way == 0) {
+            ftk_cond_wait(&aio->submitted, &disk->mutex);
+            continue;
+        }
+        ftk_mutex_unlock(&disk->mutex);
+        (void)sim_aio_poll(&aio->base);
+        ftk_mutex_lock(&disk->mutex);
+    }
+    ftk_mutex_unlock(&disk->mutex);
+}
+
+static ftk_status
+device_start(struct sim_aio *aio)
+{
+    aio->base.polled = false;
+    ftk_cond_init(&aio->submitted);
+    return ftk_thread_start(&aio->device, "device", device_run, aio);
+}
+
+static void
+device_stop(struct sim_aio *aio)
+{
+    ftk_mutex_lock(&aio->disk->mutex);
+    aio->closing = true;
+    ftk_cond_broadcast(&aio->submitted);
+    ftk_mutex_unlock(&aio->disk->mutex);
+    ftk_thread_join(&aio->device);
+    ftk_cond_release(&aio->submitted);
+}
 
 ftk_status
 sim_aio_open(struct ftk_disk *base, enum ftk_aio_kind kind, unsigned depth,
@@ -31,6 +70,13 @@ sim_aio_open(struct ftk_disk *base, enum ftk_aio_kind kind, unsigned depth,
     aio->base.polled = true;
     aio->disk = disk;
     aio->depth = depth;
+    if (disk->options.device) {
+        ftk_status rc = device_start(aio);
+        if (rc != FTK_OK) {
+            free(aio);
+            return rc;
+        }
+    }
     ftk_mutex_lock(&disk->mutex);
     disk->aios_open++;
     ftk_mutex_unlock(&disk->mutex);
@@ -136,6 +182,8 @@ submit_one(struct sim_aio *aio, struct ftk_io *io)
     disk->flights = sim_realloc(disk->flights, (disk->flights_count + 1) * sizeof *disk->flights);
     disk->flights[disk->flights_count++] = flight;
     aio->under_way++;
+    if (disk->options.device)
+        ftk_cond_signal(&aio->submitted);
     if (io->op == FTK_IO_WRITE)
         sim_step_end(disk);
     else
@@ -155,6 +203,8 @@ sim_aio_close(struct ftk_aio *base)
     struct sim_aio *aio = (struct sim_aio *)base;
     struct simdisk *disk = aio->disk;
 
+    if (disk->options.device)
+        device_stop(aio);
     while (sim_aio_poll(base))
         ;
     ftk_mutex_lock(&disk->mutex);

@@ -114,6 +114,9 @@ struct sim_aio {
     struct simdisk *disk;
     unsigned depth;
     unsigned under_way;
+    struct ftk_thread device; /* runs where options.device says so */
+    struct ftk_cond submitted;
+    bool closing;
 };
 
 /* An asynchronous I/O under way. */

@@ -7,7 +7,7 @@ shift
 shopt -s nullglob
 code=({ftk,cache,rfl,engine,replication,utils,gigatest}/*.c)
 every=({ftk,cache,rfl,engine,replication,utils,gigatest,include,examples}/*.[ch]
-    tests/{unit,crash,crash/native,sim,fuzz,support,cluster}/*.[ch])
+    tests/{unit,crash,crash/native,sim,fuzz,schedules,support,cluster}/*.[ch])
 [ ${#code[@]} -gt 0 ] || { echo "lint: there is no source file yet" >&2; exit 1; }
 mkdir -p "$build"
 bad=0

@@ -1,0 +1,565 @@
+/*
+ * ftk/schedule.c -- the scheduler of a test build: who goes on, time, and who is stuck.
+ *
+ * Threads are contexts of one thread of the operating system, so that a switch costs a fraction of
+ * a microsecond and nothing but the seed decides.
+ *
+ * Priorities (Burckhardt, Kothari, Musuvathi, Nagarakatte: A Randomized Scheduler with
+ * Probabilistic Guarantees of Finding Bugs, ASPLOS 2010): each thread gets a priority by chance,
+ * the highest that is ready goes on; at d - 1 steps drawn beforehand the running thread falls below
+ * all others.  A fault that needs d orderings is met with probability 1 / (n k^(d-1)) or more, for
+ * n threads and k steps.
+ *
+ * Places: the same, but the changes are at places in the source that are drawn by chance, at every
+ * second visit.  Most steps are spent in a few loops; this gives the rare places, where protocols
+ * stand, the same chance as those.
+ *
+ * Delays: the running thread goes on until, by chance, it stands still for 2 .. 2^n steps of the
+ * others.  Finds what needs one thread held in a short stretch while another passes a long one.
+ *
+ * 1. A thread that yields falls below all others, and one that took STREAK_MAX steps in a row, too:
+ *    who spins for another lets it go on.
+ * 2. Time stands still but for STEP_NS a step.  It jumps to the next deadline when nobody is ready,
+ *    or all who are ready spin; and now and then by chance, in half of the seeds.
+ * 3. Nothing outside of the seed and of the threads themselves enters a choice: no address, no
+ *    clock, no number of the operating system's.
+ */
+#include "ftk/schedule_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "ftk/clock.h"
+#include "ftk/random.h"
+#include "ftk/schedule_atomics.h"
+
+enum {
+    THREADS_MAX = 64,
+    CHANGES_MAX = 5,
+    STACK_BYTES = 512 << 10,
+    GUARD_BYTES = 64 << 10,
+    STEP_NS = 50,
+    STREAK_MAX = 20000,
+    STEPS_MAX = 400000,
+    JUMP_ONE_IN = 512, /* steps, in a hasty schedule */
+};
+static const uint64_t JUMP_NS_MAX = 1000000000;    /* of one by chance */
+static const uint64_t TIME_NS_MAX = 3600000000000; /* of a schedule: nobody gets anywhere */
+static const uint64_t TIME_NS_START = 1000000000;
+
+static struct {
+    struct ftk_schedule_options options;
+    struct ftk_schedule_result result;
+    struct ftk_random random;
+    struct ftk_schedule_thread threads[THREADS_MAX];
+    unsigned count;
+    struct ftk_schedule_thread *self;
+    ucontext_t outside;
+    bool exploring, hasty;
+    uint32_t one_in; /* steps (WALK, DELAYS), places (PLACES) */
+    uint32_t place_seed;
+    uint32_t delay_bits; /* a delay is up to 2^this steps */
+    uint64_t changes[CHANGES_MAX];
+    unsigned change_count;
+    int64_t lowest; /* the next priority below all */
+    uint64_t steps, streak, now_ns;
+} run;
+
+/* Stacks stay from one schedule to the next: their pages are there already. */
+static uint8_t *stacks[THREADS_MAX];
+
+/* ---- what the primitives see ----------------------------------------------------------------- */
+
+struct ftk_schedule_thread *
+ftk__schedule_self(void)
+{
+    return run.self;
+}
+
+struct ftk_random *
+ftk__schedule_random(void)
+{
+    return &run.random;
+}
+
+void
+ftk_schedule_at(struct ftk_site *site)
+{
+    if (run.self != NULL)
+        run.self->site = site;
+}
+
+void
+ftk_schedule_point(struct ftk_site *site)
+{
+    if (run.self == NULL)
+        return;
+    run.self->site = site;
+    ftk__schedule_step();
+}
+
+void
+ftk_schedule_explore(bool on)
+{
+    run.exploring = on;
+}
+
+/* ---- reports --------------------------------------------------------------------------------- */
+
+static const char *
+state_text(const struct ftk_schedule_thread *thread)
+{
+    switch (thread->state) {
+    case FTK_SCHEDULE_READY: return thread->spins ? "spins" : "is ready";
+    case FTK_SCHEDULE_LOCKING: return "waits for a mutex";
+    case FTK_SCHEDULE_WAITING: return "waits for a condition";
+    case FTK_SCHEDULE_SLEEPING: return "sleeps";
+    case FTK_SCHEDULE_JOINING: return "joins a thread";
+    default: return "has ended";
+    }
+}
+
+static void
+site_print(const struct ftk_site *site)
+{
+    if (site != NULL)
+        fprintf(stderr, " at %s:%u, %s", site->file, site->line, site->what);
+}
+
+void
+ftk_schedule_report(void)
+{
+    for (unsigned i = 0; i < run.count; i++) {
+        const struct ftk_schedule_thread *thread = &run.threads[i];
+        if (thread->state == FTK_SCHEDULE_ENDED)
+            continue;
+        fprintf(stderr, "schedule:   thread %u (%s) %s", i, thread->name, state_text(thread));
+        site_print(thread->site);
+        if (thread->state == FTK_SCHEDULE_LOCKING) {
+            const struct ftk_mutex *mutex = thread->object;
+            if (mutex->owner != NULL) {
+                fprintf(stderr, "; thread %u has it", mutex->owner->number);
+                site_print(mutex->site);
+            }
+        }
+        if (thread->deadline_ns != UINT64_MAX)
+            fprintf(stderr, "; until %" PRIu64 " us from now",
+                    (thread->deadline_ns - run.now_ns) / 1000);
+        fprintf(stderr, "\n");
+    }
+}
+
+void
+ftk__schedule_stuck(const char *what)
+{
+    fprintf(stderr, "schedule: %s after %" PRIu64 " steps, seed %" PRIu64 "\n", what, run.steps,
+            run.options.seed);
+    ftk_schedule_report();
+    fflush(stderr);
+    run.self = NULL;
+    abort();
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static void
+time_set(uint64_t now_ns)
+{
+    if (now_ns > run.now_ns)
+        run.now_ns = now_ns;
+    if (run.now_ns > TIME_NS_START + TIME_NS_MAX)
+        ftk__schedule_stuck("nobody got anywhere for an hour (of the schedule's time),");
+    for (unsigned i = 0; i < run.count; i++) {
+        struct ftk_schedule_thread *thread = &run.threads[i];
+        if (thread->deadline_ns > run.now_ns || thread->state == FTK_SCHEDULE_READY ||
+            thread->state == FTK_SCHEDULE_ENDED)
+            continue;
+        if (thread->state == FTK_SCHEDULE_WAITING) {
+            struct ftk_cond *cond = (struct ftk_cond *)(uintptr_t)thread->object;
+            cond->waiters--;
+        }
+        thread->in_time = false;
+        thread->deadline_ns = UINT64_MAX;
+        thread->state = FTK_SCHEDULE_READY;
+    }
+}
+
+/* Of all deadlines the first; UINT64_MAX when there is none. */
+static uint64_t
+deadline_next(void)
+{
+    uint64_t next = UINT64_MAX;
+
+    for (unsigned i = 0; i < run.count; i++)
+        if (run.threads[i].deadline_ns < next)
+            next = run.threads[i].deadline_ns;
+    return next;
+}
+
+static uint64_t
+clock_monotonic(void *context)
+{
+    (void)context;
+    return run.now_ns;
+}
+
+static uint64_t
+clock_wall(void *context)
+{
+    (void)context;
+    return UINT64_C(1500000000000000000) + run.now_ns;
+}
+
+static void
+clock_sleep(void *context, uint64_t ns)
+{
+    (void)context;
+    if (run.self != NULL)
+        ftk__schedule_block(FTK_SCHEDULE_SLEEPING, NULL, run.now_ns + ns);
+}
+
+/* ---- who goes on ----------------------------------------------------------------------------- */
+
+struct ready {
+    struct ftk_schedule_thread *threads[THREADS_MAX];
+    unsigned count, spinning;
+};
+
+static void
+ready_find(struct ready *ready)
+{
+    ready->count = ready->spinning = 0;
+    for (unsigned i = 0; i < run.count; i++) {
+        struct ftk_schedule_thread *thread = &run.threads[i];
+        if (thread->state != FTK_SCHEDULE_READY)
+            continue;
+        ready->threads[ready->count++] = thread;
+        ready->spinning += thread->spins;
+    }
+}
+
+/* Someone is ready and does not spin, if time can bring that about. */
+static void
+ready_wait(struct ready *ready)
+{
+    for (;;) {
+        ready_find(ready);
+        if (ready->spinning < ready->count)
+            return;
+        uint64_t next = deadline_next();
+        if (next == UINT64_MAX) {
+            if (ready->count == 0)
+                ftk__schedule_stuck("deadlock");
+            return; /* they spin for each other, or for ever: the number of steps tells */
+        }
+        time_set(next);
+    }
+}
+
+static struct ftk_schedule_thread *
+by_chance(const struct ready *ready)
+{
+    return ready->threads[ftk_random_below(&run.random, ready->count)];
+}
+
+static uint32_t
+mix(uint32_t hash)
+{
+    hash = (hash ^ hash >> 16) * 0x7feb352du;
+    hash = (hash ^ hash >> 15) * 0x846ca68bu;
+    return hash ^ hash >> 16;
+}
+
+static uint32_t
+site_hash(struct ftk_site *site)
+{
+    if (site->hash == 0) {
+        uint32_t hash = site->line;
+        for (const char *at = site->file; *at != 0; at++)
+            hash = mix(hash ^ (uint8_t)*at);
+        site->hash = hash | 1;
+    }
+    return site->hash;
+}
+
+/* A change of priorities is due at this step. */
+static bool
+change_due(const struct ftk_schedule_thread *self)
+{
+    if (run.options.kind == FTK_SCHEDULE_PLACES)
+        return self->site != NULL &&
+               mix(site_hash(self->site) ^ run.place_seed) % run.one_in == 0 &&
+               ftk_random_below(&run.random, 2) == 0;
+    for (unsigned i = 0; i < run.change_count; i++)
+        if (run.changes[i] == run.result.steps)
+            return true;
+    return false;
+}
+
+static struct ftk_schedule_thread *
+highest(const struct ready *ready)
+{
+    struct ftk_schedule_thread *best = ready->threads[0];
+
+    for (unsigned i = 1; i < ready->count; i++)
+        if (ready->threads[i]->priority > best->priority)
+            best = ready->threads[i];
+    return best;
+}
+
+/* In the order of their numbers, for the parts of a schedule that are not explored. */
+static struct ftk_schedule_thread *
+in_turn(const struct ready *ready, const struct ftk_schedule_thread *self)
+{
+    for (unsigned i = 0; i < ready->count; i++)
+        if (ready->threads[i]->number > self->number)
+            return ready->threads[i];
+    return ready->threads[0];
+}
+
+/* Those that do not stand still; or, if all do, the one whose delay ends first. */
+static struct ftk_schedule_thread *
+choose_delayed(struct ftk_schedule_thread *self, const struct ready *ready, bool stays)
+{
+    struct ready moving = {.count = 0};
+    struct ftk_schedule_thread *first = ready->threads[0];
+
+    if (stays && ftk_random_below(&run.random, run.one_in) == 0) {
+        uint64_t most = UINT64_C(1) << (1 + ftk_random_below(&run.random, run.delay_bits));
+        self->still_until = run.steps + 1 + ftk_random_below(&run.random, most);
+    }
+    if (stays && self->still_until <= run.steps)
+        return self;
+    for (unsigned i = 0; i < ready->count; i++) {
+        struct ftk_schedule_thread *thread = ready->threads[i];
+        if (thread->still_until <= run.steps && (thread != self || stays))
+            moving.threads[moving.count++] = thread;
+        if (thread->still_until < first->still_until)
+            first = thread;
+    }
+    return moving.count > 0 ? by_chance(&moving) : first;
+}
+
+static struct ftk_schedule_thread *
+choose(struct ftk_schedule_thread *self, bool yields)
+{
+    struct ready ready;
+    bool stays = self->state == FTK_SCHEDULE_READY && !yields;
+
+    if (run.exploring && run.hasty && ftk_random_below(&run.random, JUMP_ONE_IN) == 0) {
+        uint64_t next = deadline_next();
+        if (next != UINT64_MAX && next < run.now_ns + JUMP_NS_MAX)
+            time_set(next);
+    }
+    ready_wait(&ready);
+    if (!run.exploring)
+        return stays ? self : in_turn(&ready, self);
+    if (run.options.kind == FTK_SCHEDULE_WALK) {
+        if (stays && ftk_random_below(&run.random, run.one_in) != 0)
+            return self;
+        struct ftk_schedule_thread *next = by_chance(&ready);
+        return next == self && yields ? in_turn(&ready, self) : next;
+    }
+    if (run.options.kind == FTK_SCHEDULE_DELAYS)
+        return choose_delayed(self, &ready, stays);
+    if (yields || run.streak > STREAK_MAX || change_due(self)) {
+        self->priority = run.lowest--;
+        run.streak = 0;
+    }
+    return highest(&ready);
+}
+
+static void
+trace(const struct ftk_schedule_thread *thread)
+{
+    fprintf(stderr, "%8" PRIu64 " %-12s", run.steps, thread->name);
+    site_print(thread->site);
+    fprintf(stderr, "\n");
+}
+
+static void
+go_on(struct ftk_schedule_thread *next)
+{
+    struct ftk_schedule_thread *self = run.self;
+
+    run.streak = next == self ? run.streak + 1 : 0;
+    if (next == self)
+        return;
+    run.result.switches += run.exploring;
+    self->error = *ftk_error_last();
+    ftk_error_set(&next->error);
+    run.self = next;
+    int err = swapcontext(&self->context, &next->context);
+    FTK_ASSERT(err == 0);
+}
+
+static void
+count_step(void)
+{
+    struct ftk_schedule_thread *self = run.self;
+    uint64_t line = self->site != NULL ? self->site->line : 0;
+
+    run.steps++;
+    run.result.steps += run.exploring;
+    run.result.trace_sum =
+        (run.result.trace_sum ^ (line << 8 | self->number)) * UINT64_C(0x9e3779b97f4a7c15);
+    run.result.trace_sum ^= run.result.trace_sum >> 29;
+    if (run.options.trace)
+        trace(self);
+    if (run.steps > run.options.steps_max)
+        ftk__schedule_stuck("livelock: no end");
+    time_set(run.now_ns + STEP_NS);
+}
+
+void
+ftk__schedule_step(void)
+{
+    count_step();
+    run.self->spins = false;
+    go_on(choose(run.self, false));
+}
+
+void
+ftk__schedule_yield(void)
+{
+    count_step();
+    run.self->spins = true;
+    go_on(choose(run.self, true));
+}
+
+void
+ftk__schedule_block(enum ftk_schedule_state state, const void *object, uint64_t deadline_ns)
+{
+    struct ftk_schedule_thread *self = run.self;
+
+    count_step();
+    self->spins = false;
+    self->state = state;
+    self->object = object;
+    self->deadline_ns = deadline_ns;
+    self->in_time = true;
+    go_on(choose(self, false));
+}
+
+void
+ftk__schedule_wake(enum ftk_schedule_state state, const void *object, unsigned most)
+{
+    struct ready waiting = {.count = 0};
+
+    for (unsigned i = 0; i < run.count; i++)
+        if (run.threads[i].state == state && run.threads[i].object == object)
+            waiting.threads[waiting.count++] = &run.threads[i];
+    for (; waiting.count > 0 && most > 0; most--) {
+        unsigned which =
+            most >= waiting.count ? 0 : (unsigned)ftk_random_below(&run.random, waiting.count);
+        waiting.threads[which]->state = FTK_SCHEDULE_READY;
+        waiting.threads[which]->deadline_ns = UINT64_MAX;
+        waiting.threads[which] = waiting.threads[--waiting.count];
+    }
+}
+
+/* ---- threads --------------------------------------------------------------------------------- */
+
+static void
+thread_main(void)
+{
+    struct ftk_schedule_thread *self = run.self;
+
+    self->run(self->argument);
+    self = run.self;
+    ftk__schedule_wake(FTK_SCHEDULE_JOINING, self, UINT32_MAX);
+    self->state = FTK_SCHEDULE_ENDED;
+    if (self->number > 0) {
+        count_step();
+        go_on(choose(self, false));
+    }
+    setcontext(&run.outside);
+    abort(); /* not reached */
+}
+
+static void *
+stack_of(unsigned number)
+{
+    if (stacks[number] == NULL) {
+        void *memory = mmap(NULL, GUARD_BYTES + STACK_BYTES, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+        FTK_ASSERT(memory != MAP_FAILED);
+        int err = mprotect(memory, GUARD_BYTES, PROT_NONE);
+        FTK_ASSERT(err == 0);
+        stacks[number] = memory;
+    }
+    return stacks[number] + GUARD_BYTES;
+}
+
+struct ftk_schedule_thread *
+ftk__schedule_new(const char *name, void (*body)(void *), void *argument)
+{
+    FTK_ASSERT(run.count < THREADS_MAX);
+    struct ftk_schedule_thread *thread = &run.threads[run.count];
+
+    memset(thread, 0, sizeof *thread);
+    thread->number = run.count;
+    strncpy(thread->name, name, sizeof thread->name - 1);
+    thread->run = body;
+    thread->argument = argument;
+    thread->deadline_ns = UINT64_MAX;
+    thread->priority = (int64_t)(ftk_random_next(&run.random) >> 2) + 1;
+    int err = getcontext(&thread->context);
+    FTK_ASSERT(err == 0);
+    thread->context.uc_stack.ss_sp = stack_of(run.count);
+    thread->context.uc_stack.ss_size = STACK_BYTES;
+    makecontext(&thread->context, thread_main, 0);
+    run.count++;
+    return thread;
+}
+
+/* ---- a schedule ------------------------------------------------------------------------------ */
+
+static void
+plan(void)
+{
+    uint64_t expected = run.options.steps_expected > 0 ? run.options.steps_expected : 1000;
+    uint64_t draw = ftk_random_next(&run.random);
+
+    static const enum ftk_schedule_kind kinds[] = {FTK_SCHEDULE_WALK, FTK_SCHEDULE_PRIORITIES,
+                                                   FTK_SCHEDULE_PLACES, FTK_SCHEDULE_DELAYS};
+    if (run.options.kind == FTK_SCHEDULE_BY_SEED)
+        run.options.kind = kinds[draw % 4];
+    run.hasty = (draw >> 8) % 2 == 0;
+    run.one_in = UINT32_C(4) << (draw >> 16) % 5;
+    run.delay_bits = 3 + (uint32_t)((draw >> 32) % 8);
+    run.place_seed = (uint32_t)ftk_random_next(&run.random);
+    run.change_count = 1 + (unsigned)((draw >> 24) % CHANGES_MAX);
+    for (unsigned i = 0; i < run.change_count; i++)
+        run.changes[i] = 1 + ftk_random_below(&run.random, expected);
+}
+
+void
+ftk_schedule_run(const struct ftk_schedule_options *options, void (*body)(void *context),
+                 void *context, struct ftk_schedule_result *result_out)
+{
+    static const struct ftk_clock_ops clock = {clock_monotonic, clock_wall, clock_sleep};
+
+    FTK_ASSERT(run.self == NULL);
+    memset(&run, 0, sizeof run);
+    run.options = *options;
+    if (run.options.steps_max == 0)
+        run.options.steps_max = STEPS_MAX;
+    ftk_random_seed(&run.random, options->seed);
+    run.now_ns = TIME_NS_START;
+    plan();
+    ftk_clock_use(&clock, NULL);
+    run.self = ftk__schedule_new("main", body, context);
+    int err = swapcontext(&run.outside, &run.self->context);
+    FTK_ASSERT(err == 0);
+
+    for (unsigned i = 1; i < run.count; i++)
+        if (run.threads[i].state != FTK_SCHEDULE_ENDED || !run.threads[i].joined)
+            ftk__schedule_stuck("a thread was never joined,");
+    run.self = NULL;
+    ftk_clock_use(NULL, NULL);
+    *result_out = run.result;
+}

@@ -1,0 +1,213 @@
+/* tests/schedules/schedule_bank.c -- a database whose every state is known, and its crashes. */
+#include <string.h>
+
+#include "engine/db/open.h"
+#include "ftk/bytes.h"
+#include "tests/schedules/schedule_world.h"
+
+enum { VALUE_BYTES = 904 }; /* four to a leaf of 4 KiB */
+
+kiln_db *
+bank_open(struct simdisk *disk)
+{
+    struct db_environment environment = {.disk = simdisk_disk(disk)};
+    kiln_options options = KILN_OPTIONS_INIT;
+    kiln_db *db = NULL;
+
+    options.flags = KILN_CREATE;
+    options.page_bytes = 4096;
+    options.cache_bytes = 64u << 20; /* below the size that gets huge pages */
+    options.rfl_segment_bytes = 2u << 20;
+    options.io_depth = 4;
+    options.checkpoint_ms = UINT32_MAX;
+    MUST_OK(db_open("/db", &options, &environment, &db));
+    return db;
+}
+
+static void
+key_make(uint32_t k, uint8_t key[4])
+{
+    ftk_put_be32(key, k * 0x01000193u);
+}
+
+static void
+put(kiln_txn *txn, kiln_coll coll, uint32_t k, uint32_t version)
+{
+    uint8_t key[4], value[VALUE_BYTES];
+    kiln_status status;
+
+    key_make(k, key);
+    if (version == 0) {
+        status = kiln_delete(txn, coll, key, sizeof key);
+        MUST(status == KILN_OK || status == KILN_NOTFOUND, "delete: %s", kiln_status_name(status));
+        return;
+    }
+    for (size_t i = 0; i < sizeof value; i += 4)
+        ftk_put_le32(value + i, version);
+    MUST_OK(kiln_put(txn, coll, key, sizeof key, value, sizeof value, KILN_PUT_REPLACE));
+}
+
+/* The version of a key, 0 when it is absent; its bytes are whole. */
+static uint32_t
+get(kiln_txn *txn, kiln_coll coll, uint32_t k)
+{
+    uint8_t key[4];
+    kiln_slice value;
+    kiln_status status;
+
+    key_make(k, key);
+    status = kiln_get(txn, coll, key, sizeof key, &value);
+    if (status == KILN_NOTFOUND)
+        return 0;
+    MUST(status == KILN_OK, "get of key %u: %s: %s", k, kiln_status_name(status),
+         kiln_error_last()->text);
+    MUST(value.size == VALUE_BYTES, "key %u has %zu bytes", k, value.size);
+    uint32_t version = ftk_get_le32(value.data);
+    for (size_t i = 0; i < value.size; i += 4)
+        MUST(ftk_get_le32((const uint8_t *)value.data + i) == version, "key %u is torn", k);
+    return version;
+}
+
+void
+bank_prepare(struct simdisk *disk)
+{
+    kiln_db *db = bank_open(disk);
+    kiln_txn *txn;
+    kiln_coll coll;
+
+    MUST_OK(kiln_txn_begin(db, KILN_WRITE, &txn));
+    MUST_OK(kiln_coll_open(txn, "bank", KILN_COLL_CREATE, &coll));
+    for (uint32_t k = 0; k < BANK_KEYS; k++)
+        put(txn, coll, k, 1);
+    MUST_OK(kiln_txn_commit(txn));
+    MUST_OK(kiln_close(db));
+}
+
+static void
+coll_find(struct bank *bank)
+{
+    kiln_txn *txn;
+
+    MUST_OK(kiln_txn_begin(bank->db, KILN_READ, &txn));
+    MUST_OK(kiln_coll_open(txn, "bank", 0, &bank->coll));
+    kiln_txn_abort(txn);
+}
+
+void
+bank_init(struct bank *bank, struct simdisk *disk)
+{
+    memset(bank, 0, sizeof *bank);
+    for (uint32_t k = 0; k < BANK_KEYS; k++)
+        bank->states[0][k] = 1;
+    bank->db = bank_open(disk);
+    coll_find(bank);
+}
+
+void
+bank_close(struct bank *bank)
+{
+    MUST_OK(kiln_close(bank->db));
+    bank->db = NULL;
+}
+
+static void
+raise(uint32_t *number, uint32_t to)
+{
+    if (*number < to)
+        *number = to;
+}
+
+void
+bank_write(struct bank *bank, struct ftk_random *random, uint32_t keys, kiln_durability durability,
+           bool commit)
+{
+    kiln_txn_options options = KILN_TXN_OPTIONS_INIT;
+    uint32_t next[BANK_KEYS];
+    kiln_txn *txn;
+
+    options.kind = KILN_WRITE;
+    options.durability = durability;
+    MUST_OK(kiln_txn_begin_with(bank->db, &options, &txn));
+    uint32_t state = bank->newest + 1; /* nobody else's: this is the one writer */
+    MUST(state < BANK_STATES, "the world wants more states");
+    memcpy(next, bank->states[bank->newest], sizeof next);
+    next[0] = state + 1;
+    for (; keys > 0; keys--)
+        next[1 + ftk_random_below(random, BANK_KEYS - 1)] =
+            ftk_random_below(random, 4) == 0 ? 0 : state + 1;
+    for (uint32_t k = 0; k < BANK_KEYS; k++)
+        if (next[k] != bank->states[bank->newest][k])
+            put(txn, bank->coll, k, next[k]);
+    if (!commit) {
+        kiln_txn_abort(txn);
+        return;
+    }
+    memcpy(bank->states[state], next, sizeof next);
+    bank->newest = state;
+    MUST_OK(kiln_txn_commit(txn));
+    raise(&bank->returned, state);
+    if (durability != KILN_LAZY)
+        raise(&bank->written, state);
+    if (durability == KILN_FULL)
+        raise(&bank->durable, state);
+}
+
+uint32_t
+bank_read(const struct bank *bank, kiln_txn *txn, uint32_t low)
+{
+    uint32_t version = get(txn, bank->coll, 0);
+    uint32_t state = version - 1;
+
+    MUST(version > 0 && state <= bank->newest, "state %u, which was never committed", state);
+    MUST(state >= low, "state %u, though state %u was there before", state, low);
+    for (uint32_t k = 1; k < BANK_KEYS; k++) {
+        version = get(txn, bank->coll, k);
+        MUST(version == bank->states[state][k], "state %u: key %u has version %u instead of %u",
+             state, k, version, bank->states[state][k]);
+    }
+    return state;
+}
+
+/* ---- crashes --------------------------------------------------------------------------------- */
+
+void
+bank_crash_take(const struct bank *bank, struct bank_crash *crash, struct simdisk *disk, bool kill,
+                uint64_t seed)
+{
+    crash->low = kill ? bank->written : bank->durable;
+    crash->disk = simdisk_clone(disk, seed);
+    crash->high = bank->newest; /* others may have gone on until the disk was free */
+    if (kill)
+        simdisk_kill(crash->disk, seed);
+    else
+        simdisk_crash(crash->disk, seed);
+}
+
+static void
+finding(void *context, const char *text)
+{
+    (void)context;
+    MUST(false, "check: %s", text);
+}
+
+void
+bank_crash_look(const struct bank *bank, struct bank_crash *crash)
+{
+    struct bank after = *bank;
+    kiln_check_options check = KILN_CHECK_OPTIONS_INIT;
+    kiln_txn *txn;
+
+    if (crash->disk == NULL)
+        return;
+    after.db = bank_open(crash->disk);
+    coll_find(&after);
+    MUST_OK(kiln_txn_begin(after.db, KILN_READ, &txn));
+    uint32_t state = bank_read(&after, txn, crash->low);
+    kiln_txn_abort(txn);
+    MUST(state <= crash->high, "after the crash state %u, which came later", state);
+    check.finding = finding;
+    MUST_OK(kiln_check(after.db, &check));
+    bank_close(&after);
+    simdisk_free(crash->disk);
+    crash->disk = NULL;
+}

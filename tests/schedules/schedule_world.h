@@ -1,0 +1,86 @@
+/*
+ * tests/schedules/schedule_world.h -- what every world of `make schedules` starts with.
+ *
+ * A world is a program: a template made once, and a scenario that is run on a clone of it under
+ * thousands of schedules, each from a seed.  How to write one: tests/schedules/README.md.
+ */
+#ifndef TESTS_SCHEDULES_SCHEDULE_WORLD_H
+#define TESTS_SCHEDULES_SCHEDULE_WORLD_H
+
+#include "ftk/random.h"
+#include "ftk/thread.h"
+#include "kiln.h"
+#include "tests/support/simdisk.h"
+
+struct schedule_world {
+    const char *name;
+    /* Fill the disk that every schedule begins with; NULL: an empty one. */
+    void (*prepare)(struct simdisk *disk);
+    /* One schedule.  Not explored until ftk_schedule_explore(true); files are closed at the end. */
+    void (*scenario)(struct simdisk *disk, struct ftk_random *random);
+    uint64_t steps_max; /* 0: the scheduler's own */
+};
+
+/* Options: --seed N, --first N, --count N, --seconds N, --trace, --twice (the same again). */
+int schedule_main(const struct schedule_world *world, int argc, char **argv);
+
+#define SCHEDULE_WORLD(...)                                                                        \
+    int main(int argc, char **argv)                                                                \
+    {                                                                                              \
+        static const struct schedule_world world = {__VA_ARGS__};                                  \
+        return schedule_main(&world, argc, argv);                                                  \
+    }
+
+/* Ends the program with words, the seed and the command that replays it. */
+void schedule_fail(const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 3, 4), noreturn));
+#define MUST(x, ...)                                                                               \
+    do {                                                                                           \
+        if (!(x))                                                                                  \
+            schedule_fail(__FILE__, __LINE__, __VA_ARGS__);                                        \
+    } while (0)
+/* A call of kiln.h, or of the library's own, that must succeed. */
+#define MUST_OK(call) schedule_must_ok((ftk_status)(call), #call, __FILE__, __LINE__)
+void schedule_must_ok(ftk_status status, const char *call, const char *file, int line);
+
+/* ---- a database whose every state is known --------------------------------------------------- */
+
+enum { BANK_KEYS = 16, BANK_STATES = 64 };
+
+/*
+ * States 0 .. newest, each made by one commit.  states[i][k] is the version that key k has, 0 when
+ * the key is absent; key 0 always has version i + 1 and so tells the state.
+ */
+struct bank {
+    uint32_t states[BANK_STATES][BANK_KEYS];
+    uint32_t newest;   /* made; its commit has begun */
+    uint32_t returned; /* the newest whose commit returned: a reader must see it */
+    uint32_t written;  /* must survive the end of the process */
+    uint32_t durable;  /* must survive a power cut */
+    kiln_db *db;
+    kiln_coll coll;
+};
+
+/* Make the database with state 0; closed again. */
+void bank_prepare(struct simdisk *disk);
+kiln_db *bank_open(struct simdisk *disk);
+void bank_init(struct bank *bank, struct simdisk *disk); /* open, state 0 */
+/* One write transaction that changes about `keys` keys; commit, or abort. */
+void bank_write(struct bank *bank, struct ftk_random *random, uint32_t keys,
+                kiln_durability durability, bool commit);
+/* The state that a read transaction sees: whole, and in [low, high]. */
+uint32_t bank_read(const struct bank *bank, kiln_txn *txn, uint32_t low);
+void bank_close(struct bank *bank);
+
+/* What a crash may leave: the states in [low, high]. */
+struct bank_crash {
+    struct simdisk *disk; /* NULL: none taken */
+    uint32_t low, high;
+};
+/* As the disk is now, after a power cut or (kill) the end of the process. */
+void bank_crash_take(const struct bank *bank, struct bank_crash *crash, struct simdisk *disk,
+                     bool kill, uint64_t seed);
+/* Open it, look, check, close, free. */
+void bank_crash_look(const struct bank *bank, struct bank_crash *crash);
+
+#endif

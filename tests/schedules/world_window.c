@@ -1,0 +1,130 @@
+/*
+ * tests/schedules/world_window.c -- leaves changed in place, beside readers and a checkpoint.
+ *
+ * A writer whose commits open windows (LAZY and OS), half of its transactions aborted; a reader; a
+ * checkpoint.  Readers see states that were committed, whole; what a crash leaves is such a state.
+ */
+#include <string.h>
+
+#include "tests/schedules/schedule_world.h"
+
+enum { TRANSACTIONS = 6, READERS_BEFORE = 12 };
+
+struct scene {
+    struct bank bank;
+    struct simdisk *disk;
+    struct ftk_random writer_random;
+    struct bank_crash crash;
+    uint64_t crash_step, crash_seed;
+    uint32_t checkpoints, crash_after, reads;
+    bool crash_kill;
+};
+
+static void
+crash_now(struct scene *scene)
+{
+    if (scene->crash.disk == NULL)
+        bank_crash_take(&scene->bank, &scene->crash, scene->disk, scene->crash_kill,
+                        scene->crash_seed);
+}
+
+static void
+write_some(void *context)
+{
+    struct scene *scene = context;
+    struct ftk_random *random = &scene->writer_random;
+
+    for (unsigned i = 0; i < TRANSACTIONS; i++)
+        bank_write(&scene->bank, random, 1 + (uint32_t)ftk_random_below(random, 8),
+                   ftk_random_below(random, 2) == 0 ? KILN_OS : KILN_LAZY,
+                   ftk_random_below(random, 3) > 0);
+}
+
+static void
+read_some(void *context)
+{
+    struct scene *scene = context;
+    kiln_txn *txn;
+
+    for (unsigned i = 0; i < scene->reads; i++) {
+        uint32_t low = scene->bank.returned;
+        MUST_OK(kiln_txn_begin(scene->bank.db, KILN_READ, &txn));
+        uint32_t state = bank_read(&scene->bank, txn, low);
+        MUST(bank_read(&scene->bank, txn, low) == state, "the snapshot has moved");
+        kiln_txn_abort(txn);
+    }
+}
+
+static void
+checkpoint_some(void *context)
+{
+    struct scene *scene = context;
+
+    for (unsigned i = 1; i <= scene->checkpoints; i++) {
+        MUST_OK(kiln_checkpoint(scene->bank.db));
+        if (i == scene->crash_after)
+            crash_now(scene);
+    }
+}
+
+/* Many have read before: their places are looked at one by one when someone wants to know what is
+ * pinned, which takes its time. */
+static void
+read_before(struct scene *scene)
+{
+    kiln_txn *txns[READERS_BEFORE];
+
+    for (unsigned i = 0; i < READERS_BEFORE; i++)
+        MUST_OK(kiln_txn_begin(scene->bank.db, KILN_READ, &txns[i]));
+    for (unsigned i = 0; i < READERS_BEFORE; i++)
+        kiln_txn_abort(txns[i]);
+}
+
+static void
+after_step(void *context, struct simdisk *disk, uint64_t step)
+{
+    struct scene *scene = context;
+
+    (void)disk;
+    if (step == scene->crash_step)
+        crash_now(scene);
+}
+
+static void
+scenario(struct simdisk *disk, struct ftk_random *random)
+{
+    static struct scene scene;
+    struct ftk_thread writer, reader, checkpoint;
+
+    memset(&scene, 0, sizeof scene);
+    scene.disk = disk;
+    bank_init(&scene.bank, disk);
+    read_before(&scene);
+    ftk_random_seed(&scene.writer_random, ftk_random_next(random));
+    bank_write(&scene.bank, &scene.writer_random, 4 * BANK_KEYS, KILN_LAZY, true);
+    scene.crash_kill = ftk_random_below(random, 2) == 0;
+    scene.crash_seed = ftk_random_next(random);
+    scene.checkpoints = 1 + (uint32_t)ftk_random_below(random, 3);
+    scene.reads = ftk_random_below(random, 3) == 0 ? 2 : 0; /* none: windows stay open longer */
+    /* A crash after a checkpoint, or at some step, or, if there are not so many, at the end. */
+    scene.crash_after = (uint32_t)ftk_random_below(random, scene.checkpoints + 2);
+    if (scene.crash_after == 0)
+        scene.crash_step = simdisk_steps(disk) + 1 + ftk_random_below(random, 60);
+    simdisk_hook(disk, after_step, &scene);
+
+    ftk_schedule_explore(true);
+    MUST_OK(ftk_thread_start(&writer, "writer", write_some, &scene));
+    MUST_OK(ftk_thread_start(&reader, "reader", read_some, &scene));
+    MUST_OK(ftk_thread_start(&checkpoint, "checkpoint", checkpoint_some, &scene));
+    ftk_thread_join(&writer);
+    ftk_thread_join(&reader);
+    ftk_thread_join(&checkpoint);
+    ftk_schedule_explore(false);
+
+    simdisk_hook(disk, NULL, NULL);
+    crash_now(&scene);
+    bank_crash_look(&scene.bank, &scene.crash);
+    bank_close(&scene.bank);
+}
+
+SCHEDULE_WORLD(.name = "window", .prepare = bank_prepare, .scenario = scenario)
