@@ -14,8 +14,9 @@
  * second visit.  Most steps are spent in a few loops; this gives the rare places, where protocols
  * stand, the same chance as those.
  *
- * Delays: the running thread goes on until, by chance, it stands still for 2 .. 2^n steps of the
- * others.  Finds what needs one thread held in a short stretch while another passes a long one.
+ * Delays: the running thread goes on until, by chance or at places drawn as above, it stands still
+ * for up to 2^n steps of the others; in some schedules only some threads do.  Finds what needs one
+ * thread held in a short stretch while another passes a long one.
  *
  * 1. A thread that yields falls below all others, and one that took STREAK_MAX steps in a row, too:
  *    who spins for another lets it go on.
@@ -62,6 +63,8 @@ static struct {
     uint32_t one_in; /* steps (WALK, DELAYS), places (PLACES) */
     uint32_t place_seed;
     uint32_t delay_bits; /* a delay is up to 2^this steps */
+    uint64_t delayed;    /* bit per thread: may be delayed */
+    bool delays_at_places;
     uint64_t changes[CHANGES_MAX];
     unsigned change_count;
     int64_t lowest; /* the next priority below all */
@@ -285,18 +288,32 @@ site_hash(struct ftk_site *site)
     return site->hash;
 }
 
+/* The thread stands at one of the places drawn, and this visit counts. */
+static bool
+at_place(const struct ftk_schedule_thread *self)
+{
+    return self->site != NULL && mix(site_hash(self->site) ^ run.place_seed) % run.one_in == 0 &&
+           ftk_random_below(&run.random, 2) == 0;
+}
+
 /* A change of priorities is due at this step. */
 static bool
 change_due(const struct ftk_schedule_thread *self)
 {
     if (run.options.kind == FTK_SCHEDULE_PLACES)
-        return self->site != NULL &&
-               mix(site_hash(self->site) ^ run.place_seed) % run.one_in == 0 &&
-               ftk_random_below(&run.random, 2) == 0;
+        return at_place(self);
     for (unsigned i = 0; i < run.change_count; i++)
         if (run.changes[i] == run.result.steps)
             return true;
     return false;
+}
+
+static bool
+delay_due(const struct ftk_schedule_thread *self)
+{
+    if ((run.delayed >> self->number % 64 & 1) == 0)
+        return false;
+    return run.delays_at_places ? at_place(self) : ftk_random_below(&run.random, run.one_in) == 0;
 }
 
 static struct ftk_schedule_thread *
@@ -327,7 +344,7 @@ choose_delayed(struct ftk_schedule_thread *self, const struct ready *ready, bool
     struct ready moving = {.count = 0};
     struct ftk_schedule_thread *first = ready->threads[0];
 
-    if (stays && ftk_random_below(&run.random, run.one_in) == 0) {
+    if (stays && delay_due(self)) {
         uint64_t most = UINT64_C(1) << (1 + ftk_random_below(&run.random, run.delay_bits));
         self->still_until = run.steps + 1 + ftk_random_below(&run.random, most);
     }
@@ -532,6 +549,10 @@ plan(void)
     run.one_in = UINT32_C(4) << (draw >> 16) % 5;
     run.delay_bits = 3 + (uint32_t)((draw >> 32) % 8);
     run.place_seed = (uint32_t)ftk_random_next(&run.random);
+    run.delays_at_places = (draw >> 40) % 2 == 0;
+    run.delayed = ftk_random_next(&run.random) & ftk_random_next(&run.random);
+    if ((draw >> 48) % 2 == 0)
+        run.delayed = UINT64_MAX;
     run.change_count = 1 + (unsigned)((draw >> 24) % CHANGES_MAX);
     for (unsigned i = 0; i < run.change_count; i++)
         run.changes[i] = 1 + ftk_random_below(&run.random, expected);

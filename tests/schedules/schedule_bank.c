@@ -117,6 +117,18 @@ raise(uint32_t *number, uint32_t to)
         *number = to;
 }
 
+/* The state has been seen, or its commit has returned. */
+static void
+promises_hold(struct bank *bank, uint32_t state)
+{
+    for (uint32_t i = 1; i <= state; i++) {
+        if (bank->promises[i] == KILN_FULL)
+            raise(&bank->durable, i);
+        if (bank->promises[i] != KILN_LAZY)
+            raise(&bank->written, i);
+    }
+}
+
 void
 bank_write(struct bank *bank, struct ftk_random *random, uint32_t keys, kiln_durability durability,
            bool commit)
@@ -128,7 +140,7 @@ bank_write(struct bank *bank, struct ftk_random *random, uint32_t keys, kiln_dur
     options.kind = KILN_WRITE;
     options.durability = durability;
     MUST_OK(kiln_txn_begin_with(bank->db, &options, &txn));
-    uint32_t state = bank->newest + 1; /* nobody else's: this is the one writer */
+    uint32_t state = bank->newest + 1; /* nobody else's until the commit */
     MUST(state < BANK_STATES, "the world wants more states");
     memcpy(next, bank->states[bank->newest], sizeof next);
     next[0] = state + 1;
@@ -143,44 +155,77 @@ bank_write(struct bank *bank, struct ftk_random *random, uint32_t keys, kiln_dur
         return;
     }
     memcpy(bank->states[state], next, sizeof next);
+    bank->promises[state] = durability;
     bank->newest = state;
     MUST_OK(kiln_txn_commit(txn));
     raise(&bank->returned, state);
-    if (durability != KILN_LAZY)
-        raise(&bank->written, state);
-    if (durability == KILN_FULL)
-        raise(&bank->durable, state);
+    promises_hold(bank, state);
 }
 
-uint32_t
-bank_read(const struct bank *bank, kiln_txn *txn, uint32_t low)
+/* By key 0. */
+static uint32_t
+state_seen(const struct bank *bank, kiln_txn *txn, uint32_t low)
 {
     uint32_t version = get(txn, bank->coll, 0);
     uint32_t state = version - 1;
 
     MUST(version > 0 && state <= bank->newest, "state %u, which was never committed", state);
     MUST(state >= low, "state %u, though state %u was there before", state, low);
-    for (uint32_t k = 1; k < BANK_KEYS; k++) {
-        version = get(txn, bank->coll, k);
-        MUST(version == bank->states[state][k], "state %u: key %u has version %u instead of %u",
-             state, k, version, bank->states[state][k]);
-    }
+    return state;
+}
+
+static void
+key_look(const struct bank *bank, kiln_txn *txn, uint32_t state, uint32_t k)
+{
+    uint32_t version = get(txn, bank->coll, k);
+
+    MUST(version == bank->states[state][k], "state %u: key %u has version %u instead of %u", state,
+         k, version, bank->states[state][k]);
+}
+
+uint32_t
+bank_read(struct bank *bank, kiln_txn *txn, uint32_t low)
+{
+    uint32_t state = state_seen(bank, txn, low);
+
+    for (uint32_t k = 1; k < BANK_KEYS; k++)
+        key_look(bank, txn, state, k);
+    promises_hold(bank, state);
+    return state;
+}
+
+uint32_t
+bank_glance(struct bank *bank, kiln_txn *txn, uint32_t low, struct ftk_random *random)
+{
+    uint32_t state = state_seen(bank, txn, low);
+
+    for (unsigned i = 0; i < 3; i++)
+        key_look(bank, txn, state, 1 + (uint32_t)ftk_random_below(random, BANK_KEYS - 1));
+    promises_hold(bank, state);
     return state;
 }
 
 /* ---- crashes --------------------------------------------------------------------------------- */
 
 void
-bank_crash_take(const struct bank *bank, struct bank_crash *crash, struct simdisk *disk, bool kill,
-                uint64_t seed)
+bank_crash_take(const struct bank *bank, struct bank_crash *crash, struct simdisk *disk,
+                enum bank_crash_kind kind, uint64_t seed)
 {
-    crash->low = kill ? bank->written : bank->durable;
-    crash->disk = simdisk_clone(disk, seed);
+    struct simdisk *clone;
+
+    if (crash->begun)
+        return;
+    crash->begun = true;
+    crash->low = kind == BANK_KILL ? bank->written : bank->durable;
+    clone = simdisk_clone(disk, seed);
     crash->high = bank->newest; /* others may have gone on until the disk was free */
-    if (kill)
-        simdisk_kill(crash->disk, seed);
+    if (kind == BANK_KILL)
+        simdisk_kill(clone, seed);
+    else if (kind == BANK_POWER)
+        simdisk_crash(clone, seed);
     else
-        simdisk_crash(crash->disk, seed);
+        simdisk_crash_as(clone, SIMDISK_NONE, seed);
+    crash->disk = clone;
 }
 
 static void
@@ -197,8 +242,8 @@ bank_crash_look(const struct bank *bank, struct bank_crash *crash)
     kiln_check_options check = KILN_CHECK_OPTIONS_INIT;
     kiln_txn *txn;
 
-    if (crash->disk == NULL)
-        return;
+    while (crash->disk == NULL) /* a thread of the database's is taking it */
+        ftk_thread_yield();
     after.db = bank_open(crash->disk);
     coll_find(&after);
     MUST_OK(kiln_txn_begin(after.db, KILN_READ, &txn));

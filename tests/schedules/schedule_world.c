@@ -121,7 +121,8 @@ one(uint64_t seed, enum ftk_schedule_kind kind, uint64_t steps_expected)
 
 struct plan {
     uint64_t first, count, seconds;
-    bool only, trace, twice;
+    enum ftk_schedule_kind kind;
+    bool trace, twice;
 };
 
 static uint64_t
@@ -143,21 +144,22 @@ plan_parse(int argc, char **argv)
         if (strcmp(argv[i], "--seed") == 0) {
             plan.first = number_after(argc, argv, &i);
             plan.count = 1;
-            plan.only = true;
         } else if (strcmp(argv[i], "--first") == 0) {
             plan.first = number_after(argc, argv, &i);
         } else if (strcmp(argv[i], "--count") == 0) {
             plan.count = number_after(argc, argv, &i);
         } else if (strcmp(argv[i], "--seconds") == 0) {
             plan.seconds = number_after(argc, argv, &i);
+        } else if (strcmp(argv[i], "--kind") == 0) {
+            plan.kind = (enum ftk_schedule_kind)number_after(argc, argv, &i);
         } else if (strcmp(argv[i], "--trace") == 0) {
             plan.trace = true;
         } else if (strcmp(argv[i], "--twice") == 0) {
             plan.twice = true;
         } else {
             fprintf(stderr,
-                    "usage: %s [--seed N] [--first N] [--count N] [--seconds N] [--trace] "
-                    "[--twice]\n",
+                    "usage: %s [--seed N] [--first N] [--count N] [--seconds N] [--kind N] "
+                    "[--trace] [--twice]\n",
                     argv[0]);
             exit(2);
         }
@@ -196,9 +198,8 @@ schedule_main(const struct schedule_world *world, int argc, char **argv)
     for (uint64_t i = 0; i < plan.count; i++) {
         if (plan.seconds > 0 && seconds_now() - start > (double)plan.seconds)
             break;
-        result = one(plan.first + i, FTK_SCHEDULE_BY_SEED, expected);
-        if (plan.twice &&
-            one(plan.first + i, FTK_SCHEDULE_BY_SEED, expected).trace_sum != result.trace_sum)
+        result = one(plan.first + i, plan.kind, expected);
+        if (plan.twice && one(plan.first + i, plan.kind, expected).trace_sum != result.trace_sum)
             schedule_fail(__FILE__, __LINE__, "the same seed, and not the same schedule");
         steps += result.steps;
         switches += result.switches;

@@ -53,7 +53,8 @@ enum { BANK_KEYS = 16, BANK_STATES = 64 };
  */
 struct bank {
     uint32_t states[BANK_STATES][BANK_KEYS];
-    uint32_t newest;   /* made; its commit has begun */
+    kiln_durability promises[BANK_STATES]; /* of the commit that made it */
+    uint32_t newest;                       /* made; its commit has begun */
     uint32_t returned; /* the newest whose commit returned: a reader must see it */
     uint32_t written;  /* must survive the end of the process */
     uint32_t durable;  /* must survive a power cut */
@@ -65,21 +66,32 @@ struct bank {
 void bank_prepare(struct simdisk *disk);
 kiln_db *bank_open(struct simdisk *disk);
 void bank_init(struct bank *bank, struct simdisk *disk); /* open, state 0 */
-/* One write transaction that changes about `keys` keys; commit, or abort. */
+/* One write transaction that changes about `keys` keys; commit, or abort.  From any thread. */
 void bank_write(struct bank *bank, struct ftk_random *random, uint32_t keys,
                 kiln_durability durability, bool commit);
-/* The state that a read transaction sees: whole, and in [low, high]. */
-uint32_t bank_read(const struct bank *bank, kiln_txn *txn, uint32_t low);
+/* The state that a read transaction sees: whole, not older than `low`; what it and those before it
+ * promised must survive from now on. */
+uint32_t bank_read(struct bank *bank, kiln_txn *txn, uint32_t low);
+/* The same, but only at some of the keys. */
+uint32_t bank_glance(struct bank *bank, kiln_txn *txn, uint32_t low, struct ftk_random *random);
 void bank_close(struct bank *bank);
+
+enum bank_crash_kind {
+    BANK_KILL,  /* the process ends */
+    BANK_POWER, /* a power cut; of what is not durable anything may be there */
+    BANK_HARD,  /* a power cut; nothing of it is */
+    BANK_CRASH_KINDS
+};
 
 /* What a crash may leave: the states in [low, high]. */
 struct bank_crash {
-    struct simdisk *disk; /* NULL: none taken */
+    bool begun;           /* someone takes it, or has */
+    struct simdisk *disk; /* NULL: not there yet */
     uint32_t low, high;
 };
-/* As the disk is now, after a power cut or (kill) the end of the process. */
+/* The disk as it is now, after the crash.  Only the first call counts. */
 void bank_crash_take(const struct bank *bank, struct bank_crash *crash, struct simdisk *disk,
-                     bool kill, uint64_t seed);
+                     enum bank_crash_kind kind, uint64_t seed);
 /* Open it, look, check, close, free. */
 void bank_crash_look(const struct bank *bank, struct bank_crash *crash);
 

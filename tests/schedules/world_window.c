@@ -17,15 +17,13 @@ struct scene {
     struct bank_crash crash;
     uint64_t crash_step, crash_seed;
     uint32_t checkpoints, crash_after, reads;
-    bool crash_kill;
+    enum bank_crash_kind crash_kind;
 };
 
 static void
 crash_now(struct scene *scene)
 {
-    if (scene->crash.disk == NULL)
-        bank_crash_take(&scene->bank, &scene->crash, scene->disk, scene->crash_kill,
-                        scene->crash_seed);
+    bank_crash_take(&scene->bank, &scene->crash, scene->disk, scene->crash_kind, scene->crash_seed);
 }
 
 static void
@@ -102,7 +100,7 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     read_before(&scene);
     ftk_random_seed(&scene.writer_random, ftk_random_next(random));
     bank_write(&scene.bank, &scene.writer_random, 4 * BANK_KEYS, KILN_LAZY, true);
-    scene.crash_kill = ftk_random_below(random, 2) == 0;
+    scene.crash_kind = (enum bank_crash_kind)ftk_random_below(random, BANK_CRASH_KINDS);
     scene.crash_seed = ftk_random_next(random);
     scene.checkpoints = 1 + (uint32_t)ftk_random_below(random, 3);
     scene.reads = ftk_random_below(random, 3) == 0 ? 2 : 0; /* none: windows stay open longer */

@@ -4,7 +4,8 @@
  * 1. A submitted I/O is under way until aio_poll, a full queue, aio_close or the device's thread
  *    completes it; which one comes next, the disk's generator says.
  * 2. The bytes of a write are taken at submit and compared at completion: memory that changes in
- *    between is a bug of its owner, and the program ends there.
+ *    between is a bug of its owner, and the program ends there.  With a device's thread it is none:
+ *    each sector is what it was or what it is.
  * 3. Whether it fails is decided at submit, so that the nth operation is the nth submitted.
  */
 #include <errno.h>
@@ -114,6 +115,23 @@ flight_take(struct sim_aio *aio, struct sim_flight *flight_out)
     abort();
 }
 
+/* A device takes the memory of a write at any time while it is under way. */
+static void
+sectors_move(struct simdisk *disk, struct sim_flight *flight)
+{
+    const uint8_t *memory = flight->io->memory;
+    struct sim_change *before = flight->change, *moved;
+
+    if (memcmp(before->bytes, memory, flight->io->size) == 0)
+        return;
+    moved = sim_change_new(SIM_WRITE, before->number, before->offset, before->size, before->bytes);
+    for (size_t at = 0; at < flight->io->size; at += SIMDISK_SECTOR)
+        if (ftk_random_below(&disk->random, 2) == 0)
+            memcpy(moved->bytes + at, memory + at, SIMDISK_SECTOR);
+    sim_change_release(before); /* clones may have it */
+    flight->change = moved;
+}
+
 static ftk_status
 flight_do(struct simdisk *disk, struct sim_flight *flight)
 {
@@ -124,14 +142,16 @@ flight_do(struct simdisk *disk, struct sim_flight *flight)
         return FTK_FAIL_OS(FTK_IO, EIO, "%s: the disk has lost power", io->file->path);
     if (io->op == FTK_IO_READ)
         return sim_read(file, io->memory, io->size, io->offset, flight->os_errno);
-    if (memcmp(io->memory, flight->change->bytes, io->size) != 0) {
+    if (disk->options.device) {
+        sectors_move(disk, flight);
+    } else if (memcmp(io->memory, flight->change->bytes, io->size) != 0) {
         fprintf(stderr,
                 "simdisk: bug: the memory of a write of %zu bytes at offset %llu of %s changed "
                 "while it was under way\n",
                 io->size, (unsigned long long)io->offset, io->file->path);
         abort();
     }
-    return sim_write(file, io->memory, io->size, io->offset, flight->os_errno);
+    return sim_write(file, flight->change->bytes, io->size, io->offset, flight->os_errno);
 }
 
 bool

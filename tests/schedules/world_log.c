@@ -1,0 +1,147 @@
+/*
+ * tests/schedules/world_log.c -- group commit: writers whose promises differ, the log's threads.
+ *
+ * Three writers that promise FULL, OS or LAZY as the seed says; a reader; the log comes to the end
+ * of its segment on the way, and a checkpoint releases the old one.  What a reader has seen, and
+ * what a commit has promised, is there after a crash at that moment.
+ */
+#include <string.h>
+
+#include "engine/txn/db_state.h"
+#include "tests/schedules/schedule_world.h"
+
+enum { WRITERS = 3, TRANSACTIONS = 3, READS = 6, SEGMENT_BYTES = 2 << 20 };
+
+struct scene {
+    struct bank bank;
+    struct simdisk *disk;
+    struct ftk_random random[WRITERS];
+    struct bank_crash crash;
+    enum bank_crash_kind crash_kind;
+    uint64_t crash_step, crash_seed;
+    bool crash_read;
+};
+
+struct writer {
+    struct scene *scene;
+    unsigned number;
+    struct ftk_thread thread;
+};
+
+static void
+crash_now(struct scene *scene)
+{
+    bank_crash_take(&scene->bank, &scene->crash, scene->disk, scene->crash_kind, scene->crash_seed);
+}
+
+static void
+write_some(void *context)
+{
+    static const kiln_durability promises[] = {KILN_FULL, KILN_OS, KILN_LAZY};
+    struct writer *writer = context;
+    struct ftk_random *random = &writer->scene->random[writer->number];
+
+    for (unsigned i = 0; i < TRANSACTIONS; i++)
+        bank_write(&writer->scene->bank, random, 1 + (uint32_t)ftk_random_below(random, 3),
+                   promises[ftk_random_below(random, 3)], ftk_random_below(random, 8) > 0);
+}
+
+static void
+read_some(void *context)
+{
+    struct scene *scene = context;
+    kiln_txn *txn;
+
+    for (unsigned i = 0; i < READS; i++) {
+        uint32_t low = scene->bank.returned;
+        MUST_OK(kiln_txn_begin(scene->bank.db, KILN_READ, &txn));
+        uint32_t promised = scene->bank.durable + scene->bank.written;
+        bank_read(&scene->bank, txn, low);
+        if (scene->crash_read && scene->bank.durable + scene->bank.written > promised)
+            crash_now(scene); /* seen before its commit has returned */
+        kiln_txn_abort(txn);
+    }
+}
+
+static void
+checkpoint_once(void *context)
+{
+    struct scene *scene = context;
+
+    MUST_OK(kiln_checkpoint(scene->bank.db));
+}
+
+static void
+after_step(void *context, struct simdisk *disk, uint64_t step)
+{
+    struct scene *scene = context;
+
+    (void)disk;
+    if (step == scene->crash_step)
+        crash_now(scene);
+}
+
+/* The log is a few kilobytes from the end of its segment. */
+static void
+prepare(struct simdisk *disk)
+{
+    static uint8_t filler[256 << 10];
+    struct bank bank;
+    kiln_txn *txn;
+    kiln_coll coll;
+
+    bank_prepare(disk);
+    bank_init(&bank, disk);
+    for (;;) {
+        uint64_t left = SEGMENT_BYTES - 4096 - rfl_lsn_end(bank.db->log) % (SEGMENT_BYTES - 4096);
+        if (left < 12 << 10)
+            break;
+        left = left - (8 << 10) < sizeof filler ? left - (8 << 10) : sizeof filler;
+        MUST_OK(kiln_txn_begin(bank.db, KILN_WRITE, &txn));
+        MUST_OK(kiln_coll_open(txn, "filler", KILN_COLL_CREATE, &coll));
+        MUST_OK(kiln_put(txn, coll, "f", 1, filler, left, KILN_PUT_REPLACE));
+        MUST_OK(kiln_txn_commit(txn));
+    }
+    bank_close(&bank);
+}
+
+static void
+scenario(struct simdisk *disk, struct ftk_random *random)
+{
+    static struct scene scene;
+    struct writer writers[WRITERS];
+    struct ftk_thread reader, checkpoint;
+
+    memset(&scene, 0, sizeof scene);
+    scene.disk = disk;
+    bank_init(&scene.bank, disk);
+    scene.crash_kind = (enum bank_crash_kind)ftk_random_below(random, BANK_CRASH_KINDS);
+    scene.crash_seed = ftk_random_next(random);
+    scene.crash_read = ftk_random_below(random, 3) > 0;
+    if (scene.crash_read && scene.crash_kind == BANK_POWER)
+        scene.crash_kind = BANK_HARD; /* it is about what must be there */
+    if (!scene.crash_read)
+        scene.crash_step = simdisk_steps(disk) + 1 + ftk_random_below(random, 40);
+    simdisk_hook(disk, after_step, &scene);
+
+    ftk_schedule_explore(true);
+    for (unsigned i = 0; i < WRITERS; i++) {
+        ftk_random_seed(&scene.random[i], ftk_random_next(random));
+        writers[i] = (struct writer){.scene = &scene, .number = i};
+        MUST_OK(ftk_thread_start(&writers[i].thread, "writer", write_some, &writers[i]));
+    }
+    MUST_OK(ftk_thread_start(&reader, "reader", read_some, &scene));
+    MUST_OK(ftk_thread_start(&checkpoint, "checkpoint", checkpoint_once, &scene));
+    for (unsigned i = 0; i < WRITERS; i++)
+        ftk_thread_join(&writers[i].thread);
+    ftk_thread_join(&reader);
+    ftk_thread_join(&checkpoint);
+    ftk_schedule_explore(false);
+
+    simdisk_hook(disk, NULL, NULL);
+    crash_now(&scene);
+    bank_crash_look(&scene.bank, &scene.crash);
+    bank_close(&scene.bank);
+}
+
+SCHEDULE_WORLD(.name = "log", .prepare = prepare, .scenario = scenario)
