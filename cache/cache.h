@@ -70,8 +70,8 @@ struct cache_slot {
     _Alignas(64) _Atomic uint64_t epoch; /* 0: outside; else the epoch it entered in */
     _Atomic uint64_t snapshot;           /* the engine's: the pinned snapshot's id, 0 when none */
     struct cache *cache;
-    struct cache_slot *next; /* list of all slots; never unlinked while the cache lives */
-    _Atomic uint32_t taken;
+    struct cache__board *board; /* where it hangs: see cache_slots.c */
+    uint32_t number;            /* on the board */
 };
 
 struct cache_options {
@@ -115,8 +115,9 @@ uint64_t cache_limit(void);
 
 ftk_status cache_slot_take(struct cache *cache, struct cache_slot **slot_out);
 void cache_slot_give(struct cache_slot *slot); /* outside an epoch; clears snapshot */
-/* First slot of the list (follow ->next); slots with taken == 0 have snapshot 0. */
-struct cache_slot *cache_slots(struct cache *cache);
+/* The first taken slot behind this one (NULL: of all); NULL: there are no more.  Who changes
+ * something first and then walks meets every slot whose user has not seen the change. */
+struct cache_slot *cache_slot_next(struct cache *cache, struct cache_slot *slot);
 
 static inline void
 cache_enter(const struct cache_fast *fast, struct cache_slot *slot)

@@ -115,7 +115,7 @@ mark_swept(struct cache *cache, struct cache__batch *batch, bool *wrapped_out)
 static bool
 slots_left(struct cache *cache, uint64_t epoch, bool wait)
 {
-    for (struct cache_slot *slot = atomic_load(&cache->slots); slot != NULL; slot = slot->next)
+    for (struct cache_slot *slot = NULL; (slot = cache_slot_next(cache, slot)) != NULL;)
         for (unsigned spin = 0;; spin++) {
             uint64_t entered = atomic_load(&slot->epoch);
             if (entered == 0 || entered >= epoch)

@@ -15,6 +15,8 @@ enum {
     CACHE__HINTS = 4096,        /* ring of page ids to be evicted first; a power of two */
     CACHE__META_PAGES = 1024,   /* pages whose states fill 4 KiB */
     CACHE__WAIT_BUCKETS = 16,   /* a power of two */
+    CACHE__SLOT_CHUNK = 64,     /* slots made together: one word of bits */
+    CACHE__SLOT_WORDS = 64,     /* such words on a board */
     CACHE__LIMIT_BYTES_MIN = 4 << 20,
     CACHE__BLOCK_BYTES = 2 << 20, /* a huge page */
 };
@@ -66,6 +68,12 @@ struct cache__read {
     struct ftk_error error;
 };
 
+struct cache__board { /* slots: see cache_slots.c */
+    _Atomic uint64_t taken[CACHE__SLOT_WORDS];
+    _Atomic(struct cache_slot *) chunks[CACHE__SLOT_WORDS];
+    _Atomic(struct cache__board *) next;
+};
+
 struct cache__ahead { /* what the reading thread is asked for */
     struct ftk_mutex mutex;
     struct ftk_cond asked;
@@ -99,7 +107,7 @@ struct cache {
     _Atomic bool huge;       /* blocks touched from now on become huge pages */
 
     _Alignas(64) _Atomic uint64_t epoch;
-    _Atomic(struct cache_slot *) slots;
+    struct cache__board board; /* of slots: the first one */
 
     /* The writer's line: dirty bytes now = (dirtied - freed_dirty - cleaned) pages. */
     _Alignas(64) _Atomic uint64_t dirtied; /* pages ever made dirty */
@@ -213,6 +221,9 @@ void cache__check_state(uint32_t state);
 /* That, and that the accounts and the sets of page ids agree with the states.  Nothing may be under
  * way, no thread in the cache, nor an evictor. */
 void cache__check(struct cache *cache);
+
+/* ---- cache_slots.c ---- */
+void cache__slots_release(struct cache *cache);
 
 /* ---- cache_ahead.c ---- */
 void cache__ahead_init(struct cache *cache);

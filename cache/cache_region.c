@@ -186,10 +186,7 @@ cache_close(struct cache *cache)
     cache__check(cache); /* no thread can be in it any more, and no evictor */
 #endif
     ftk_region_release(cache->region, cache->region_bytes);
-    for (struct cache_slot *slot = atomic_load(&cache->slots), *next; slot != NULL; slot = next) {
-        next = slot->next;
-        ftk_free(slot);
-    }
+    cache__slots_release(cache);
     for (int i = 0; i < CACHE__WAIT_BUCKETS; i++)
         bucket_release(&cache->buckets[i]);
     bucket_release(&cache->freed_read);
@@ -201,50 +198,6 @@ const struct cache_fast *
 cache_fast(struct cache *cache)
 {
     return &cache->fast;
-}
-
-/* ---- slots ----------------------------------------------------------------------------------- */
-
-ftk_status
-cache_slot_take(struct cache *cache, struct cache_slot **slot_out)
-{
-    struct cache_slot *slot = atomic_load(&cache->slots);
-    ftk_status rc;
-
-    *slot_out = NULL;
-    for (; slot != NULL; slot = slot->next) {
-        uint32_t free_slot = 0;
-        if (atomic_load_explicit(&slot->taken, memory_order_relaxed) == 0 &&
-            atomic_compare_exchange_strong(&slot->taken, &free_slot, 1)) {
-            *slot_out = slot;
-            return FTK_OK;
-        }
-    }
-    rc = ftk_alloc_aligned(64, sizeof *slot, (void **)&slot);
-    if (rc != FTK_OK)
-        return rc;
-    memset(slot, 0, sizeof *slot);
-    slot->cache = cache;
-    atomic_store(&slot->taken, 1);
-    slot->next = atomic_load(&cache->slots);
-    while (!atomic_compare_exchange_weak(&cache->slots, &slot->next, slot))
-        ;
-    *slot_out = slot;
-    return FTK_OK;
-}
-
-void
-cache_slot_give(struct cache_slot *slot)
-{
-    FTK_ASSERT(atomic_load(&slot->epoch) == 0);
-    atomic_store(&slot->snapshot, 0);
-    atomic_store(&slot->taken, 0);
-}
-
-struct cache_slot *
-cache_slots(struct cache *cache)
-{
-    return atomic_load(&cache->slots);
 }
 
 void

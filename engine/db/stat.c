@@ -71,7 +71,7 @@ stat_log(kiln_db *db, kiln_stat *stat)
 static void
 stat_txns(kiln_db *db, kiln_stat *stat)
 {
-    for (struct cache_slot *slot = cache_slots(db->cache); slot != NULL; slot = slot->next) {
+    for (struct cache_slot *slot = NULL; (slot = cache_slot_next(db->cache, slot)) != NULL;) {
         uint64_t id = atomic_load(&slot->snapshot);
         if (id == 0)
             continue;

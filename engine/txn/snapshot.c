@@ -78,7 +78,7 @@ snapshots_reclaim(kiln_db *db)
 
     if (!space_reclaim_due(db->space, published))
         return;
-    for (struct cache_slot *slot = cache_slots(db->cache); slot != NULL; slot = slot->next) {
+    for (struct cache_slot *slot = NULL; (slot = cache_slot_next(db->cache, slot)) != NULL;) {
         uint64_t id = atomic_load(&slot->snapshot);
         if (id == 0)
             continue;
@@ -107,7 +107,7 @@ snapshots_reached(kiln_db *db)
 {
     uint64_t reached = atomic_load(&db->checkpoint_pin);
 
-    for (struct cache_slot *slot = cache_slots(db->cache); slot != NULL; slot = slot->next) {
+    for (struct cache_slot *slot = NULL; (slot = cache_slot_next(db->cache, slot)) != NULL;) {
         uint64_t id = atomic_load(&slot->snapshot);
         if (id > reached)
             reached = id;

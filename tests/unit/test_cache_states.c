@@ -689,6 +689,54 @@ a_page_of_a_run_is_no_page_of_a_tree(void)
     close_checked(&f);
 }
 
+/* ---- slots ----------------------------------------------------------------------------------- */
+
+static uint64_t
+slots_walked(struct cache *cache)
+{
+    uint64_t count = 0;
+    for (struct cache_slot *slot = NULL; (slot = cache_slot_next(cache, slot)) != NULL;)
+        count++;
+    return count;
+}
+
+static void
+a_burst_of_slots_is_not_walked_for_ever(void)
+{
+    enum { BURST = 10000 }; /* more than one board */
+    static struct cache_slot *slots[BURST];
+    struct cache_slot *late[100];
+    struct fixture f;
+
+    open_gated(&f, "data");
+    CHECK_EQ(slots_walked(f.cache), 0);
+    for (unsigned i = 0; i < BURST; i++) {
+        REQUIRE_OK(cache_slot_take(f.cache, &slots[i]));
+        atomic_store(&slots[i]->snapshot, i + 1);
+    }
+    uint64_t sum = 0;
+    for (struct cache_slot *slot = NULL; (slot = cache_slot_next(f.cache, slot)) != NULL;)
+        sum += atomic_load(&slot->snapshot);
+    CHECK_EQ(sum, (uint64_t)BURST * (BURST + 1) / 2); /* each once */
+    for (unsigned i = 0; i < BURST; i++)
+        if (i != 70 && i != 5000 && i != BURST - 1)
+            cache_slot_give(slots[i]);
+    CHECK_EQ(slots_walked(f.cache), 3);
+    for (unsigned i = 0; i < 100; i++) {
+        REQUIRE_OK(cache_slot_take(f.cache, &late[i]));
+        CHECK(late[i]->number < 128); /* at the front again */
+        CHECK_EQ(atomic_load(&late[i]->snapshot), 0);
+    }
+    CHECK_EQ(slots_walked(f.cache), 103);
+    for (unsigned i = 0; i < 100; i++)
+        cache_slot_give(late[i]);
+    cache_slot_give(slots[70]);
+    cache_slot_give(slots[5000]);
+    cache_slot_give(slots[BURST - 1]);
+    CHECK_EQ(slots_walked(f.cache), 0);
+    close_checked(&f);
+}
+
 /* ---- guards ---------------------------------------------------------------------------------- */
 
 /* Does a child that makes this move abort? */
@@ -765,5 +813,5 @@ TEST_MAIN("cache_states", TEST(a_next_life_begins_while_the_last_one_is_written)
           TEST(a_page_freed_while_it_is_read_is_given_out_afterwards),
           TEST(no_read_of_a_free_page_begins), TEST(a_damaged_run_is_never_seen),
           TEST(runs_are_verified_beside_others_who_read_them),
-          TEST(a_page_of_a_run_is_no_page_of_a_tree), TEST(moves_that_are_not_in_the_table_abort),
-          TEST(pages_marked_for_eviction_are_charged))
+          TEST(a_page_of_a_run_is_no_page_of_a_tree), TEST(a_burst_of_slots_is_not_walked_for_ever),
+          TEST(moves_that_are_not_in_the_table_abort), TEST(pages_marked_for_eviction_are_charged))

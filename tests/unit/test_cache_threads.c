@@ -23,7 +23,7 @@ static void
 await_readers(struct world *w)
 {
     uint64_t now = atomic_load(&w->commit);
-    for (struct cache_slot *slot = cache_slots(w->f.cache); slot != NULL; slot = slot->next)
+    for (struct cache_slot *slot = NULL; (slot = cache_slot_next(w->f.cache, slot)) != NULL;)
         for (;;) {
             uint64_t snapshot = atomic_load(&slot->snapshot);
             if (snapshot == 0 || snapshot >= now)
@@ -96,6 +96,13 @@ reader_run(void *context)
         read_one(w, slot, &random);
         if (i % 256 == 0)
             read_some(w, &random);
+        if (i % 8 == 0) { /* slots come and go */
+            cache_slot_give(slot);
+            if (cache_slot_take(w->f.cache, &slot) != FTK_OK) {
+                atomic_fetch_add(&w->errors, 1);
+                return;
+            }
+        }
     }
     cache_slot_give(slot);
 }
