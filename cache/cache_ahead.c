@@ -29,6 +29,7 @@ ahead_run(void *context)
             ftk_cond_wait(&ahead->asked, &ahead->mutex);
         if (ahead->ending)
             break;
+        FTK_ASSERT(ahead->at < ahead->count && ahead->count <= CACHE__AHEAD_MAX);
         n = ahead->count - ahead->at < STEP ? ahead->count - ahead->at : STEP;
         memcpy(ids, ahead->ids + ahead->at, n * sizeof *ids);
         ahead->at += n;

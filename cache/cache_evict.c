@@ -42,8 +42,10 @@ mark(struct cache *cache, struct cache__batch *batch, uint64_t page_id)
                                  : (state & ~(uint32_t)CACHE_STATE_MASK) | CACHE_EVICTING;
         if (!cache__move(word, &state, wanted))
             continue;
-        if (!chance)
+        if (!chance) {
+            FTK_ASSERT(batch->count < batch->want);
             batch->ids[batch->count++] = page_id;
+        }
         return;
     }
 }
@@ -57,6 +59,7 @@ mark_ring(struct cache *cache, struct cache__batch *batch, struct cache__ring *r
 {
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
 
+    FTK_ASSERT(ring->tail <= head); /* one evictor takes, what was added */
     if (head - ring->tail > CACHE__HINTS)
         ring->tail = head - CACHE__HINTS;
     if (head - ring->tail < keep)
@@ -153,6 +156,7 @@ seize_all(struct cache *cache, struct cache__batch *batch)
 {
     uint64_t kept = 0;
 
+    FTK_DEBUG_ASSERT(slots_left(cache, batch->epoch, false)); /* rule 2: nobody saw them RESIDENT */
     for (uint64_t i = 0; i < batch->count; i++)
         if (seize(cache, batch->ids[i]))
             batch->ids[kept++] = batch->ids[i];
@@ -187,6 +191,7 @@ discard_all(struct cache *cache, struct cache__batch *batch)
     struct iovec runs[CACHE__EVICT_PAGES];
     unsigned count = 0;
 
+    FTK_ASSERT(batch->count <= CACHE__EVICT_PAGES);
     for (uint64_t i = 0; i < batch->count; i++) {
         void *page = cache_address(&cache->fast, batch->ids[i]);
         if (i > 0 && batch->ids[i] == batch->ids[i - 1] + 1)
@@ -199,7 +204,11 @@ discard_all(struct cache *cache, struct cache__batch *batch)
             ftk_region_discard(runs[i].iov_base, runs[i].iov_len);
     for (uint64_t i = 0; i < batch->count; i++) {
         cache__bits_clear(&cache->resident, batch->ids[i]);
-        cache__state_move(cache, batch->ids[i], ~(uint32_t)CACHE_FREE, CACHE_ABSENT);
+        uint32_t before =
+            cache__state_move(cache, batch->ids[i], ~(uint32_t)CACHE_FREE, CACHE_ABSENT);
+        /* Its own charge, which is given back next; and nobody has come to it meanwhile. */
+        FTK_ASSERT((before & CACHE_STATE_MASK) == CACHE_LEAVING);
+        FTK_ASSERT((before & CACHE_COVERED) == 0);
     }
 }
 
@@ -208,6 +217,7 @@ batch_mark(struct cache *cache, uint64_t want, bool *wrapped_out)
 {
     struct cache__batch *batch = &cache->batch;
 
+    FTK_ASSERT(batch->count == 0); /* rule 4 */
     batch->want = want < CACHE__EVICT_PAGES ? want : CACHE__EVICT_PAGES;
     mark_hinted(cache, batch);
     if (batch->count < batch->want / 4) /* else leave the others their second chance */

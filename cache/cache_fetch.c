@@ -240,6 +240,7 @@ read_done(void *context, void *memory, size_t size, ftk_status status)
     struct cache *cache = read->cache;
     uint64_t first = (uint64_t)((uint8_t *)memory - cache->fast.base) >> cache->fast.page_shift;
     uint64_t count = size >> cache->fast.page_shift;
+    FTK_ASSERT(count << cache->fast.page_shift == size && first + count <= cache->fast.pages_max);
     bool loose = read->loose;
 
     if (status != FTK_OK) {
@@ -283,6 +284,7 @@ run_length(struct cache *cache, const uint64_t *ids, size_t count)
     size_t n = 1;
     while (n < count && n < cache->run_pages && ids[n] == ids[0] + n)
         n++;
+    FTK_ASSERT(ids[n - 1] == ids[0] + n - 1);
     return n;
 }
 
@@ -291,6 +293,7 @@ static void
 submit_run(struct cache *cache, struct ftk_iobuf *buf, uint64_t first, size_t count,
            struct ftk_iogroup *group, struct cache__read *read)
 {
+    FTK_ASSERT(count > 0 && count <= cache->run_pages);
     if (read->loose)
         atomic_fetch_add(&cache->loose_pending, 1);
     ftk_iobuf_submit(buf, cache->file, FTK_IO_READ, cache_address(&cache->fast, first),
@@ -349,15 +352,6 @@ claim(struct cache *cache, uint64_t *picked, size_t count)
     return kept;
 }
 
-/* As many of `count` pages as there is memory for without waiting until others clean some. */
-static size_t
-charge_some(struct cache *cache, size_t count)
-{
-    while (count > 0 && !cache__charge_now(cache, count))
-        count /= 2;
-    return count;
-}
-
 static void
 submit_claimed(struct cache *cache, const uint64_t *picked, size_t claimed,
                struct ftk_iogroup *group, struct cache__read *read)
@@ -383,7 +377,7 @@ reads_start(struct reads *reads, const uint64_t *ids, size_t count)
 
     FTK_ASSERT(count <= CACHE__BATCH_PAGES);
     for (size_t at = 0, n; at < wanted; at += n) {
-        n = charge_some(cache, wanted - at);
+        n = cache__charge_some(cache, wanted - at);
         if (n == 0) {
             n = 1;
             FTK_TRY(reads_wait(reads));
@@ -406,7 +400,7 @@ void
 cache__read_start(struct cache *cache, const uint64_t *ids, size_t count)
 {
     uint64_t picked[CACHE__BATCH_PAGES];
-    size_t n = charge_some(cache, pick_absent(cache, ids, count, picked)); /* best effort */
+    size_t n = cache__charge_some(cache, pick_absent(cache, ids, count, picked)); /* best effort */
 
     n = claim(cache, picked, n);
     submit_claimed(cache, picked, n, &cache->loose, &cache->loose_read[false]);

@@ -100,6 +100,7 @@ block_take(struct cache *cache, uint64_t block)
     uint8_t plain = BLOCK_PLAIN;
     uint64_t pages = CACHE__BLOCK_BYTES >> cache->fast.page_shift;
 
+    FTK_ASSERT(block >= BLOCKS_PLAIN);
     if (!cache__charge_huge(cache, pages)) {
         close_huge(cache);
         return false;
@@ -114,6 +115,7 @@ cache__cover(struct cache *cache, uint64_t page_id)
 {
     uint64_t block = page_id >> cache->block_shift;
 
+    FTK_ASSERT(page_id < cache->fast.pages_max);
     cache__charge_meta(cache, page_id);
     if (atomic_load_explicit(&cache->blocks[block], memory_order_acquire) == BLOCK_HUGE)
         return CACHE_COVERED;
@@ -160,6 +162,7 @@ discard_absent(struct cache *cache, uint64_t first, uint64_t end)
 {
     uint64_t run = 0;
 
+    FTK_ASSERT(first < end && end <= cache->fast.pages_max);
     for (uint64_t id = first; id <= end; id++) {
         if (id < end && claim_absent(cache, id)) {
             run++;
@@ -187,6 +190,7 @@ cache__break_block(struct cache *cache, uint64_t page_id)
     discard_absent(cache, first, end);
     for (uint64_t id = first; id < end; id++)
         present += uncover(cache, id);
+    FTK_ASSERT(present <= pages);
     cache__charge_forced(cache, present);
     cache__uncharge(cache, pages);
 }

@@ -4,6 +4,8 @@
 #ifndef CACHE_CACHE_INTERNAL_H
 #define CACHE_CACHE_INTERNAL_H
 
+#include <assert.h>
+
 #include "cache/cache.h"
 #include "ftk/thread.h"
 
@@ -20,6 +22,16 @@ enum {
     CACHE__LIMIT_BYTES_MIN = 4 << 20,
     CACHE__BLOCK_BYTES = 2 << 20, /* a huge page */
 };
+
+static_assert(CACHE_PIN_ONE > CACHE_FREE && (CACHE_PIN_ONE & (CACHE_PIN_ONE - 1)) == 0,
+              "pins begin above all flags");
+static_assert(CACHE_FRESH <= CACHE_STATE_MASK && CACHE_DIRTY == CACHE_STATE_MASK + 1,
+              "flags begin above all kinds of state");
+static_assert(sizeof(struct cache_slot) == 64, "slots share no cache line");
+static_assert(CACHE__RUN_BYTES / 4096 <= CACHE__BATCH_PAGES, "a run is no more than a batch");
+static_assert(CACHE__BLOCK_BYTES % CACHE__RUN_BYTES == 0 && CACHE__RUN_BYTES % 65536 == 0,
+              "runs and blocks are of whole pages, of any size");
+static_assert((CACHE__HINTS & (CACHE__HINTS - 1)) == 0, "a ring's places repeat");
 
 #define CACHE__PINS(state) ((state) / CACHE_PIN_ONE)
 
@@ -176,6 +188,8 @@ void cache__pool_remove(struct cache *cache);
 ftk_status cache__charge(struct cache *cache, uint64_t pages);
 /* Outside epochs; evicts, but does not wait for pages to become clean. */
 bool cache__charge_now(struct cache *cache, uint64_t pages);
+/* As many of these as can be charged so: all, or a half of them, a quarter, ..., or none. */
+uint64_t cache__charge_some(struct cache *cache, uint64_t pages);
 /* Could so many be charged now?  patient: see cache_room. */
 bool cache__room(struct cache *cache, uint64_t pages, bool patient);
 bool cache__charge_try(struct cache *cache, uint64_t pages); /* does not wait; legal in an epoch */

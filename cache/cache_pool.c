@@ -67,6 +67,7 @@ cache_limit_set(uint64_t bytes)
                         (unsigned long long)bytes, CACHE__LIMIT_BYTES_MIN);
     atomic_store(&pool.limit_bytes, bytes);
     cache__shrink();
+    FTK_DEBUG_ASSERT(cache__budget() >= bytes / 4 * 3 || cache_limit() != bytes);
     return FTK_OK;
 }
 
@@ -108,6 +109,7 @@ void
 cache__pool_add(struct cache *cache)
 {
     ftk_mutex_lock(&pool.mutex);
+    FTK_ASSERT(atomic_load(&cache->used_pages) == 0);
     cache->next = pool.caches;
     pool.caches = cache;
     atomic_fetch_add(&pool.count, 1);
@@ -124,6 +126,8 @@ cache__pool_remove(struct cache *cache)
             atomic_fetch_sub(&pool.count, 1);
             break;
         }
+    for (struct cache *other = pool.caches; other != NULL; other = other->next)
+        FTK_ASSERT(other != cache); /* it was there once */
     if (pool.turn == cache)
         pool.turn = NULL;
     atomic_fetch_sub(&pool.meta_bytes, atomic_load(&cache->meta_bytes));
@@ -189,8 +193,11 @@ cache__uncharge(struct cache *cache, uint64_t pages)
 {
     if (pages == 0)
         return;
-    atomic_fetch_sub_explicit(&cache->used_pages, pages, memory_order_relaxed);
-    atomic_fetch_sub(&pool.used_bytes, pages << cache->fast.page_shift);
+    uint64_t bytes = pages << cache->fast.page_shift;
+    uint64_t had = atomic_fetch_sub_explicit(&cache->used_pages, pages, memory_order_relaxed);
+    FTK_ASSERT(had >= pages); /* charged before, and once */
+    had = atomic_fetch_sub(&pool.used_bytes, bytes);
+    FTK_ASSERT(had >= bytes);
 }
 
 /* Under the mutex: one eviction batch somewhere; pages discarded, 0 when there are none to give. */
@@ -205,6 +212,7 @@ evict_somewhere(void)
         bool wrapped = false;
         if (pool.turn == NULL)
             pool.turn = pool.caches;
+        FTK_ASSERT(pool.turn != NULL);
         uint64_t pages = cache__evict(pool.turn, CACHE__EVICT_PAGES, &wrapped);
         if (wrapped) {
             pool.turn = pool.turn->next;
@@ -292,6 +300,14 @@ cache__charge_now(struct cache *cache, uint64_t pages)
         if (bytes > cache__budget() || !make_room(bytes))
             return false;
     return true;
+}
+
+uint64_t
+cache__charge_some(struct cache *cache, uint64_t pages)
+{
+    while (pages > 0 && !cache__charge_now(cache, pages))
+        pages /= 2;
+    return pages;
 }
 
 bool

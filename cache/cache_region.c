@@ -70,12 +70,14 @@ region_reserve(struct cache *cache, const struct cache_options *options)
                             "limited (ulimit -v)?",
                             (unsigned long long)bytes, (unsigned long long)pages);
     }
+    FTK_ASSERT(pages >= need && layout.states >= pages * options->page_bytes);
     cache->region = region;
     cache->region_bytes = layout.end + REGION_ALIGN;
     ftk_region_release((uint8_t *)region + cache->region_bytes, SLACK_BYTES);
 
     uint8_t *base = region;
     base += align_up((uintptr_t)base, REGION_ALIGN) - (uintptr_t)base;
+    FTK_ASSERT(base + layout.end <= (uint8_t *)region + cache->region_bytes);
     cache->fast.base = base;
     cache->fast.pages_max = pages;
     cache->fast.states = (_Atomic uint32_t *)(void *)(base + layout.states);
@@ -181,6 +183,9 @@ cache_close(struct cache *cache)
         return;
     cache__ahead_end(cache);
     (void)ftk_iogroup_wait(&cache->loose);
+    for (struct cache_slot *slot = NULL; (slot = cache_slot_next(cache, slot)) != NULL;)
+        FTK_ASSERT(atomic_load(&slot->epoch) == 0); /* nobody is in it */
+    FTK_ASSERT(atomic_load(&cache->write_left) == 0);
     cache__pool_remove(cache);
 #ifdef KILN_DEBUG
     cache__check(cache); /* no thread can be in it any more, and no evictor */

@@ -124,6 +124,7 @@ cache__wait_page(struct cache *cache, uint64_t page_id)
     _Atomic uint32_t *word = &cache->fast.states[page_id];
     struct cache__bucket *bucket = bucket_of(cache, page_id);
 
+    FTK_ASSERT(page_id < cache->fast.pages_max);
     for (unsigned spin = 0; spin < 64; spin++) {
         if (!is_busy(atomic_load(word)))
             return;
@@ -173,7 +174,8 @@ cache__discard(struct cache *cache, uint64_t first, uint64_t count)
     ftk_region_discard(cache_address(&cache->fast, first), count << cache->fast.page_shift);
     for (uint64_t id = first; id < first + count; id++) {
         cache__bits_clear(&cache->resident, id);
-        cache__state_move(cache, id, ~(uint32_t)CACHE_FREE, CACHE_ABSENT);
+        uint32_t before = cache__state_move(cache, id, ~(uint32_t)CACHE_FREE, CACHE_ABSENT);
+        FTK_ASSERT((before & CACHE_STATE_MASK) == CACHE_LEAVING);
     }
 }
 
@@ -332,9 +334,13 @@ cache_new_run(struct cache *cache, uint64_t first, uint64_t count)
                         (unsigned long long)first, (unsigned long long)(first + count - 1),
                         (unsigned long long)cache->fast.pages_max);
     while (done < count) {
-        uint64_t part = count - done < batch ? count - done : batch;
-        uint64_t charged = part;
-        FTK_TRY(cache__charge(cache, part));
+        uint64_t part = cache__charge_some(cache, count - done < batch ? count - done : batch);
+        uint64_t charged;
+        if (part == 0) {
+            part = 1;
+            FTK_TRY(cache__charge(cache, part));
+        }
+        charged = part;
         for (uint64_t i = 0; i < part; i++)
             new_page(cache, first + done + i, CACHE_RAW, &charged);
         cache__uncharge(cache, charged); /* for those that were resident already */

@@ -60,6 +60,7 @@ write_done(void *context, void *memory, size_t size, ftk_status status)
     uint64_t first = (uint64_t)((uint8_t *)memory - cache->fast.base) >> cache->fast.page_shift;
     uint64_t count = size >> cache->fast.page_shift, cleaned = count;
 
+    FTK_ASSERT(count << cache->fast.page_shift == size && first + count <= cache->fast.pages_max);
     if (FTK_UNLIKELY(status != FTK_OK)) {
         atomic_store(&pass->failed, 1);
         for (uint64_t id = first; id < first + count; id++)
@@ -132,6 +133,7 @@ take_page(struct pass *pass, uint64_t page_id, bool *refused_out)
     uint32_t state = atomic_load(word), wanted;
     bool sealed;
 
+    FTK_ASSERT(page_id < cache->fast.pages_max && pass->buf != NULL); /* rule 2 */
     *refused_out = false;
     do {
         if ((state & CACHE_DIRTY) ==
@@ -197,6 +199,7 @@ scan(struct pass *pass)
     submit_run(pass);
     if (pass->buf != NULL)
         ftk_iobuf_release(pass->buf);
+    pass->buf = NULL;
 }
 
 ftk_status
@@ -208,6 +211,7 @@ cache_write_dirty(struct cache *cache, uint64_t limit, struct cache_write_stats 
     ftk_mutex_lock(&cache->pass);
     ftk_iogroup_init(&pass.group, cache->bufs);
     scan(&pass);
+    FTK_ASSERT(pass.count == 0 && pass.buf == NULL);
     ftk_status rc = ftk_iogroup_wait(&pass.group);
     atomic_store(&cache->write_left, 0);
     ftk_mutex_unlock(&cache->pass);

@@ -88,9 +88,19 @@ interval_due(struct checkpointer *self, uint64_t now_ns)
            now_ns - changed_ns >= self->interval_ns;
 }
 
+/* The states that may follow each one: the next step, or the end. */
+static const uint8_t moves[] = {
+    [CHECKPOINTER_IDLE] = 1u << CHECKPOINTER_WRITING,
+    [CHECKPOINTER_WRITING] = 1u << CHECKPOINTER_SYNCING | 1u << CHECKPOINTER_IDLE,
+    [CHECKPOINTER_SYNCING] = 1u << CHECKPOINTER_HEADER | 1u << CHECKPOINTER_IDLE,
+    [CHECKPOINTER_HEADER] = 1u << CHECKPOINTER_IDLE,
+};
+
+/* By the one checkpoint there is. */
 static void
 state_set(struct checkpointer *self, enum checkpointer_state state)
 {
+    FTK_ASSERT((moves[atomic_load(&self->state)] >> state & 1) != 0);
     atomic_store(&self->state, (uint32_t)state);
 }
 
@@ -172,6 +182,8 @@ checkpoint(struct checkpointer *self)
     uint64_t ticket = self->asked, limit = 0, start_ns = ftk_clock_ns();
     bool forced = self->forced > self->served, due = false;
 
+    FTK_ASSERT(self->error.status == FTK_OK); /* rule 3 */
+    FTK_ASSERT(self->served <= ticket && self->forced <= ticket);
     self->kicked = false;
     self->retry_ns = 0;
     ftk_mutex_unlock(&self->mutex);
@@ -198,6 +210,7 @@ checkpoint(struct checkpointer *self)
         self->succeeded = ticket;
     else
         failed(self, rc);
+    FTK_ASSERT(self->served <= ticket); /* one at a time */
     self->served = ticket;
     ftk_cond_broadcast(&self->served_more);
 }
@@ -307,6 +320,7 @@ checkpointer_run(struct checkpointer *self, bool forced)
             ftk_cond_wait(&self->served_more, &self->mutex);
     }
     ftk_status rc = final_error(self);
+    FTK_ASSERT(rc != FTK_OK || self->served >= ticket);
     if (rc == FTK_OK && self->succeeded < ticket) {
         ftk_error_set(&self->short_of);
         rc = self->short_of.status;
@@ -340,6 +354,7 @@ owed_ns(struct checkpointer *self, uint64_t dirty, uint64_t fresh)
     uint64_t soft = mark + (hard - mark) / 4;
     if (soft < hard / 10 * 6)
         soft = hard / 10 * 6;
+    FTK_ASSERT(soft < hard);
     if (dirty <= soft || fresh == 0)
         return 0;
     double x = (double)(dirty - soft) / (double)(hard - soft);
@@ -453,6 +468,7 @@ checkpointer_close(struct checkpointer *self)
     ftk_cond_signal(&self->wake);
     ftk_mutex_unlock(&self->mutex);
     ftk_thread_join(&self->thread);
+    FTK_ASSERT(atomic_load(&self->state) == CHECKPOINTER_IDLE);
     ftk_mutex_release(&self->turn);
     ftk_mutex_release(&self->mutex);
     ftk_cond_release(&self->wake);

@@ -196,7 +196,13 @@ txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
         cache_unreserve(txn->cache);
         FTK_TRY(spill_for_room(txn, want));
     }
-    FTK_TRY(cache_reserve(txn->cache, want));
+    rc = cache_reserve(txn->cache, want);
+    if (rc == FTK_NOMEM && want > pages) { /* the limit has fallen since */
+        want = pages;
+        rc = cache_reserve(txn->cache, want);
+    }
+    if (rc != FTK_OK)
+        goto out;
     rc = prepared_set(txn, want);
 out:
     return rc;

@@ -292,6 +292,67 @@ a_scan_reads_ahead_in_a_full_cache(void)
     fixture_close(&f);
 }
 
+/* ---- the limit moves ------------------------------------------------------------------------- */
+
+static _Atomic bool stop;
+
+static void
+move_the_limit(void *context)
+{
+    struct ftk_random *random = context;
+
+    while (!atomic_load(&stop)) {
+        /* From one that holds every batch to one that holds none of them. */
+        (void)cache_limit_set(ftk_random_below(random, 2) == 0 ? 64 * MIB : 4 * MIB);
+        ftk_clock_sleep_ns(200000);
+    }
+}
+
+/* What was sized for a large cache is asked of a small one: it comes in smaller pieces. */
+static void
+the_limit_may_fall_under_whoever_asks(void)
+{
+    struct fixture f;
+    struct ftk_random random = test_random();
+    struct ftk_thread mover;
+    uint64_t ids[600];
+
+    REQUIRE_OK(cache_limit_set(64 * MIB));
+    fixture_open(&f, "data", PAGES);
+    REQUIRE_OK(fixture_load(&f, 0, 12000));
+    atomic_store(&stop, false);
+    REQUIRE_OK(ftk_thread_start(&mover, "mover", move_the_limit, &random));
+    for (unsigned i = 0; i < test_rounds(60); i++) {
+        for (size_t k = 0; k < 600; k++)
+            ids[k] = (i * 977u + k * 13u) % 12000;
+        REQUIRE_OK(cache_fetch_many(f.cache, ids, 600, 0));
+        for (size_t k = 0; k < 600; k += 50) {
+            REQUIRE_OK(cache_fetch(f.cache, ids[k], 0));
+            CHECK(page_is(fixture_page(&f, ids[k]), ids[k]));
+            cache_unpin(f.fast, ids[k]);
+        }
+        REQUIRE_OK(cache_new_run(f.cache, 13000, 700));
+        memset(cache_address(f.fast, 13000), (int)i, 700 * PAGE_BYTES);
+        cache_dirty_run(f.cache, 13000, 700);
+        REQUIRE_OK(cache_write_dirty(f.cache, 1, NULL)); /* the limit falls in here, too */
+        REQUIRE_OK(fixture_fetch_run(&f, 13000, 700));
+        CHECK_EQ(*cache_address(f.fast, 13699), (uint8_t)i);
+        cache_unpin_run(f.cache, 13000, 700);
+        for (uint64_t id = 13000; id < 13700; id++)
+            cache_free(f.cache, id);
+        REQUIRE_OK(cache_reserve(f.cache, 300));
+        cache_unreserve(f.cache);
+    }
+    atomic_store(&stop, true);
+    ftk_thread_join(&mover);
+    struct cache_stats stats;
+    REQUIRE_OK(cache_limit_set(4 * MIB));
+    cache_stats(f.cache, &stats);
+    CHECK(stats.process_bytes <= 4 * MIB);
+    fixture_close(&f);
+    REQUIRE_OK(cache_limit_set(64 * MIB));
+}
+
 /* In a child with little address space: the region is halved, or the need is refused. */
 static int
 child_with_address_limit(void)
@@ -352,4 +413,5 @@ TEST_MAIN("cache_limit", TEST(memory_stays_within_the_limit),
           TEST(a_lowered_limit_is_reached_at_once), TEST(two_caches_share_the_limit),
           TEST(pages_in_use_are_kept), TEST(a_cache_full_of_dirty_pages_says_so),
           TEST(freed_and_scanned_pages_go_first), TEST(a_scan_leaves_the_working_set),
-          TEST(a_scan_reads_ahead_in_a_full_cache), TEST(address_space_may_be_limited))
+          TEST(a_scan_reads_ahead_in_a_full_cache), TEST(the_limit_may_fall_under_whoever_asks),
+          TEST(address_space_may_be_limited))
