@@ -95,7 +95,9 @@ bool rfl_was_closed(const struct rfl_log *log);
  *
  * shapes: sum of sizes 1..RFL_BODY_MAX.  kind is the owner's (1..255), stream likewise.
  * errors: FTK_FAILED (an earlier write or sync failed: only rfl_close is legal), FTK_NOSPACE (no
- * room for a segment: no record was added, later appends may succeed), FTK_TOOBIG.
+ * room for a segment), FTK_NOMEM (no memory or descriptor for one), FTK_TOOBIG, FTK_IO and others
+ * (its file could not be made, or a write or sync failed: rfl_has_failed tells).  No record was
+ * added; unless the log has failed, later appends may succeed.
  * locks: the append lock; callers that need an order between records serialise themselves.
  */
 struct rfl_part {
@@ -128,6 +130,7 @@ ftk_status rfl_commit(struct rfl_log *log, uint64_t lsn_end, enum rfl_durability
 ftk_status rfl_release(struct rfl_log *log, uint64_t lsn);
 
 uint64_t rfl_lsn_end(struct rfl_log *log); /* of the last append */
+bool rfl_has_failed(struct rfl_log *log);  /* a write or sync has: only rfl_close is legal */
 void rfl_stats(struct rfl_log *log, struct rfl_stats *stats_out);
 
 /* A record read back; body borrowed until the next call on the reader. */

@@ -127,6 +127,7 @@ prepare_ahead(struct rfl_log *log)
     if (ready < 1 + RFL_RESERVE_SEGMENTS)
         ready = 1 + RFL_RESERVE_SEGMENTS;
     rc = rfl__segments_prepare(log, ready, true);
+    FTK_ASSERT(rc != FTK_FAILED || log->failed);
     if (rc == FTK_OK || log->failed)
         return;
     log->lsn_prepare = log->lsn_end + log->segment_bytes / 16; /* try again then */
@@ -232,11 +233,9 @@ segment_leave(struct rfl_log *log, struct rfl__segment *s)
     }
     if (rc == FTK_OK) {
         rc = rfl__segment_retire(log, s);
-        if (rc != FTK_OK && rc != FTK_NOMEM) {
-            ftk_mutex_lock(&log->mutex);
-            rfl__fail(log);
-            ftk_mutex_unlock(&log->mutex);
-        }
+        if (rc != FTK_OK)
+            ftk_log(log->messages, FTK_LOG_WARNING, "%s is kept until the next release: %s", s->path,
+                    ftk_error_last()->text);
     }
     return rc == FTK_OK;
 }

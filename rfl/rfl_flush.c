@@ -30,6 +30,17 @@ rfl__failed(struct rfl_log *log)
     return FTK_FAIL(FTK_FAILED, "%s: the log has failed: %.150s", log->dir, log->error.text);
 }
 
+bool
+rfl_has_failed(struct rfl_log *log)
+{
+    bool failed;
+
+    ftk_mutex_lock(&log->mutex);
+    failed = log->failed;
+    ftk_mutex_unlock(&log->mutex);
+    return failed;
+}
+
 void
 rfl__fail(struct rfl_log *log)
 {

@@ -213,8 +213,8 @@ ftk_status rfl__segments_cut(struct rfl_log *log, struct rfl__segment *tail);
 /*
  * With the mutex, which is dropped meanwhile: make sure that a segment is there behind the active
  * one and `ready` files in all are (spares included).  may_prewrite: takes the time to pre-write
- * them where that pays; else it costs changes of metadata alone.  errors: FTK_NOSPACE, FTK_NOMEM
- * (log unchanged); anything else has failed the log.
+ * them where that pays; else it costs changes of metadata alone.  errors: any, and the log is as it
+ * was, unless a write or sync failed: then the log has (`failed`).
  */
 ftk_status rfl__segments_prepare(struct rfl_log *log, uint32_t ready, bool may_prewrite);
 uint32_t rfl__segments_ready(const struct rfl_log *log);

@@ -135,6 +135,22 @@ free_check(const struct rfl_log *log, const char *path)
     return FTK_OK;
 }
 
+/*
+ * A write or sync that fails is final, also one of a file that has no place in the log yet: the
+ * disk is not trusted any more.  A shortage is not: the log does without the file until it is over.
+ */
+static ftk_status
+final(struct rfl_log *log, ftk_status rc)
+{
+    if (rc == FTK_OK || rc == FTK_NOSPACE || rc == FTK_NOMEM)
+        return rc;
+    ftk_mutex_lock(&log->mutex);
+    rfl__fail(log);
+    ftk_mutex_unlock(&log->mutex);
+    return rc;
+}
+
+/* Everything up to the rename may fail and nothing has happened. */
 static ftk_status
 move_and_sync(struct rfl_log *log, const char *from, const char *to,
               const struct ftk_identity *identity)
@@ -145,7 +161,7 @@ move_and_sync(struct rfl_log *log, const char *from, const char *to,
         rc = free_check(log, to);
     if (rc == FTK_OK)
         rc = ftk_dir_rename(log->home, rfl__file_name(from), rfl__file_name(to));
-    return rc != FTK_OK ? rc : ftk_dir_sync(log->home);
+    return rc != FTK_OK ? rc : final(log, ftk_dir_sync(log->home));
 }
 
 ftk_status
@@ -355,7 +371,7 @@ out:
 /* ---- make ---- */
 
 static ftk_status
-prewrite(struct ftk_file *file, uint64_t bytes)
+prewrite(struct rfl_log *log, struct ftk_file *file, uint64_t bytes)
 {
     void *zeros = NULL;
     ftk_status rc;
@@ -363,9 +379,11 @@ prewrite(struct ftk_file *file, uint64_t bytes)
     FTK_TRY(ftk_alloc_aligned(RFL_BLOCK, PREWRITE_BYTES, &zeros));
     memset(zeros, 0, PREWRITE_BYTES);
     for (uint64_t at = 0; at < bytes; at += PREWRITE_BYTES)
-        FTK_TRY(ftk_file_write(
-            file, zeros, bytes - at < PREWRITE_BYTES ? (size_t)(bytes - at) : PREWRITE_BYTES, at));
-    rc = ftk_file_sync(file);
+        FTK_TRY(final(log, ftk_file_write(file, zeros,
+                                          bytes - at < PREWRITE_BYTES ? (size_t)(bytes - at)
+                                                                      : PREWRITE_BYTES,
+                                          at)));
+    rc = final(log, ftk_file_sync(file));
 out:
     ftk_free(zeros);
     return rc;
@@ -410,7 +428,7 @@ spare_prewrite(struct rfl_log *log, uint64_t file_number, struct rfl__spare *spa
 
     FTK_TRY(rfl__name_path(log->dir, file_number, RFL_SPARE_SUFFIX, &path));
     FTK_TRY(rfl__file_open(log, spare->path, FTK_OPEN_DIRECT, &spare->identity, &file));
-    FTK_TRY(prewrite(file, spare->bytes));
+    FTK_TRY(prewrite(log, file, spare->bytes));
     FTK_TRY(move_and_sync(log, spare->path, path, &spare->identity));
     ftk_free(spare->path);
     spare->path = path;
@@ -440,8 +458,8 @@ header_write(struct rfl_log *log, struct rfl__segment *segment)
     FTK_TRY(ftk_alloc_aligned(RFL_BLOCK, (size_t)2 * RFL_BLOCK, &blocks));
     rfl__segment_encode(&header, blocks);
     memset((uint8_t *)blocks + RFL_BLOCK, 0, RFL_BLOCK);
-    FTK_TRY(ftk_file_write(segment->file, blocks, (size_t)2 * RFL_BLOCK, 0));
-    rc = ftk_file_sync(segment->file);
+    FTK_TRY(final(log, ftk_file_write(segment->file, blocks, (size_t)2 * RFL_BLOCK, 0)));
+    rc = final(log, ftk_file_sync(segment->file));
 out:
     ftk_free(blocks);
     return rc;
@@ -675,13 +693,7 @@ rfl__segments_prepare(struct rfl_log *log, uint32_t ready, bool may_prewrite)
         }
     }
     log->no_space = rc == FTK_NOSPACE;
-    if (rc == FTK_OK && log->failed)
-        return rfl__failed(log);
-    /* A full disk leaves the log as it was.  Anything else does too, but a disk that fails to
-     * write or sync once is not trusted with a log any more. */
-    if (rc != FTK_OK && rc != FTK_NOSPACE && rc != FTK_NOMEM)
-        rfl__fail(log);
-    return rc;
+    return rc == FTK_OK && log->failed ? rfl__failed(log) : rc;
 }
 
 /* ---- leave ---- */
@@ -720,8 +732,8 @@ rfl__segment_retire(struct rfl_log *log, struct rfl__segment *segment)
         raw = spare_take(log, false);
     ftk_mutex_unlock(&log->mutex);
     spare = NULL;
-    if (raw != NULL)
-        rc = rfl__file_remove(log, raw->path, &raw->identity);
+    if (raw != NULL) /* the segment has left in any case; the next open tries again */
+        (void)rfl__file_remove(log, raw->path, &raw->identity);
 out:
     rfl__spare_free(raw);
     rfl__spare_free(spare);
