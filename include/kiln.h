@@ -118,7 +118,9 @@ enum { /* kiln_options.flags */
                                The database must have been closed cleanly, or its log is replayed
                                in memory */
     KILN_NO_DIRECT_IO = 8,  /* go through the page cache */
-    KILN_EXTERNAL_LOG = 16  /* no log of its own: see kiln_txn_set_applied */
+    KILN_EXTERNAL_LOG = 16, /* no log of its own: see kiln_txn_set_applied */
+    KILN_NO_ARCHIVE = 32    /* gives up archiving that an earlier open asked for (options.archive):
+                               segments that are not archived are let go */
 };
 
 typedef struct kiln_options {
@@ -145,7 +147,13 @@ typedef struct kiln_options {
     /* Progress of recovery while kiln_open runs; return not 0 to cancel (KILN_CANCELED). */
     int (*progress)(void *context, uint64_t bytes_done, uint64_t bytes_total);
     void *progress_context;
-    /* Called for each full log segment before it is recycled (copy it away); may be NULL. */
+    /*
+     * Called for each full log segment that is no longer needed, oldest first: copy, link or move
+     * it to where it is to stay, make that durable, return KILN_OK.  Any other status keeps the
+     * segment; it is offered again after a later checkpoint, and so may one be that was taken just
+     * before a crash.  The database remembers that it was asked to: opened without this function
+     * it keeps all segments, until it is opened with one, or with KILN_NO_ARCHIVE.
+     */
     kiln_status (*archive)(void *context, const char *path);
     void *archive_context;
 } kiln_options;

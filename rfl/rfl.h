@@ -40,8 +40,15 @@ struct rfl_options {
                                    caller's threads do it (simulation) */
     bool allow_short; /* a log that is missing, or ends before lsn_start, is begun anew at
                                    lsn_start: the owner has everything below elsewhere */
-    /* Called with a full segment's path, absolute and as of now, before it is recycled or removed;
-     * the log keeps the segment until FTK_OK is returned.  May be NULL.  Runs without locks. */
+    bool archiving;   /* an earlier open had an archive function: without one no segment leaves.
+                         The owner remembers it */
+    /*
+     * Called with a full segment's path, absolute and as of now, before it leaves the log; FTK_OK
+     * says that the archive has it on stable storage: as a copy, a link, or the file itself, moved
+     * away.  A segment that is not there under its name any more counts as archived; one that is
+     * refused stays and is offered again, and so may one be after a crash that was taken already.
+     * In order, the oldest first.  May be NULL.  Runs without locks.
+     */
     ftk_status (*archive)(void *context, const char *path, uint64_t lsn_begin, uint64_t lsn_end);
     void *archive_context;
 };

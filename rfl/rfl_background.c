@@ -195,6 +195,8 @@ leaving_begin(struct rfl_log *log)
 {
     struct rfl__segment *s = log->oldest;
 
+    if (log->archiving && log->archive == NULL)
+        return NULL;
     if (log->failed || s == log->buffers[log->active].segment || s->lsn_end > log->lsn_release ||
         s->lsn_end > log->lsn_durable || s->dirty || s->readers > 0 || s->users > 0)
         return NULL;
@@ -206,10 +208,16 @@ leaving_begin(struct rfl_log *log)
 static ftk_status
 segment_archive(struct rfl_log *log, const struct rfl__segment *s)
 {
+    struct ftk_identity there;
     char *where = NULL;
     char *path = NULL;
     ftk_status rc;
 
+    rc = ftk_dir_identify(log->home, rfl__file_name(s->path), &there);
+    if (rc == FTK_NOTFOUND) /* moved away at an earlier offer, though that was refused */
+        return FTK_OK;
+    if (rc != FTK_OK)
+        return rc;
     FTK_TRY(ftk_dir_locate(log->home, &where));
     FTK_TRY(ftk_path_join(where, rfl__file_name(s->path), &path));
     rc = log->archive(log->archive_context, path, s->lsn_begin, s->lsn_end);
@@ -225,8 +233,10 @@ segment_leave(struct rfl_log *log, struct rfl__segment *s)
 {
     ftk_status rc = FTK_OK;
 
-    if (log->archive != NULL) {
+    FTK_ASSERT(!log->archiving || log->archive != NULL);
+    if (log->archive != NULL && !s->archived) {
         rc = segment_archive(log, s);
+        s->archived = rc == FTK_OK;
         if (rc != FTK_OK)
             ftk_log(log->messages, FTK_LOG_WARNING, "%s was not archived (%s) and is kept", s->path,
                     ftk_status_text(rc));

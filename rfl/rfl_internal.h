@@ -48,6 +48,7 @@ struct rfl__segment {
     struct ftk_file *file;        /* open from activation until synced to its end; else NULL */
     bool dirty;                   /* written since its last sync */
     bool leaving;                 /* being archived and recycled: no new readers */
+    bool archived;                /* the archive has it; set by the holder of `recycling` */
     uint32_t users;               /* threads that use `file` without the mutex: it is not closed */
     uint32_t readers;
     char *path; /* the directory's and its name: for messages; the name is rfl__file_name */
@@ -101,6 +102,7 @@ struct rfl_log {
     bool read_only;
     bool background;
     bool was_closed; /* see rfl_was_closed */
+    bool archiving; /* segments leave through `archive` alone; without it none does */
     ftk_status (*archive)(void *context, const char *path, uint64_t lsn_begin, uint64_t lsn_end);
     void *archive_context;
 

@@ -448,6 +448,7 @@ log_new(const struct rfl_options *options, struct rfl_log **log_out)
         (options->lazy_ms != 0 ? options->lazy_ms : RFL_LAZY_MS_DEFAULT) * UINT64_C(1000000);
     log->read_only = options->read_only;
     log->background = options->background && !options->read_only;
+    log->archiving = options->archiving || options->archive != NULL;
     log->archive = options->archive;
     log->archive_context = options->archive_context;
     rc = ftk_path_join(options->parent != NULL && *options->dir != '/' ? options->parent->path : "",

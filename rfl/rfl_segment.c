@@ -296,7 +296,11 @@ out:
     return rc;
 }
 
-/* Remove files of segments that lie below a gap that lies below lsn_start: left-overs. */
+/*
+ * Remove files of segments that lie below a gap that lies below lsn_start: left-overs of removals
+ * whose order a crash has changed.  With an archive each removal is durable before the next, so
+ * that a gap is somebody else's work, and what is below it may be in no archive: it stays.
+ */
 static void
 leftover_remove(struct rfl_log *log, uint64_t number)
 {
@@ -304,7 +308,10 @@ leftover_remove(struct rfl_log *log, uint64_t number)
 
     if (log->read_only || rfl__name_path(log->dir, number, RFL_SEGMENT_SUFFIX, &path) != FTK_OK)
         return;
-    if (ftk_dir_remove(log->home, rfl__file_name(path)) != FTK_OK)
+    if (log->archiving)
+        ftk_log(log->messages, FTK_LOG_WARNING,
+                "%s: the next segment is missing; this one may not be archived and is kept", path);
+    else if (ftk_dir_remove(log->home, rfl__file_name(path)) != FTK_OK)
         ftk_log(log->messages, FTK_LOG_WARNING, "cannot remove the old log segment %s", path);
     ftk_free(path);
 }
@@ -698,6 +705,19 @@ rfl__segments_prepare(struct rfl_log *log, uint32_t ready, bool may_prewrite)
 
 /* ---- leave ---- */
 
+/* The file goes, or has gone: an archive function may have moved it. */
+static ftk_status
+segment_remove(struct rfl_log *log, const struct rfl__segment *segment)
+{
+    ftk_status rc = rfl__file_remove(log, segment->path, &segment->identity);
+
+    if (rc == FTK_NOTFOUND)
+        rc = FTK_OK;
+    if (rc == FTK_OK && log->archiving) /* in order, also after a crash: leftover_remove */
+        rc = final(log, ftk_dir_sync(log->home));
+    return rc;
+}
+
 ftk_status
 rfl__segment_retire(struct rfl_log *log, struct rfl__segment *segment)
 {
@@ -711,13 +731,14 @@ rfl__segment_retire(struct rfl_log *log, struct rfl__segment *segment)
     FTK_ASSERT(segment->leaving && segment->users == 0 && segment->readers == 0);
     file = segment->file; /* a sync beside looks at it under the mutex (files_finished) */
     segment->file = NULL;
-    keep = spares_prewritten(log) < log->spare_segments && segment->bytes >= bytes_wanted(log) &&
-           segment->bytes <= log->segment_bytes;
+    /* What was archived may be a second name of this very file: it is never written again. */
+    keep = !log->archiving && spares_prewritten(log) < log->spare_segments &&
+           segment->bytes >= bytes_wanted(log) && segment->bytes <= log->segment_bytes;
     file_number = log->file_number_next++;
     ftk_mutex_unlock(&log->mutex);
     ftk_file_close(file);
     if (!keep) {
-        rc = rfl__file_remove(log, segment->path, &segment->identity);
+        rc = segment_remove(log, segment);
         goto out;
     }
     FTK_TRY(FTK_NEW(&spare));

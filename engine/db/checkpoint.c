@@ -72,6 +72,13 @@ sync_all(void *context)
     return rc;
 }
 
+uint32_t
+db_header_flags(const kiln_db *db)
+{
+    return (db->options.flags & KILN_EXTERNAL_LOG ? HEADER_EXTERNAL_LOG : 0u) |
+           (db->archiving ? HEADER_ARCHIVING : 0u);
+}
+
 static ftk_status
 write_header(void *context)
 {
@@ -82,8 +89,7 @@ write_header(void *context)
                             .pages_end = db->checkpoint_pages_end,
                             .map_hash = db->checkpoint_map_hash,
                             .wall_ns = ftk_clock_wall_ns(),
-                            .flags =
-                                db->options.flags & KILN_EXTERNAL_LOG ? HEADER_EXTERNAL_LOG : 0};
+                            .flags = db_header_flags(db)};
 
     for (unsigned i = 0; i < sizeof(header.identity); i++)
         header.identity[i] = db->identity[i];

@@ -104,13 +104,15 @@ options_check(const kiln_options *o)
     if (o->durability > KILN_LAZY)
         return FTK_FAIL(FTK_INVALID, "durability %d", (int)o->durability);
     if (o->flags & ~(uint32_t)(KILN_CREATE | KILN_EXCLUSIVE | KILN_OPEN_READONLY |
-                               KILN_NO_DIRECT_IO | KILN_EXTERNAL_LOG))
+                               KILN_NO_DIRECT_IO | KILN_EXTERNAL_LOG | KILN_NO_ARCHIVE))
         return FTK_FAIL(FTK_INVALID, "unknown flags %#x", o->flags);
     if ((o->flags & KILN_OPEN_READONLY) && (o->flags & KILN_CREATE))
         return FTK_FAIL(FTK_INVALID, "a database cannot be created read-only");
     if (o->rfl_segment_bytes < RFL_SEGMENT_BYTES_MIN || o->rfl_segment_bytes % 4096 != 0)
         return FTK_FAIL(FTK_INVALID, "log segments of %u bytes: a multiple of 4096 from %u on",
                         o->rfl_segment_bytes, RFL_SEGMENT_BYTES_MIN);
+    if (o->archive != NULL && (o->flags & KILN_NO_ARCHIVE))
+        return FTK_FAIL(FTK_INVALID, "archiving cannot be given up and asked for at once");
     if (o->io_depth > 4096)
         return FTK_FAIL(FTK_INVALID, "I/O depth %u: at most 4096", o->io_depth);
     return FTK_OK;
@@ -170,6 +172,7 @@ open_log(kiln_db *db, bool create, uint64_t lsn_start)
                                   .lazy_ms = db->options.lazy_ms,
                                   .read_only = db->read_only,
                                   .background = !db->manual,
+                                  .archiving = db->archiving,
                                   .archive = db->options.archive != NULL ? archive_segment : NULL,
                                   .archive_context = db};
 
@@ -297,6 +300,23 @@ names_sync(kiln_db *db)
     return rc != FTK_OK ? rc : ftk_dir_sync(db->dir);
 }
 
+/* Archiving that was asked for once holds for every later open, until it is given up. */
+static void
+archiving_resolve(kiln_db *db, uint32_t header_flags)
+{
+    bool before = (header_flags & HEADER_ARCHIVING) != 0;
+
+    if (db->options.flags & (KILN_EXTERNAL_LOG | KILN_NO_ARCHIVE))
+        before = false;
+    db->archiving =
+        before || (db->options.archive != NULL && !(db->options.flags & KILN_EXTERNAL_LOG));
+    if (before && db->options.archive == NULL && !db->read_only)
+        ftk_log(&db->log_to, FTK_LOG_WARNING,
+                "%s: log segments are to be archived, and this open has no function for it: they "
+                "are kept",
+                db->path);
+}
+
 /*
  * Make a new database.  data.kdb.new gets its first checkpoint, then the log is made, then the file
  * is renamed: whatever a crash leaves is taken up again, with the same identity.
@@ -320,6 +340,7 @@ create(kiln_db *db)
     made = rc == FTK_OK && left.page_bytes == header.page_bytes &&
            !(left.flags & HEADER_EXTERNAL_LOG) == !(db->options.flags & KILN_EXTERNAL_LOG);
     identity_set(db, header.identity);
+    archiving_resolve(db, 0);
     if (made) { /* it can be read, which does not say that it is on the device */
         FTK_TRY(header_write(db->data, &left));
     } else {
@@ -386,10 +407,13 @@ open_data(kiln_db *db)
  * crash can tear them, before anything is built on the header: its free pages are written next.
  */
 static ftk_status
-header_settle(kiln_db *db, const struct header *header)
+header_settle(kiln_db *db, struct header *header)
 {
-    if (db->read_only || (db->log != NULL && rfl_was_closed(db->log)))
+    bool settled = db->log != NULL && rfl_was_closed(db->log);
+
+    if (db->read_only || (settled && header->flags == db_header_flags(db)))
         return FTK_OK;
+    header->flags = db_header_flags(db);
     return header_write(db->data, header);
 }
 
@@ -416,6 +440,7 @@ open_all(kiln_db *db)
                       header.flags & HEADER_EXTERNAL_LOG ? "" : "out");
         goto out;
     }
+    archiving_resolve(db, header.flags);
     adopt_header(db, &header);
     if (cache_limit() / db->page_bytes < CACHE_PAGES_MIN) {
         rc = FTK_FAIL(FTK_INVALID,

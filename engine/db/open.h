@@ -23,5 +23,7 @@ ftk_status recovery_warm(kiln_db *db, uint64_t log_bytes);
 
 /* engine/db/checkpoint.c */
 void checkpoint_hooks_init(kiln_db *db);
+/* HEADER_* of this database's headers from now on. */
+uint32_t db_header_flags(const kiln_db *db);
 
 #endif

@@ -98,7 +98,7 @@ decode(const uint8_t *block, struct header *header)
     header->map_hash = ftk_get_le64(block + HEADER_MAP_HASH);
     header->wall_ns = ftk_get_le64(block + HEADER_WALL_NS);
     header->flags = ftk_get_le32(block + HEADER_FLAGS);
-    if ((header->flags & ~(uint32_t)HEADER_EXTERNAL_LOG) != 0)
+    if ((header->flags & ~(uint32_t)HEADER_FLAGS_KNOWN) != 0)
         return FTK_FAIL(FTK_VERSION, "header: unknown flags %#x", header->flags);
     if (!is_zero(block + HEADER_RESERVED, HEADER_CHECKSUM - HEADER_RESERVED))
         return FTK_FAIL(FTK_CORRUPT, "header: reserved bytes are not zero");
@@ -208,7 +208,19 @@ repair_copy(struct ftk_file *file, const struct ftk_log *log, const struct found
     return rc;
 }
 
-/* Repair each copy that is not valid or older than its twin, once what was read is durable. */
+/* Two of one checkpoint differ when a crash came between the two of a header that was written
+ * anew with other flags: the first is the newer. */
+static bool
+copy_is_behind(const struct found *found, unsigned slot, unsigned copy)
+{
+    uint64_t number = found->number[slot][copy], twin = found->number[slot][1 - copy];
+
+    if (number != twin || number == 0 || copy == 0)
+        return number < twin;
+    return memcmp(found_block(found, slot, 0), found_block(found, slot, 1), HEADER_BLOCK_BYTES) != 0;
+}
+
+/* Repair each copy that is not valid or behind its twin, once what was read is durable. */
 static ftk_status
 repair_all(struct ftk_file *file, const struct ftk_log *log, const struct found *found)
 {
@@ -217,7 +229,7 @@ repair_all(struct ftk_file *file, const struct ftk_log *log, const struct found 
 
     for (unsigned slot = 0; slot < HEADER_SLOTS; slot++) {
         for (unsigned copy = 0; copy < HEADER_COPIES; copy++) {
-            if (found->number[slot][copy] >= found->number[slot][1 - copy])
+            if (!copy_is_behind(found, slot, copy))
                 continue;
             rc = synced ? FTK_OK : ftk_file_sync(file);
             if (rc != FTK_OK)

@@ -142,7 +142,7 @@ enum { MAP_CHECKPOINT = 32, MAP_GROUP = 40, MAP_RESERVED = 48, MAP_BITS = 64 };
  *     88    8 pages_end     page ids below this may be in use
  *     96    8 map_hash      sum over groups of XXH3-64(group, checkpoint number of its copy)
  *    104    8 wall_ns       when this checkpoint was written
- *    112    4 flags         HEADER_EXTERNAL_LOG
+ *    112    4 flags         HEADER_EXTERNAL_LOG, HEADER_ARCHIVING
  *    116 3972 reserved      0
  *   4088    8 checksum      XXH3-64 of bytes 0..4087, seed 0
  */
@@ -168,7 +168,11 @@ enum {
     HEADER_RESERVED = 116,
     HEADER_CHECKSUM = 4088,
 };
-enum { HEADER_EXTERNAL_LOG = 1 };
+enum {
+    HEADER_EXTERNAL_LOG = 1,
+    HEADER_ARCHIVING = 2, /* an archive function was given: log segments leave through one alone */
+    HEADER_FLAGS_KNOWN = HEADER_EXTERNAL_LOG | HEADER_ARCHIVING,
+};
 
 /*
  * The catalog is a tree like any other:

@@ -52,6 +52,7 @@ struct kiln_db {
     struct ftk_log log_to;
     unsigned forks; /* ftk_forks() at the open */
     bool read_only;
+    bool archiving; /* log segments leave through an archive function alone: HEADER_ARCHIVING */
     bool manual; /* no threads: simulation */
     enum ftk_aio_kind aio_kind;
 

@@ -339,7 +339,7 @@ static const struct field {
     {"page size 2048", HEADER_PAGE_BYTES, 4, PAGE_BYTES_MIN / 2, FTK_CORRUPT},
     {"page size 12288", HEADER_PAGE_BYTES, 4, 12288, FTK_CORRUPT},
     {"page size 131072", HEADER_PAGE_BYTES, 4, PAGE_BYTES_MAX * 2, FTK_CORRUPT},
-    {"flags 0x2", HEADER_FLAGS, 4, 2, FTK_VERSION},
+    {"flags 0x4", HEADER_FLAGS, 4, 4, FTK_VERSION},
     {"flags 0x80000001", HEADER_FLAGS, 4, UINT64_C(0x80000001), FTK_VERSION},
     {"catalog", HEADER_CATALOG_HEIGHT, 4, 25, FTK_CORRUPT},
     {"catalog", HEADER_CATALOG_HEIGHT, 4, 0, FTK_CORRUPT},             /* with a root */
@@ -386,6 +386,32 @@ impossible_fields_under_a_right_checksum_are_refused(void)
         CHECK_EQ(repaired, 0);
         simdisk_free(disk);
     }
+}
+
+/* A header is written anew with other flags, and the crash comes between its two copies. */
+static void
+two_copies_of_one_checkpoint_that_differ_become_the_first(void)
+{
+    static const struct field flagged = {"", HEADER_FLAGS, 4, HEADER_ARCHIVING, FTK_OK};
+    struct ftk_random random = test_random();
+    struct header headers[4], got;
+    uint8_t first[HEADER_BLOCK_BYTES], twin[HEADER_BLOCK_BYTES];
+    struct simdisk *disk;
+    unsigned repaired;
+
+    for (uint64_t n = 1; n <= 3; n++)
+        headers[n] = header_of(n, &random);
+    disk = disk_with(headers, 3);
+    block_change(disk, 1, 0, &flagged);
+    REQUIRE_OK(read_header(disk, true, &repaired, &got));
+    CHECK_EQ(repaired, 1);
+    CHECK_EQ(got.flags, HEADER_ARCHIVING);
+    REQUIRE(simdisk_peek(disk, PATH, block_at(1, 0), first, sizeof first));
+    REQUIRE(simdisk_peek(disk, PATH, block_at(1, 1), twin, sizeof twin));
+    CHECK_MEM(first, twin, sizeof first);
+    REQUIRE_OK(read_header(disk, true, &repaired, &got));
+    CHECK_EQ(repaired, 0);
+    simdisk_free(disk);
 }
 
 static void
@@ -681,6 +707,7 @@ TEST_MAIN("engine_header", TEST(copies_of_the_newest_slot_mean_what_the_table_sa
           TEST(only_the_first_checkpoint_may_have_an_empty_slot_beside_it),
           TEST(foreign_and_short_files_are_told_apart_from_damage),
           TEST(impossible_fields_under_a_right_checksum_are_refused),
+          TEST(two_copies_of_one_checkpoint_that_differ_become_the_first),
           TEST(header_in_the_wrong_slot_is_refused), TEST(checkpoint_0_is_refused),
           TEST(crashes_in_writes_and_repairs_leave_a_legal_header),
           TEST(what_a_repairing_read_returns_survives_though_the_repair_fails),
