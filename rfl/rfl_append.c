@@ -20,6 +20,8 @@ record_put(struct rfl_log *log, struct rfl__record_header *header, const struct 
     uint8_t *body = p + RFL_RECORD_HEADER;
     uint64_t size = rfl__record_bytes(header->body_size);
 
+    FTK_ASSERT(buffer->used + (header->flags & RFL_FLAG_FILLER ? RFL_RECORD_HEADER : size) <=
+               log->buffer_bytes + RFL_BLOCK);
     header->lsn = buffer->lsn_end;
     header->lsn_durable = atomic_load_explicit(&log->lsn_durable, memory_order_relaxed);
     header->salt = log->salt;
@@ -51,6 +53,7 @@ epoch_put(struct rfl_log *log)
     uint64_t mix[5] = {0, wall, ftk_clock_ns(), log->buffers[log->active].lsn_end, log->salt};
     uint32_t before = log->salt;
 
+    FTK_ASSERT(!log->epoch_begun);
     ftk_random_system(&mix[0], sizeof mix[0]);
     log->salt = (uint32_t)ftk_checksum(mix, sizeof mix, 0);
     if (log->salt == before)
@@ -82,6 +85,7 @@ segment_switch(struct rfl_log *log, bool reserved)
         if (segment->next == NULL)
             return rfl__segments_prepare(log, 1, false);
     }
+    FTK_ASSERT(segment->next != NULL && segment == log->buffers[log->active].segment);
     if (room >= RFL_RECORD_HEADER) {
         struct rfl__record_header filler = {
             .body_size = (uint32_t)(room - RFL_RECORD_HEADER),
@@ -173,6 +177,7 @@ append_public(struct rfl_log *log, uint32_t stream, uint8_t kind, const struct r
     rc = append(log, &header, parts, part_count, reserved, lsn_out);
     if (rc == FTK_OK)
         *lsn_end_out = *lsn_out + rfl__record_bytes(size);
+    FTK_DEBUG_ASSERT(rfl__check(log));
     ftk_mutex_unlock(&log->mutex);
     return rc;
 }

@@ -49,10 +49,12 @@ writeback(struct rfl_log *log)
     if (end <= begin || log->syncing) /* a sync under way writes it all */
         return;
     begin = RFL_ALIGN_DOWN(begin, RFL_BLOCK);
+    FTK_ASSERT(active->file != NULL && end <= active->lsn_end);
     active->users++;
     ftk_mutex_unlock(&log->mutex);
     ftk_file_hint(active->file, FTK_HINT_WRITEBACK, rfl__offset(active, begin), end - begin);
     ftk_mutex_lock(&log->mutex);
+    FTK_ASSERT(active->users > 0);
     active->users--;
 }
 
@@ -200,6 +202,7 @@ leaving_begin(struct rfl_log *log)
     if (log->failed || s == log->buffers[log->active].segment || s->lsn_end > log->lsn_release ||
         s->lsn_end > log->lsn_durable || s->dirty || s->readers > 0 || s->users > 0)
         return NULL;
+    FTK_ASSERT(!s->leaving && log->recycling);
     s->leaving = true;
     return s;
 }
@@ -236,7 +239,9 @@ segment_leave(struct rfl_log *log, struct rfl__segment *s)
     FTK_ASSERT(!log->archiving || log->archive != NULL);
     if (log->archive != NULL && !s->archived) {
         rc = segment_archive(log, s);
+        ftk_mutex_lock(&log->mutex);
         s->archived = rc == FTK_OK;
+        ftk_mutex_unlock(&log->mutex);
         if (rc != FTK_OK)
             ftk_log(log->messages, FTK_LOG_WARNING, "%s was not archived (%s) and is kept", s->path,
                     ftk_status_text(rc));
@@ -266,6 +271,7 @@ rfl__recycle(struct rfl_log *log)
         ftk_mutex_unlock(&log->mutex);
         gone = segment_leave(log, s);
         ftk_mutex_lock(&log->mutex);
+        FTK_ASSERT(s == log->oldest && s->leaving && s->next != NULL);
         if (gone) {
             log->oldest = s->next;
             rfl__segment_free(s);
@@ -273,7 +279,9 @@ rfl__recycle(struct rfl_log *log)
             s->leaving = false;
         }
     }
+    FTK_ASSERT(log->recycling);
     log->recycling = false;
+    FTK_DEBUG_ASSERT(rfl__check(log));
     ftk_mutex_unlock(&log->mutex);
 }
 

@@ -46,6 +46,7 @@ rfl__fail(struct rfl_log *log)
 {
     if (log->failed)
         return;
+    FTK_ASSERT(ftk_error_last()->status != FTK_OK);
     log->error = *ftk_error_last();
     log->failed = true;
     ftk_cond_broadcast(&log->turn);
@@ -78,6 +79,8 @@ buffer_turn(struct rfl_log *log, const struct rfl__buffer *full)
 {
     struct rfl__buffer *other = &log->buffers[log->active ^ 1];
 
+    FTK_ASSERT(full == &log->buffers[log->active]);
+    FTK_ASSERT(!log->writing); /* the other buffer is not on its way to the file */
     other->segment = full->segment;
     other->lsn_end = full->lsn_end;
     other->lsn_base = RFL_ALIGN_DOWN(full->lsn_end, RFL_BLOCK);
@@ -91,6 +94,7 @@ buffer_turn(struct rfl_log *log, const struct rfl__buffer *full)
     }
     if (other->used > 0)
         memcpy(other->memory, full->memory + (other->lsn_base - full->lsn_base), other->used);
+    FTK_ASSERT(other->used < RFL_BLOCK);
     log->active ^= 1;
 }
 
@@ -104,6 +108,7 @@ buffer_pad(struct rfl__buffer *buffer)
 
     if (size == buffer->used && !sealed)
         size += RFL_BLOCK;
+    FTK_ASSERT(size % RFL_BLOCK == 0 && size - buffer->used <= RFL_BLOCK);
     memset(buffer->memory + buffer->used, 0, (size_t)(size - buffer->used));
     return (size_t)size;
 }
@@ -143,6 +148,7 @@ rfl__write(struct rfl_log *log)
                                     rfl__offset(buffer->segment, buffer->lsn_base));
 
     ftk_mutex_lock(&log->mutex);
+    FTK_ASSERT(log->writing && buffer->segment->users > 0);
     log->writing = false;
     buffer->segment->users--;
     if (log->turn_waiters > 0)
@@ -151,6 +157,7 @@ rfl__write(struct rfl_log *log)
         rfl__fail(log);
         return failed_now(log);
     }
+    FTK_ASSERT(buffer->lsn_end >= log->lsn_written && !buffer->segment->leaving);
     /* Not before: a sync that runs beside the write does not cover it. */
     buffer->segment->dirty = true;
     atomic_store_explicit(&log->lsn_written, buffer->lsn_end, memory_order_release);
@@ -186,6 +193,7 @@ static void
 waiter_wake(struct rfl__waiter *waiter, int state, bool failed)
 {
     ftk_mutex_lock(&waiter->mutex);
+    FTK_ASSERT(waiter->state == RFL__WAITING && state != RFL__WAITING); /* woken once */
     waiter->state = state;
     waiter->failed = failed;
     ftk_cond_signal(&waiter->cond);
@@ -199,6 +207,7 @@ waiter_wait(struct rfl_log *log, uint64_t lsn_end, bool *failed_out)
     struct rfl__waiter waiter = {.lsn_end = lsn_end, .state = RFL__WAITING};
     int state;
 
+    FTK_ASSERT(log->syncing && lsn_end > log->lsn_durable); /* or nobody would wake it */
     ftk_mutex_init(&waiter.mutex);
     ftk_cond_init(&waiter.cond);
     if (log->waiters_last == NULL)
@@ -241,6 +250,7 @@ waiters_take(struct rfl_log *log, uint64_t lsn_durable, bool all)
             link = &waiter->next;
         }
     }
+    FTK_ASSERT(!all || (log->waiters_first == NULL && log->waiter_count == 0));
     return taken;
 }
 
@@ -270,7 +280,7 @@ files_sync(struct rfl_log *log, uint64_t lsn)
 
         if (!s->dirty)
             continue;
-        FTK_ASSERT(s->file != NULL && !s->leaving);
+        FTK_ASSERT(s->file != NULL && !s->leaving && log->syncing);
         s->dirty = false;
         s->users++;
         ftk_mutex_unlock(&log->mutex);
@@ -353,6 +363,7 @@ sync_lead(struct rfl_log *log)
     bool failed;
     ftk_status rc;
 
+    FTK_ASSERT(log->syncing);
     if (log->background && !log->failed)
         gather(log);
     rc = rfl__write(log);
@@ -366,6 +377,7 @@ sync_lead(struct rfl_log *log)
     }
     failed = rc != FTK_OK;
     if (!failed) {
+        FTK_ASSERT(lsn >= log->lsn_durable && lsn <= log->lsn_written);
         atomic_store_explicit(&log->lsn_durable, lsn, memory_order_release);
         log->stats.waiters_served++;
         log->lsn_writeback = lsn;
@@ -376,6 +388,7 @@ sync_lead(struct rfl_log *log)
     if (!failed)
         leader = waiter_pop(log);
     log->syncing = leader != NULL;
+    FTK_DEBUG_ASSERT(rfl__check(log));
     ftk_mutex_unlock(&log->mutex);
 
     if (leader != NULL)

@@ -7,9 +7,23 @@
 #include "ftk/checksum.h"
 #include "rfl/rfl.h"
 
+/* The fields make sense together; what was checked is what a writer makes. */
+static bool
+segment_sane(const struct rfl__segment_header *header)
+{
+    uint64_t payload = header->segment_bytes - RFL_BLOCK;
+
+    return header->number != 0 && header->segment_bytes >= RFL_SEGMENT_BYTES_MIN &&
+           header->segment_bytes <= UINT32_MAX && header->segment_bytes % RFL_BLOCK == 0 &&
+           header->lsn_begin % RFL_BLOCK == 0 && header->lsn_begin <= INT64_MAX - payload &&
+           header->lsn_records % 8 == 0 && header->lsn_records >= header->lsn_begin &&
+           header->lsn_records - header->lsn_begin < RFL_BLOCK;
+}
+
 void
 rfl__segment_encode(const struct rfl__segment_header *header, uint8_t *block)
 {
+    FTK_ASSERT(segment_sane(header)); /* what is written is what a reader takes */
     memset(block, 0, RFL_BLOCK);
     memcpy(block + RFL_SEGMENT_MAGIC, RFL_MAGIC, sizeof(RFL_MAGIC) - 1);
     ftk_put_le32(block + RFL_SEGMENT_VERSION, RFL_FORMAT_VERSION);
@@ -30,19 +44,6 @@ all_zero(const uint8_t *bytes, size_t size)
         if (bytes[i] != 0)
             return false;
     return true;
-}
-
-/* The fields make sense together; what was checked is what a writer makes. */
-static bool
-segment_sane(const struct rfl__segment_header *header)
-{
-    uint64_t payload = header->segment_bytes - RFL_BLOCK;
-
-    return header->number != 0 && header->segment_bytes >= RFL_SEGMENT_BYTES_MIN &&
-           header->segment_bytes <= UINT32_MAX && header->segment_bytes % RFL_BLOCK == 0 &&
-           header->lsn_begin % RFL_BLOCK == 0 && header->lsn_begin <= INT64_MAX - payload &&
-           header->lsn_records % 8 == 0 && header->lsn_records >= header->lsn_begin &&
-           header->lsn_records - header->lsn_begin < RFL_BLOCK;
 }
 
 ftk_status
@@ -102,6 +103,8 @@ rfl__record_seal(const struct rfl__record_header *header, uint64_t seed, uint8_t
     uint64_t end = RFL_RECORD_HEADER + (uint64_t)header->body_size;
     uint64_t size = rfl__record_bytes(header->body_size);
 
+    FTK_ASSERT(header->lsn % 8 == 0 && header->lsn_durable <= header->lsn);
+    FTK_ASSERT((header->kind == 0) == (header->flags != 0)); /* the owner's, or one of ours */
     ftk_put_le64(p + RFL_RECORD_LSN, header->lsn);
     ftk_put_le32(p + RFL_RECORD_DURABLE_DELTA,
                  delta < RFL_DURABLE_UNKNOWN ? (uint32_t)delta : RFL_DURABLE_UNKNOWN);

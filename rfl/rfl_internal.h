@@ -9,6 +9,7 @@
  *   rfl_flush.c       write, sync, group commit
  *   rfl_background.c  the two threads; release and archive
  *   rfl_reader.c      records back
+ *   rfl_check.c       what holds at any time
  */
 #ifndef RFL_RFL_INTERNAL_H
 #define RFL_RFL_INTERNAL_H
@@ -263,6 +264,11 @@ ftk_status rfl__scan_claims(struct rfl__scan *scan, uint64_t lsn_bad, uint64_t b
 
 /* Are there zeros where a record's header would be? */
 ftk_status rfl__scan_blank(struct rfl__scan *scan, bool *blank_out);
+
+/* ---- rfl_check.c ---- */
+
+/* With the mutex: assert the log's invariants.  True, so that FTK_DEBUG_ASSERT can call it. */
+bool rfl__check(const struct rfl_log *log);
 
 /* ---- rfl_append.c ---- */
 

@@ -529,6 +529,9 @@ rfl_open(const struct rfl_options *options, bool create, uint64_t lsn_start,
         FTK_TRY(writable_begin(log, &end));
         FTK_TRY(rfl__threads_start(log));
     }
+    ftk_mutex_lock(&log->mutex); /* the threads are there */
+    FTK_DEBUG_ASSERT(rfl__check(log));
+    ftk_mutex_unlock(&log->mutex);
     *log_out = log;
     log = NULL;
 out:

@@ -31,6 +31,7 @@ segment_hold(struct rfl_log *log, uint64_t lsn)
 static void
 segment_drop(struct rfl_log *log, struct rfl__segment *segment)
 {
+    FTK_ASSERT(segment == NULL || (segment->readers > 0 && !segment->leaving));
     if (segment != NULL && --segment->readers == 0 && log->background &&
         segment->lsn_end <= log->lsn_release) {
         rfl__keeper_wake(log);
@@ -95,6 +96,7 @@ segment_advance(struct rfl_reader *reader)
 
     ftk_mutex_lock(&log->mutex);
     next = old->next;
+    FTK_ASSERT(old->readers > 0 && (next == NULL || !next->leaving)); /* they leave in order */
     if (next != NULL)
         next->readers++;
     ftk_mutex_unlock(&log->mutex);
@@ -130,6 +132,7 @@ rfl_reader_next(struct rfl_reader *reader, struct rfl_record *record_out)
         if (rc != FTK_OK)
             return rc;
         if (verdict == RFL__GOOD && header.kind != 0) {
+            FTK_ASSERT(scan->lsn > header.lsn && scan->lsn <= scan->lsn_limit);
             record_out->lsn = header.lsn;
             record_out->lsn_end = scan->lsn;
             record_out->stream = header.stream;

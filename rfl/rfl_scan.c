@@ -51,9 +51,10 @@ ftk_status
 rfl__scan_enter(struct rfl__scan *scan, struct rfl__segment *segment, uint64_t lsn)
 {
     struct ftk_file *file;
-    ftk_status rc =
-        rfl__file_open(scan->log, segment->path, FTK_OPEN_READ_ONLY, &segment->identity, &file);
+    ftk_status rc;
 
+    FTK_ASSERT(lsn >= segment->lsn_begin && lsn <= segment->lsn_end);
+    rc = rfl__file_open(scan->log, segment->path, FTK_OPEN_READ_ONLY, &segment->identity, &file);
     if (rc != FTK_OK)
         return rc;
     ftk_file_close(scan->file);
@@ -101,6 +102,7 @@ fill(struct rfl__scan *scan, uint64_t need)
     if (rc != FTK_OK)
         return rc;
     scan->lsn_have_end = end < limit ? end : limit;
+    FTK_ASSERT(scan->lsn_have <= scan->lsn && scan->lsn_have_end - base <= scan->capacity);
     if (end < limit && scan->read_bytes == READ_MAX) /* the next read, while this is worked on */
         ftk_file_hint(scan->file, FTK_HINT_WILLNEED, rfl__offset(scan->segment, end),
                       limit - end < 4 * READ_MAX ? limit - end : 4 * READ_MAX);

@@ -33,6 +33,7 @@
 uint64_t
 rfl__offset(const struct rfl__segment *segment, uint64_t lsn)
 {
+    FTK_ASSERT(lsn >= segment->lsn_begin && lsn <= segment->lsn_end);
     return RFL_BLOCK + (lsn - segment->lsn_begin);
 }
 
@@ -461,6 +462,7 @@ header_write(struct rfl_log *log, struct rfl__segment *segment)
     void *blocks = NULL;
     ftk_status rc;
 
+    FTK_ASSERT(segment->file != NULL && segment->lsn_begin % RFL_BLOCK == 0);
     memcpy(header.identity, log->identity, sizeof header.identity);
     FTK_TRY(ftk_alloc_aligned(RFL_BLOCK, (size_t)2 * RFL_BLOCK, &blocks));
     rfl__segment_encode(&header, blocks);
@@ -480,6 +482,7 @@ segment_activate(struct rfl_log *log, const struct rfl__spare *spare, uint64_t n
     struct rfl__segment *segment = NULL;
     ftk_status rc;
 
+    FTK_ASSERT(spare->bytes >= RFL_SEGMENT_BYTES_MIN && lsn_records % 8 == 0 && number != 0);
     FTK_TRY(FTK_NEW(&segment));
     segment->number = number;
     segment->bytes = spare->bytes;
@@ -501,6 +504,7 @@ out:
 static void
 spare_push(struct rfl_log *log, struct rfl__spare *spare)
 {
+    FTK_ASSERT(spare->path != NULL && spare->bytes % RFL_BLOCK == 0);
     spare->next = log->spares;
     log->spares = spare;
     log->spare_count++;
@@ -593,6 +597,7 @@ prepare_step(struct rfl_log *log, bool activate)
     uint64_t bytes = bytes_wanted(log);
     ftk_status rc = FTK_OK;
 
+    FTK_ASSERT(log->preparing && log->last->next == NULL);
     if (activate)
         spare = spare_take(log, true);
     if (activate && spare == NULL)
@@ -603,6 +608,7 @@ prepare_step(struct rfl_log *log, bool activate)
     if (rc == FTK_OK && activate)
         rc = segment_activate(log, spare, number, lsn_begin, &segment);
     ftk_mutex_lock(&log->mutex);
+    FTK_ASSERT(log->preparing && log->last->number + 1 == number); /* nobody else has made one */
     if (segment != NULL) {
         log->stats.segments_raw += !spare->prewritten;
         log->last->next = segment;
@@ -611,6 +617,7 @@ prepare_step(struct rfl_log *log, bool activate)
     } else if (spare != NULL) {
         spare_push(log, spare);
     }
+    FTK_DEBUG_ASSERT(rfl__check(log));
     return rc;
 }
 
@@ -623,6 +630,7 @@ prewrite_step(struct rfl_log *log)
     uint64_t bytes = bytes_wanted(log);
     ftk_status rc = FTK_OK;
 
+    FTK_ASSERT(log->prewriting);
     log->file_number_next += 2;
     ftk_mutex_unlock(&log->mutex);
     if (spare == NULL)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "ftk/bytes.h"
-#include "rfl/rfl.h"
+#include "rfl/rfl_internal.h"
 #include "tests/support/simdisk.h"
 #include "tests/support/test.h"
 
@@ -38,6 +38,15 @@ testing_body(uint64_t number, uint8_t *body, size_t size)
         body[i] = (uint8_t)(number * 31 + i * 7 + (i >> 8));
 }
 
+/* The log's invariants hold, now and between any two calls. */
+static TESTING_UNUSED void
+testing_check_log(struct rfl_log *log)
+{
+    ftk_mutex_lock(&log->mutex);
+    (void)rfl__check(log);
+    ftk_mutex_unlock(&log->mutex);
+}
+
 /* Append record `number` of size bytes (at least 8) in two parts. */
 static TESTING_UNUSED ftk_status
 testing_append(struct rfl_log *log, uint64_t number, size_t size, uint64_t *lsn_end_out)
@@ -51,6 +60,7 @@ testing_append(struct rfl_log *log, uint64_t number, size_t size, uint64_t *lsn_
     rc = rfl_append(log, (uint32_t)(number % 7), (uint8_t)(1 + number % 255), parts, 2, &lsn,
                     lsn_end_out);
     free(body);
+    testing_check_log(log);
     return rc;
 }
 
@@ -91,6 +101,7 @@ testing_read(struct rfl_log *log, uint64_t lsn, uint64_t first)
         count++;
     }
     rfl_reader_close(reader);
+    testing_check_log(log);
     return rc == FTK_NOTFOUND ? count : SIZE_MAX;
 }
 
