@@ -249,8 +249,8 @@ segment_leave(struct rfl_log *log, struct rfl__segment *s)
     if (rc == FTK_OK) {
         rc = rfl__segment_retire(log, s);
         if (rc != FTK_OK)
-            ftk_log(log->messages, FTK_LOG_WARNING, "%s is kept until the next release: %s", s->path,
-                    ftk_error_last()->text);
+            ftk_log(log->messages, FTK_LOG_WARNING, "%s is kept until the next release: %s",
+                    s->path, ftk_error_last()->text);
     }
     return rc == FTK_OK;
 }

@@ -1,7 +1,7 @@
 /*
- * tests/unit/test_engine_shortage.c -- a commit that meets a shortage where the log goes on into its
- * next segment (no descriptor, no memory, no space, a name that cannot be made) fails and leaves
- * nothing; the next ones work as soon as the shortage is over.
+ * tests/unit/test_engine_shortage.c -- a commit that meets a shortage where the log goes on into
+ * its next segment (no descriptor, no memory, a name that cannot be made) fails and leaves nothing;
+ * the next ones work as soon as the shortage is over.
  */
 #include <errno.h>
 #include <sys/resource.h>
