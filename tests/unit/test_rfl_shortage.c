@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "ftk/clock.h"
 #include "tests/unit/rfl_testing.h"
 
 #define RECORDS 50
@@ -77,14 +78,15 @@ end(void)
     struct rfl_record record;
     struct rfl_stats stats;
     uint64_t number = 0, wanted = UINT64_MAX;
-    unsigned opens = 0;
+    uint64_t deadline = ftk_clock_ns() + UINT64_C(20000000000);
     ftk_status rc;
 
     REQUIRE_OK(rfl_commit(log_, rfl_lsn_end(log_), RFL_FULL));
-    do { /* the keeper may let the oldest go meanwhile, once for each segment */
+    do { /* the keeper may be letting the oldest go */
+        ftk_thread_yield();
         rfl_stats(log_, &stats);
         rc = rfl_reader_open(log_, stats.lsn_oldest, &reader);
-    } while (rc == FTK_INVALID && opens++ < RECORDS);
+    } while (rc == FTK_INVALID && ftk_clock_ns() < deadline);
     REQUIRE_OK(rc);
     while ((rc = rfl_reader_next(reader, &record)) == FTK_OK) {
         CHECK(testing_check(&record, &number));
