@@ -449,8 +449,10 @@ KILN_API kiln_status kiln_walk_next(kiln_walk *walk, kiln_item *item_out); /* KI
 KILN_API kiln_status kiln_record_find(const kiln_record *record, kiln_field field, uint32_t nth,
                                       kiln_item *item_out);
 
-/* Dictionary.  Defining again with the same meaning is KILN_OK and gives the same number;
- * with another it is KILN_EXISTS. */
+/* Dictionary.  Defining again with the same meaning is KILN_OK and gives the same number; with
+ * another it is KILN_EXISTS.  Numbers of fields, containers and indexes, and ids of records that
+ * kiln chooses, are given once: no other one gets them, also when they were taken by a transaction
+ * that was aborted or rolled back (which is forgotten when the database is closed). */
 KILN_API kiln_status kiln_field_define(kiln_txn *txn, const char *name, kiln_type type,
                                        kiln_field *field_out);
 KILN_API kiln_status kiln_field_find(kiln_txn *txn, const char *name, kiln_field *field_out,
@@ -507,8 +509,8 @@ KILN_API kiln_status kiln_index_drop(kiln_txn *txn, kiln_index index);
  * savepoint or aborted.
  *
  * add: *id_inout 0: the container's next id is chosen and returned; else KILN_EXISTS if it is taken.
- *   Ids start at 1; one that was chosen by kiln and committed is never given out again, also when its
- *   record is deleted.
+ *   Ids start at 1; one that was chosen by kiln is not chosen again, also when its record is deleted
+ *   or rolled back (see Dictionary).
  * errors of add and update: KILN_CONSTRAINT (a field that the dictionary does not know, another type
  *   than its own, a required field missing), KILN_STATE (a group of the record is open).
  */

@@ -4,7 +4,8 @@
  * rows themselves).
  *
  * Invariants:
- *   1. Field numbers are 1, 2, 3 ... without gaps: fields are never dropped.
+ *   1. Field numbers ascend from 1; fields are never dropped.  A number without a field (one that a
+ *      transaction took and did not commit) has type 0 and no name.
  *   2. containers and indexes ascend by number; position is the place in the array.
  *   3. Every name is in `names` once per kind.
  */
@@ -240,9 +241,8 @@ array_grow(void **array, uint32_t count, uint32_t *room, size_t size)
     return rc;
 }
 
-ftk_status
-dict_add_field(struct dict *dict, uint32_t number, kiln_type type, const char *name,
-               size_t name_bytes)
+static ftk_status
+field_room(struct dict *dict, uint32_t number)
 {
     uint32_t room = dict->field_room;
     ftk_status rc;
@@ -252,10 +252,22 @@ dict_add_field(struct dict *dict, uint32_t number, kiln_type type, const char *n
     room = dict->field_room;
     FTK_TRY(array_grow((void **)&dict->field_names, number, &room, sizeof *dict->field_names));
     dict->field_room = room;
-    if (dict->types.count == 0) {
-        dict->type_room[0] = 0; /* there is no field 0 */
-        dict->field_names[0] = NULL;
-        dict->types.count = 1;
+out:
+    return rc;
+}
+
+ftk_status
+dict_add_field(struct dict *dict, uint32_t number, kiln_type type, const char *name,
+               size_t name_bytes)
+{
+    ftk_status rc;
+
+    FTK_ASSERT(number >= dict->types.count &&
+               number - dict->types.count <= DICT_FIELD_GAPS_MAX + 1);
+    for (uint32_t n = dict->types.count; n <= number; n++) { /* there is no field 0, and gaps */
+        FTK_TRY(field_room(dict, n));
+        dict->type_room[n] = 0;
+        dict->field_names[n] = NULL;
     }
     FTK_TRY(text_copy(dict, name, name_bytes, &dict->field_names[number]));
     FTK_TRY(name_add(dict, DICT_KIND_FIELD, dict->field_names[number], name_bytes, number));

@@ -57,6 +57,7 @@ struct dict {
     _Atomic uint32_t references;
     uint64_t version; /* 0: there is no dictionary yet */
     uint32_t field_next, container_next, index_next;
+    uint32_t field_gaps; /* numbers below field_next that no field has */
     struct record_types types; /* by field number */
     uint8_t *type_room;        /* what types.types points to */
     const char **field_names;  /* by field number */

@@ -44,12 +44,24 @@ row_put(struct records_txn *state, int kind, uint32_t number, const void *row, s
                     KILN_PUT_REPLACE);
 }
 
-/* A number that is still to be given out. */
+/* A number for something new of this kind.  It is taken for good, whatever becomes of the
+ * transaction: programs keep numbers. */
 static ftk_status
-number_left(uint32_t next, const char *what)
+number_take(struct records_txn *state, int kind, const char *what, uint32_t *number_out)
 {
+    const struct dict *dict = state->dict;
+    uint32_t next = kind == DICT_KIND_FIELD       ? dict->field_next
+                    : kind == DICT_KIND_CONTAINER ? dict->container_next
+                                                  : dict->index_next;
+    uint32_t *taken = records_numbers(state, kind);
+
+    if (next < *taken &&
+        (kind != DICT_KIND_FIELD || dict->field_gaps + (*taken - next) <= DICT_FIELD_GAPS_MAX))
+        next = *taken;
     if (next == UINT32_MAX)
         return FTK_FAIL(FTK_NOSPACE, "the dictionary has no number left for another %s", what);
+    *taken = next + 1;
+    *number_out = next;
     return FTK_OK;
 }
 
@@ -64,9 +76,8 @@ field_define(struct records_txn *state, const char *name, kiln_type type, kiln_f
     uint32_t number;
     ftk_status rc;
 
-    FTK_TRY(number_left(state->dict->field_next, "field"));
     FTK_TRY(records_dict_change(state));
-    number = state->dict->field_next;
+    FTK_TRY(number_take(state, DICT_KIND_FIELD, "field", &number));
     row->form = DICT_ROW_FORM;
     row->flags = 0;
     row->type = (uint8_t)type;
@@ -75,8 +86,10 @@ field_define(struct records_txn *state, const char *name, kiln_type type, kiln_f
     rc = row_put(state, DICT_KIND_FIELD, number, bytes, sizeof *row + name_bytes);
     if (rc == FTK_OK)
         rc = dict_add_field(state->dict, number, type, name, name_bytes);
-    if (rc == FTK_OK)
-        state->dict->field_next++;
+    if (rc == FTK_OK) {
+        state->dict->field_gaps += number - state->dict->field_next;
+        state->dict->field_next = number + 1;
+    }
     FTK_TRY(records_dict_changed(state, rc));
     *field_out = number;
 out:
@@ -143,7 +156,7 @@ kiln_field_name(kiln_txn *txn, kiln_field field, char *buffer, size_t buffer_siz
     ftk_status rc;
 
     FTK_TRY(records_enter(txn, &state));
-    if (field == 0 || field >= state->dict->types.count)
+    if (field == 0 || field >= state->dict->types.count || state->dict->types.types[field] == 0)
         rc = FTK_FAIL(FTK_NOTFOUND, "there is no field %u", field);
     else
         rc = name_give(state->dict->field_names[field], buffer, buffer_size);
@@ -163,9 +176,8 @@ container_define(struct records_txn *state, const char *name, kiln_container *co
     uint32_t number;
     ftk_status rc;
 
-    FTK_TRY(number_left(state->dict->container_next, "container"));
     FTK_TRY(records_dict_change(state));
-    number = state->dict->container_next;
+    FTK_TRY(number_take(state, DICT_KIND_CONTAINER, "container", &number));
     row->form = DICT_ROW_FORM;
     row->flags = 0;
     row->name_bytes = (uint8_t)name_bytes;
@@ -178,7 +190,7 @@ container_define(struct records_txn *state, const char *name, kiln_container *co
     if (rc == FTK_OK)
         rc = dict_plan(state->dict);
     if (rc == FTK_OK)
-        state->dict->container_next++;
+        state->dict->container_next = number + 1;
     FTK_TRY(records_dict_changed(state, rc));
     *container_out = number;
 out:
@@ -233,9 +245,8 @@ dict_index_define(struct records_txn *state, struct dict_index *model)
     size_t row_bytes;
     ftk_status rc;
 
-    FTK_TRY(number_left(state->dict->index_next, "index"));
     FTK_TRY(records_dict_change(state));
-    model->number = state->dict->index_next;
+    FTK_TRY(number_take(state, DICT_KIND_INDEX, "index", &model->number));
     row_bytes = dict_index_row_put(row, model);
     rc = dict_coll_open(state->txn, 'i', model->number, KILN_COLL_CREATE, &model->coll);
     if (rc == FTK_OK)
@@ -245,7 +256,7 @@ dict_index_define(struct records_txn *state, struct dict_index *model)
     if (rc == FTK_OK)
         rc = dict_plan(state->dict);
     if (rc == FTK_OK)
-        state->dict->index_next++;
+        state->dict->index_next = model->number + 1;
     FTK_TRY(records_dict_changed(state, rc));
 out:
     return rc;

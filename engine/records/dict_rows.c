@@ -15,6 +15,7 @@ struct row_reader {
     kiln_txn *txn;
     const uint8_t *at, *end; /* of the row */
     uint32_t number;
+    uint32_t gaps; /* field numbers that have no row, still to be met */
 };
 
 void
@@ -44,8 +45,9 @@ header_row_check(const struct dict_header_row *row, size_t row_bytes)
     if (format != DICT_FORMAT)
         return FTK_FAIL(FTK_VERSION, "dictionary: format %u; this version reads %u", format,
                         DICT_FORMAT);
-    if (ftk_get_le32(row->reserved_4) != 0 || ftk_get_le32(row->reserved_28) != 0 ||
-        ftk_get_le64(row->version) == 0 || ftk_get_le32(row->field_next) == 0 ||
+    if (ftk_get_le32(row->field_gaps) > DICT_FIELD_GAPS_MAX ||
+        ftk_get_le32(row->field_gaps) >= ftk_get_le32(row->field_next) ||
+        ftk_get_le32(row->reserved_28) != 0 || ftk_get_le64(row->version) == 0 ||
         ftk_get_le32(row->container_next) == 0 || ftk_get_le32(row->index_next) == 0)
         return FTK_FAIL(FTK_CORRUPT, "dictionary: malformed header");
     return FTK_OK;
@@ -85,6 +87,7 @@ dict_header_write(kiln_txn *txn, kiln_coll coll, struct dict *dict)
 
     ftk_put_le32(row.format, DICT_FORMAT);
     ftk_put_le64(row.version, dict->version + 1);
+    ftk_put_le32(row.field_gaps, dict->field_gaps);
     ftk_put_le32(row.field_next, dict->field_next);
     ftk_put_le32(row.container_next, dict->container_next);
     ftk_put_le32(row.index_next, dict->index_next);
@@ -139,7 +142,7 @@ static ftk_status
 field_row(struct row_reader *reader)
 {
     const struct dict_field_row *row = (const void *)reader->at;
-    uint32_t expected = reader->dict->types.count == 0 ? 1 : reader->dict->types.count;
+    uint32_t least = reader->dict->types.count == 0 ? 1 : reader->dict->types.count;
     const char *name = NULL;
     ftk_status rc;
 
@@ -148,11 +151,12 @@ field_row(struct row_reader *reader)
         return row_fail(reader, "field", "malformed row");
     reader->at += sizeof *row;
     FTK_TRY(name_take(reader, "field", row->name_bytes, &name));
-    if (reader->at != reader->end || reader->number != expected ||
-        reader->number >= reader->dict->field_next) {
+    if (reader->at != reader->end || reader->number < least ||
+        reader->number - least > reader->gaps || reader->number >= reader->dict->field_next) {
         rc = row_fail(reader, "field", "malformed row or number");
         goto out;
     }
+    reader->gaps -= reader->number - least;
     rc = dict_add_field(reader->dict, reader->number, (kiln_type)row->type, name, row->name_bytes);
 out:
     return rc;
@@ -165,6 +169,7 @@ number_take(struct row_reader *reader, uint32_t *number_out)
     const uint8_t *after = ftk_varint_get(reader->at, reader->end, &number);
 
     if (after == NULL || number == 0 || number >= reader->dict->types.count ||
+        reader->dict->types.types[number] == 0 ||
         ftk_varint_size(number) != (size_t)(after - reader->at))
         return false;
     *number_out = (uint32_t)number;
@@ -338,6 +343,7 @@ dict_load(kiln_txn *txn, kiln_coll coll, struct dict **dict_out)
     FTK_TRY(header_row_read(txn, coll, &header));
     reader.dict->version = ftk_get_le64(header.version);
     reader.dict->field_next = ftk_get_le32(header.field_next);
+    reader.dict->field_gaps = reader.gaps = ftk_get_le32(header.field_gaps);
     reader.dict->container_next = ftk_get_le32(header.container_next);
     reader.dict->index_next = ftk_get_le32(header.index_next);
     FTK_TRY(kiln_cursor_open(txn, coll, 0, &cursor));
@@ -356,7 +362,8 @@ dict_load(kiln_txn *txn, kiln_coll coll, struct dict **dict_out)
     }
     if (rc != FTK_NOTFOUND)
         goto out;
-    if (reader.dict->field_next != (reader.dict->types.count == 0 ? 1 : reader.dict->types.count)) {
+    if (reader.dict->field_next - reader.gaps !=
+        (reader.dict->types.count == 0 ? 1 : reader.dict->types.count)) {
         rc = FTK_FAIL(FTK_CORRUPT, "dictionary: a field's row is missing");
         goto out;
     }

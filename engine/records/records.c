@@ -51,6 +51,7 @@ gather_learn(struct records_txn *state, const struct dict_container *container,
     uint64_t last = 0;
     ftk_status rc;
 
+    FTK_TRY(records_given_learn(state, container->number, gather));
     if (records_high_recall(state, container->number, gather))
         return FTK_OK;
     FTK_TRY(kept_read(state, container, &gather->kept));
@@ -313,11 +314,13 @@ add(struct records_txn *state, const struct dict_container *container,
     if (!gather->known)
         FTK_TRY(gather_learn(state, container, gather));
     if (id == 0) {
-        if (gather->high == UINT64_MAX) {
+        id = gather->high > gather->floor ? gather->high : gather->floor;
+        if (id == UINT64_MAX) {
             rc = FTK_FAIL(FTK_NOSPACE, "container '%s' has no id left", container->name);
             goto out;
         }
-        id = gather->high + 1;
+        id++;
+        gather->given = gather->floor = id; /* for good, whatever becomes of this call */
     }
     batches_mark(state, plan);
     rc = batches_push(state, &state->scan, container, id, 0);

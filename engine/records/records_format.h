@@ -23,7 +23,7 @@
  *    Header row, 32 bytes:
  *      OFFSET SIZE FIELD            MEANING
  *      0      4    format           DICT_FORMAT
- *      4      4    reserved         zero
+ *      4      4    field_gaps       so many numbers below field_next that no field has
  *      8      8    version          grows by one with every change of the dictionary
  *      16     4    field_next       the next number of a field ...
  *      20     4    container_next   ... of a container ...
@@ -158,9 +158,12 @@ enum {
 };
 enum { DICT_INDEX_READY = 0, DICT_INDEX_BUILDING = 1, DICT_INDEX_SUSPENDED = 2 };
 
+/* More numbers than these are not left out: they are given again then. */
+#define DICT_FIELD_GAPS_MAX 65536u
+
 struct dict_header_row {
     uint8_t format[4];
-    uint8_t reserved_4[4];
+    uint8_t field_gaps[4];
     uint8_t version[8];
     uint8_t field_next[4];
     uint8_t container_next[4];

@@ -34,7 +34,9 @@
 /* New records of one container, ascending by id, all ids above those in the tree. */
 struct record_gather {
     bool known;     /* high and kept are */
-    uint64_t high;  /* the highest id ever given out */
+    uint64_t high;  /* the highest id that a record has or had */
+    uint64_t given; /* the last id that kiln chose in this transaction; 0: none */
+    uint64_t floor; /* ids up to this were chosen by kiln, be it in vain */
     uint64_t kept;  /* what key 0 of the container says; 0: nothing */
     uint64_t *keys; /* ids, BE */
     uint32_t *ends; /* of the bodies */
@@ -116,6 +118,12 @@ ftk_status records_cursor_read(struct records_txn *state, const struct dict_cont
  * it. */
 bool records_high_recall(const struct records_txn *state, kiln_container container,
                          struct record_gather *gather);
+/* Before ids are given: so that records_forget can note those given, and floor.  errors:
+ * FTK_NOMEM. */
+ftk_status records_given_learn(struct records_txn *state, kiln_container container,
+                               struct record_gather *gather);
+/* Of the holder of the writer's turn: the least number of this kind that was never taken. */
+uint32_t *records_numbers(struct records_txn *state, int kind);
 /* Is the container's row 0 well-formed?  errors: FTK_CORRUPT. */
 ftk_status records_high_check(struct records_txn *state, const struct dict_container *container);
 /* Calls each for every record of a container (index_build.c).  The record is borrowed during the

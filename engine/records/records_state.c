@@ -22,7 +22,16 @@ struct records_high {
     uint64_t high, kept; /* as in record_gather */
 };
 
+/* Ids of a container that kiln chose, be it in transactions that did not commit. */
+struct records_given {
+    kiln_container container;
+    uint64_t id; /* the last one */
+};
+
 struct records_db {
+    uint32_t number_next[3];     /* fields, containers, indexes; of the holder of the writer lock */
+    struct records_given *given; /* his too */
+    uint32_t given_count, given_room;
     struct records_high highs[HIGHS]; /* of the holder of the writer lock */
     uint32_t high_last;
     struct ftk_mutex mutex; /* guards dict, coll_known and dict_coll; taken last of all */
@@ -90,6 +99,7 @@ records_db_end(void *db_state)
     if (db == NULL)
         return;
     dict_release(db->dict);
+    ftk_free(db->given);
     state_free(atomic_load_explicit(&db->spare, memory_order_acquire));
     ftk_mutex_release(&db->mutex);
     ftk_free(db);
@@ -127,9 +137,74 @@ records_txn_end(kiln_txn *txn)
         state_free(state);
 }
 
+/* ---- what is given once ---------------------------------------------------------------------- */
+
+uint32_t *
+records_numbers(struct records_txn *state, int kind)
+{
+    FTK_ASSERT(state->write);
+    return &state->db->number_next[kind == DICT_KIND_FIELD       ? 0
+                                   : kind == DICT_KIND_CONTAINER ? 1
+                                                                 : 2];
+}
+
+static struct records_given *
+given_find(struct records_db *db, kiln_container container)
+{
+    for (uint32_t i = 0; i < db->given_count; i++)
+        if (db->given[i].container == container)
+            return &db->given[i];
+    return NULL;
+}
+
+ftk_status
+records_given_learn(struct records_txn *state, kiln_container container,
+                    struct record_gather *gather)
+{
+    struct records_db *db = state->db;
+    const struct records_given *given = given_find(db, container);
+    uint32_t room = db->given_room == 0 ? 16 : 2 * db->given_room;
+    ftk_status rc;
+
+    gather->given = 0;
+    gather->floor = given == NULL ? 0 : given->id;
+    if (db->given_count + state->dict->container_count <= db->given_room)
+        return FTK_OK;
+    while (room < db->given_count + state->dict->container_count)
+        room *= 2;
+    rc = ftk_realloc((void **)&db->given, room * sizeof *db->given);
+    if (rc == FTK_OK)
+        db->given_room = room;
+    return rc;
+}
+
+/* Room was made when the ids were given. */
+static void
+given_note(struct records_txn *state)
+{
+    struct records_db *db = state->db;
+
+    for (uint32_t i = 0; state->dict != NULL && i < state->dict->container_count; i++) {
+        struct record_gather *gather = i < state->gather_room ? &state->gathers[i] : NULL;
+        struct records_given *given;
+        if (gather == NULL || !gather->known || gather->given == 0)
+            continue;
+        given = given_find(db, state->dict->containers[i]->number);
+        if (given == NULL) {
+            FTK_ASSERT(db->given_count < db->given_room);
+            given = &db->given[db->given_count++];
+            *given = (struct records_given){state->dict->containers[i]->number, 0};
+        }
+        if (given->id < gather->given)
+            given->id = gather->given;
+        gather->given = 0;
+    }
+}
+
 void
 records_forget(struct records_txn *state)
 {
+    given_note(state);
     for (uint32_t i = 0; i < state->gather_room; i++) {
         state->gathers[i].known = false;
         state->gathers[i].count = 0;

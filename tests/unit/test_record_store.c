@@ -31,12 +31,12 @@ ids_are_never_given_out_twice(void)
     OK(kiln_savepoint(txn));
     CHECK_EQ(person_add(txn, &people, "a", "b", 1), 6);
     OK(kiln_savepoint_rollback(txn));
-    CHECK_EQ(person_add(txn, &people, "a", "b", 1), 6);
+    CHECK_EQ(person_add(txn, &people, "a", "b", 1), 7);
     OK(kiln_container_count(txn, people.container, &count));
     CHECK_EQ(count, 2);
     OK(kiln_txn_commit(txn));
     txn = records_begin(db, KILN_WRITE);
-    CHECK_EQ(id = person_add(txn, &people, "a", "b", 1), 7);
+    CHECK_EQ(id = person_add(txn, &people, "a", "b", 1), 8);
     kiln_txn_abort(txn);
     records_close(db);
 }
@@ -222,6 +222,9 @@ struct model {
     uint64_t high; /* the highest id given out */
 };
 
+/* The highest id that kiln has chosen: no rollback takes it back. */
+static uint64_t model_given;
+
 static const char *
 model_name(int number)
 {
@@ -253,17 +256,20 @@ model_change(struct ftk_random *random, struct model *model, kiln_txn *txn,
 {
     uint64_t id = 1 + ftk_random_below(random, model->high + 2);
     uint64_t chosen = 0;
+    uint64_t last = model->high > model_given ? model->high : model_given;
 
     if (id > IDS)
         id = IDS;
     switch (ftk_random_below(random, 4)) {
     case 0:
     case 1:
-        if (model->high == IDS)
+        if (last == IDS)
             break;
         if (ftk_random_below(random, 4) == 0 && !model->people[id].there)
             chosen = id;
-        id = chosen != 0 ? chosen : model->high + 1;
+        id = chosen != 0 ? chosen : last + 1;
+        if (chosen == 0)
+            model_given = id;
         model_person(random, model, id);
         model_fill(record, people, model, id);
         OK(kiln_record_add(txn, people->container, record, &chosen));
@@ -379,6 +385,7 @@ random_changes_agree_with_a_model(void)
     options.finding = records_finding;
     memset(&committed, 0, sizeof committed);
     now = committed;
+    model_given = 0;
     OK(kiln_record_new(&record));
     OK(kiln_txn_commit(txn));
     txn = records_begin(db, KILN_WRITE);
@@ -415,7 +422,8 @@ random_changes_agree_with_a_model(void)
         case 3: model_compare_index(&now, txn, &people); break;
         default: model_change(&random, &now, txn, &people, record); break;
         }
-        if (now.high == IDS) { /* begin anew */
+        if (now.high == IDS || model_given == IDS) { /* begin anew */
+            model_given = 0;
             if (savepoint)
                 OK(kiln_savepoint_release(txn));
             memset(&now, 0, sizeof now);
