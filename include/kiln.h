@@ -2,14 +2,15 @@
  * kiln.h -- kiln, a transactional embedded database engine.  The only header users include.
  *
  * Conventions
- *   - Every function that can fail returns a kiln_status; KILN_OK is 0.  kiln_error_last() tells the
- *     words and the place of the last error of the calling thread.
+ *   - Every function that can fail returns a kiln_status; KILN_OK is 0.  kiln_error_last() tells
+ *     the words and the place of the last error of the calling thread.
  *   - Texts, keys and values are pointer + length; nothing needs a terminating zero unless it says
  *     so ("path", "name").
  *   - Out-parameters come last and are set to NULL/0 first.
  *   - Options structs begin with their own size and have an initialiser: later versions add fields
  *     at the end, older programs go on working.
- *   - Memory: *borrowed* = yours to read until the moment stated; *owned* = yours to free as stated.
+ *   - Memory: *borrowed* = yours to read until the moment stated; *owned* = yours to free as
+ *     stated.
  *   - The library prints nothing, never exits, and installs no signal handlers.
  *   - A kiln_db may be used from any thread.  A kiln_txn and its cursors may be used from any
  *     thread, but by one at a time.
@@ -127,7 +128,7 @@ typedef struct kiln_options {
     size_t size;                /* sizeof(kiln_options): set by the initialiser */
     uint32_t flags;
     uint32_t page_bytes;        /* 4096..65536, a power of two; at creation only; 0: default */
-    uint64_t cache_bytes;       /* sets the process-wide cache limit when not 0 (kiln_cache_limit) */
+    uint64_t cache_bytes;       /* not 0: sets the process-wide cache limit (kiln_cache_limit) */
     kiln_durability durability; /* of commits that do not say otherwise */
     uint32_t lazy_ms;           /* bound of KILN_LAZY; default 100 */
     const char *rfl_dir;        /* where the roll-forward log lives; NULL: <path>/rfl */
@@ -309,8 +310,8 @@ KILN_API kiln_status kiln_delete(kiln_txn *txn, kiln_coll coll, const void *key,
  * put_many: as count puts in order (of equal keys the last wins with KILN_PUT_REPLACE); with INSERT
  *   or UPDATE it stops at the first offending key: *done_out (may be NULL) counts the puts applied,
  *   and nothing else of the batch was applied only if the caller rolls back.
- * get_many: calls `each` once for every key in an order that kiln chooses, with value.data NULL when
- *   the key is absent; the value is borrowed during the call; a return other than 0 stops
+ * get_many: calls `each` once for every key in an order that kiln chooses, with value.data NULL
+ *   when the key is absent; the value is borrowed during the call; a return other than 0 stops
  *   (KILN_CANCELED).
  */
 KILN_API kiln_status kiln_put_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys,
@@ -359,8 +360,8 @@ KILN_API kiln_status kiln_bulk_abort(kiln_bulk *bulk);
 
 enum { KILN_CURSOR_SCAN = 1 }; /* read ahead, and do not flush the working set from the cache */
 
-/* A cursor belongs to its transaction and ends with it at the latest.  It sees the transaction's own
- * changes; after a change it finds its place again by its key. */
+/* A cursor belongs to its transaction and ends with it at the latest.  It sees the transaction's
+ * own changes; after a change it finds its place again by its key. */
 KILN_API kiln_status kiln_cursor_open(kiln_txn *txn, kiln_coll coll, uint32_t flags,
                                       kiln_cursor **cursor_out);
 KILN_API void kiln_cursor_close(kiln_cursor *cursor); /* NULL is fine */
@@ -376,13 +377,15 @@ KILN_API kiln_status kiln_cursor_seek(kiln_cursor *cursor, const void *key, size
 KILN_API kiln_status kiln_cursor_seek_before(kiln_cursor *cursor, const void *key, size_t key_size);
 /* Bounds of all later moves: [low, high); NULL data: open end. */
 KILN_API kiln_status kiln_cursor_bounds(kiln_cursor *cursor, kiln_slice low, kiln_slice high);
-KILN_API kiln_status kiln_cursor_prefix(kiln_cursor *cursor, const void *prefix, size_t prefix_size);
+KILN_API kiln_status kiln_cursor_prefix(kiln_cursor *cursor, const void *prefix,
+                                        size_t prefix_size);
 
 /* Key and value of the present item; borrowed until the cursor's next call or a write to the
  * collection.  Either out may be NULL. */
 KILN_API kiln_status kiln_cursor_item(kiln_cursor *cursor, kiln_slice *key_out,
                                       kiln_slice *value_out);
-KILN_API kiln_status kiln_cursor_delete(kiln_cursor *cursor); /* next then gives the following one */
+/* next then gives the following one */
+KILN_API kiln_status kiln_cursor_delete(kiln_cursor *cursor);
 
 /* ---- records: containers, dictionary, indexes ------------------------------------------------ */
 
@@ -491,9 +494,9 @@ typedef struct kiln_index_options {
 /* Define an index and, when the container has records, build it inside this transaction.  A record
  * gets an entry for each combination of its values; a record with no value for any part gets none
  * (a missing value of some parts counts as below all values).  Texts sort by their bytes; of a text
- * too long for a key (an index of one text: 1,015 bytes) the beginning alone decides the order, while
- * KILN_UNIQUE and searches compare all of it.  When the records that are there do not allow the index
- * (KILN_EXISTS, KILN_CONSTRAINT), it is not defined and the transaction goes on. */
+ * too long for a key (an index of one text: 1,005 bytes) the beginning alone decides the order,
+ * while KILN_UNIQUE and searches compare all of it.  When the records that are there do not allow
+ * the index (KILN_EXISTS, KILN_CONSTRAINT), it is not defined and the transaction goes on. */
 KILN_API kiln_status kiln_index_define(kiln_txn *txn, const kiln_index_options *options,
                                        kiln_index *index_out);
 KILN_API kiln_status kiln_index_find(kiln_txn *txn, const char *name, kiln_index *index_out);
@@ -501,18 +504,21 @@ KILN_API kiln_status kiln_index_drop(kiln_txn *txn, kiln_index index);
 
 /*
  * Records.  Indexes are kept up to date inside the transaction: index changes are gathered and
- * applied in sorted batches, at the latest at commit or at the next read of the index, so that a
- * KILN_EXISTS (unique) may be reported by a later call, at the latest by the commit, which then
- * commits nothing; kiln_records_flush applies them now.
+ * applied in sorted batches, at the latest at commit or at the next read of the index.
  *
- * After such a late error the transaction refuses records (KILN_STATE) until it is rolled back to a
- * savepoint or aborted.
+ * Unique indexes are judged by the commit, on what the transaction ends with: on the way records
+ * may pass through each other's values, and reads of the index see them.  A commit that would leave
+ * two records with the same values is KILN_EXISTS and commits nothing.  kiln_records_flush applies
+ * and judges now: after its KILN_EXISTS the transaction goes on, with all changes, and may mend
+ * them.
+ * After any other late error (memory, I/O) the transaction refuses records (KILN_STATE) until it is
+ * rolled back to a savepoint or aborted.
  *
- * add: *id_inout 0: the container's next id is chosen and returned; else KILN_EXISTS if it is taken.
- *   Ids start at 1; one that was chosen by kiln is not chosen again, also when its record is deleted
- *   or rolled back (see Dictionary).
- * errors of add and update: KILN_CONSTRAINT (a field that the dictionary does not know, another type
- *   than its own, a required field missing), KILN_STATE (a group of the record is open).
+ * add: *id_inout 0: the container's next id is chosen and returned; else KILN_EXISTS if it is
+ *   taken.  Ids start at 1; one that was chosen by kiln is not chosen again, also when its record is
+ *   deleted or rolled back (see Dictionary).
+ * errors of add and update: KILN_CONSTRAINT (a field that the dictionary does not know, another
+ *   type than its own, a required field missing), KILN_STATE (a group of the record is open).
  */
 KILN_API kiln_status kiln_record_add(kiln_txn *txn, kiln_container container,
                                      const kiln_record *record, uint64_t *id_inout);
@@ -553,9 +559,9 @@ KILN_API void kiln_index_cursor_close(kiln_index_cursor *cursor);
 
 /* ---- check, statistics ----------------------------------------------------------------------- */
 
-/* Walk everything reachable from the newest commit: checksums, order, references, counts, space map,
- * and every index against its records.  `finding` is called for each fault; KILN_CORRUPT when there
- * was one. */
+/* Walk everything reachable from the newest commit: checksums, order, references, counts, space
+ * map, and every index against its records.  `finding` is called for each fault; KILN_CORRUPT when
+ * there was one. */
 typedef struct kiln_check_options {
     size_t size;
     void (*finding)(void *context, const char *text);

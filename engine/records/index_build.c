@@ -85,6 +85,9 @@ index_build(struct records_txn *state, const struct dict_index *index)
             FTK_TRY(build_container(&build, state->dict->containers[i], use));
     }
     FTK_TRY(index_flush(state, index, &build.batch));
+    rc = index_suspects_judge(state, index);
+    if (rc != FTK_OK)
+        index_suspects_drop(state, index->number);
 out:
     index_batch_release(&build.batch);
     return rc;

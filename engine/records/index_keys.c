@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "engine/records/keycode.h"
 #include "ftk/mem.h"
 
 /* ---- scan ------------------------------------------------------------------------------------ */
@@ -214,6 +215,31 @@ index_suffix_put(uint8_t *to, const struct dict_index *index, uint32_t container
     return keycode_number_put(to, id);
 }
 
+ftk_status
+index_values_get(const struct dict_index *index, const uint8_t *key, size_t key_bytes,
+                 size_t *values_bytes, unsigned *flags)
+{
+    uint8_t text[KILN_KEY_MAX];
+    const uint8_t *from = key;
+    struct keycode_part part;
+
+    *flags = 0;
+    if (key_bytes > sizeof text)
+        return FTK_FAIL(FTK_CORRUPT, "index '%s': key of %zu bytes", index->name, key_bytes);
+    for (uint32_t i = 0; i < index->part_count; i++) {
+        from = keycode_part_get(from, key + key_bytes, (kiln_type)index->parts[i].type,
+                                (index->parts[i].flags & KILN_DESCENDING) != 0, text, &part);
+        if (from == NULL)
+            return FTK_FAIL(FTK_CORRUPT, "index '%s': malformed key", index->name);
+        if (part.type == 0)
+            *flags |= INDEX_CHANGE_MISSING;
+        if (part.truncated)
+            *flags |= INDEX_CHANGE_TRUNCATED;
+    }
+    *values_bytes = (size_t)(from - key);
+    return FTK_OK;
+}
+
 /* Room for a key with whole texts: every byte escaped. */
 static size_t
 whole_bytes(const struct kiln_record *record, const struct dict_index *index,
@@ -376,5 +402,20 @@ index_batch_copy(struct index_batch *batch, const struct index_batch *from,
     memcpy(first, from->keys + change->offset, change->key_bytes);
     batch_add(batch, first + change->values_bytes, first + change->key_bytes,
               change->flags | flags);
+    return FTK_OK;
+}
+
+ftk_status
+index_batch_values(struct index_batch *batch, const struct index_batch *from,
+                   const struct index_change *change)
+{
+    uint8_t *first;
+    ftk_status rc = batch_room(batch, KILN_KEY_MAX);
+
+    if (rc != FTK_OK)
+        return rc;
+    first = batch->keys + batch->keys_bytes;
+    memcpy(first, from->keys + change->offset, change->values_bytes);
+    batch_add(batch, first + change->values_bytes, first + change->values_bytes, change->flags);
     return FTK_OK;
 }

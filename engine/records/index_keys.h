@@ -67,7 +67,11 @@ uint8_t *index_values_put(uint8_t *to, const struct kiln_record *record,
 uint8_t *index_suffix_put(uint8_t *to, const struct dict_index *index, uint32_t container,
                           uint64_t id);
 
-/* Read them back.  errors: FTK_CORRUPT. */
+/* The values of a key: how many bytes, and INDEX_CHANGE_MISSING, INDEX_CHANGE_TRUNCATED.
+ * errors: FTK_CORRUPT. */
+ftk_status index_values_get(const struct dict_index *index, const uint8_t *key, size_t key_bytes,
+                            size_t *values_bytes_out, unsigned *flags_out);
+/* Read container and id back.  errors: FTK_CORRUPT. */
 ftk_status index_suffix_get(const struct dict_index *index, const uint8_t *suffix,
                             const uint8_t *end, kiln_container *container_out, uint64_t *id_out);
 
@@ -106,6 +110,10 @@ ftk_status index_keys_push_whole(struct index_batch *batch, const struct index_s
 /* Add one change, as it stands in another batch. */
 ftk_status index_batch_copy(struct index_batch *batch, const struct index_batch *from,
                             const struct index_change *change, uint32_t flags);
+
+/* Likewise its values alone. */
+ftk_status index_batch_values(struct index_batch *batch, const struct index_batch *from,
+                              const struct index_change *change);
 
 /*
  * Sort: *order_out = the changes, ascending by key, of equal keys only the last made; *count_out of

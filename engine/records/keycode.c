@@ -2,7 +2,8 @@
  * engine/records/keycode.c -- order-preserving key parts.
  *
  * Invariants, for every type (tests/unit/test_keycode_order.c):
- *   1. a < b  =>  bytes(a) <= bytes(b), and < unless both are truncated texts of one beginning.
+ *   1. a < b  =>  bytes(a) < bytes(b), unless both are truncated texts of one beginning: these are
+ *      in the order of their checksums.
  *   2. No encoding of a type is the beginning of another one of the same type, so that a key can be
  *      read part by part and an inverted part is in the inverse order.
  *   3. A missing value is below all values.
@@ -12,6 +13,7 @@
 #include <string.h>
 
 #include "ftk/bytes.h"
+#include "ftk/checksum.h"
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
@@ -214,7 +216,7 @@ keycode_text_put(uint8_t *to, const void *text, size_t text_bytes, size_t limit,
 {
     const uint8_t *from = text;
     const uint8_t *from_end = from + text_bytes;
-    const uint8_t *to_last = to + limit - 2; /* two bytes are kept for the end */
+    const uint8_t *to_last = to + limit - KEYCODE_CUT_BYTES; /* kept for the end */
     uint64_t word;
 
     while (from_end - from >= 8 && to_last - to >= 8) {
@@ -242,7 +244,7 @@ keycode_text_put(uint8_t *to, const void *text, size_t text_bytes, size_t limit,
         *truncated_inout = true;
         *to++ = KEYCODE_ESCAPE;
         *to++ = 0;
-        return to;
+        return be_put(to, ftk_checksum(text, text_bytes, 0), 8);
     }
     *to++ = KEYCODE_END;
     return to;
@@ -273,6 +275,9 @@ keycode_text_get(const uint8_t *from, const uint8_t *end, uint8_t flip, uint8_t 
                 continue;
             }
             *truncated_out = true;
+            if (end - from < KEYCODE_CUT_BYTES - 2)
+                return NULL;
+            from += KEYCODE_CUT_BYTES - 2;
         } else if (byte != KEYCODE_END) {
             return NULL;
         }

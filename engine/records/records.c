@@ -195,7 +195,17 @@ change_compare(const struct index_batch *a, const struct index_sort_entry *a_ent
                              right->key_bytes);
 }
 
-/* Delete what is only in keys_old, insert what is only in keys_new. */
+static bool
+truncates(const struct index_batch *batch)
+{
+    for (uint32_t i = 0; i < batch->count; i++)
+        if ((batch->changes[i].flags & INDEX_CHANGE_TRUNCATED) != 0)
+            return true;
+    return false;
+}
+
+/* Delete what is only in keys_old, insert what is only in keys_new.  A key with a truncated text is
+ * put again: the rest of the text may have changed, and with it whether the values are unique. */
 static ftk_status
 difference_push(struct records_txn *state, struct index_batch *batch)
 {
@@ -206,7 +216,8 @@ difference_push(struct records_txn *state, struct index_batch *batch)
     int order;
     ftk_status rc;
 
-    if (old->keys_bytes == now->keys_bytes && old->count == now->count &&
+    if ((now->count == 0 || !truncates(now)) && old->keys_bytes == now->keys_bytes &&
+        old->count == now->count &&
         (old->count == 0 || memcmp(old->keys, now->keys, old->keys_bytes) == 0))
         return FTK_OK;
     FTK_TRY(index_sort(&sorter_old, old, &olds, &old_count));
@@ -219,7 +230,7 @@ difference_push(struct records_txn *state, struct index_batch *batch)
         if (order < 0)
             FTK_TRY(
                 index_batch_copy(batch, old, &old->changes[olds[o].change], INDEX_CHANGE_DELETE));
-        else if (order > 0)
+        else if (order > 0 || (now->changes[news[n].change].flags & INDEX_CHANGE_TRUNCATED) != 0)
             FTK_TRY(index_batch_copy(batch, now, &now->changes[news[n].change], 0));
         o += order <= 0;
         n += order >= 0;

@@ -184,33 +184,20 @@ out:
     return rc;
 }
 
-/* The suffix of a key: skip its parts. */
-static ftk_status
-key_split(const struct dict_index *index, const uint8_t *key, size_t key_bytes,
-          kiln_container *container_out, uint64_t *id_out)
-{
-    const uint8_t *from = key;
-    uint8_t text[KILN_KEY_MAX];
-    struct keycode_part part;
-
-    for (uint32_t i = 0; i < index->part_count && from != NULL; i++)
-        from = keycode_part_get(from, key + key_bytes, (kiln_type)index->parts[i].type,
-                                (index->parts[i].flags & KILN_DESCENDING) != 0, text, &part);
-    if (from == NULL)
-        return FTK_FAIL(FTK_CORRUPT, "index '%s': malformed key", index->name);
-    return index_suffix_get(index, from, key + key_bytes, container_out, id_out);
-}
-
 static ftk_status
 entry_check(struct check *check, const uint8_t *key, size_t key_bytes, struct kiln_record *record)
 {
     const struct dict_container *container;
     kiln_container number = 0;
+    size_t values_bytes;
+    unsigned flags;
     uint64_t id = 0;
     bool met;
     ftk_status rc;
 
-    rc = key_split(check->index, key, key_bytes, &number, &id);
+    rc = index_values_get(check->index, key, key_bytes, &values_bytes, &flags);
+    if (rc == FTK_OK)
+        rc = index_suffix_get(check->index, key + values_bytes, key + key_bytes, &number, &id);
     if (rc == FTK_OK)
         rc = records_container(check->state, number, &container);
     if (rc == FTK_OK)
@@ -253,12 +240,24 @@ out:
 }
 
 static ftk_status
+conflict_report(void *context, const uint64_t ids[2])
+{
+    struct check *check = context;
+
+    report(check, "index '%s' is unique: records %llu and %llu have the same values",
+           check->index->name, (unsigned long long)ids[0], (unsigned long long)ids[1]);
+    return FTK_OK;
+}
+
+static ftk_status
 index_check(struct check *check, const struct dict_index *index)
 {
     uint64_t count;
     ftk_status rc;
 
     FTK_TRY(batch_check(check, index));
+    if ((index->flags & KILN_UNIQUE) != 0)
+        FTK_TRY(index_unique_walk(check->state, index, conflict_report, check));
     FTK_TRY(kiln_coll_count(check->state->txn, index->coll, &count));
     if (count == check->expected[index->position])
         goto out;

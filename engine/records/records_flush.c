@@ -49,7 +49,7 @@ records_flush(struct records_txn *state)
 
     if (state->pending_bytes == 0)
         return rc;
-    /* Records first: the check of a unique index may have to look at them. */
+    /* Records first: a unique index may have to look at them. */
     for (uint32_t i = 0; i < dict->container_count; i++) {
         if (state->gathers[i].count > 0)
             FTK_TRY(gather_flush(state, dict->containers[i], &state->gathers[i]));
@@ -82,10 +82,16 @@ ftk_status
 records_before_commit(kiln_txn *txn)
 {
     struct records_txn *state = *extension_txn(txn).state;
-    ftk_status rc = records_savepoint(txn);
+    ftk_status rc;
 
-    if (rc == FTK_OK && state != NULL && state->write && state->dict != NULL)
+    FTK_TRY(records_savepoint(txn));
+    if (state != NULL && state->suspect_count > 0) {
+        FTK_TRY(records_enter(txn, &state)); /* the dictionary may be gone, by a rollback */
+        FTK_TRY(records_unique_judge(state));
+    }
+    if (state != NULL && state->write && state->dict != NULL)
         records_highs_remember(state);
+out:
     return rc;
 }
 
@@ -110,6 +116,8 @@ kiln_records_flush(kiln_txn *txn)
 
     if (rc == FTK_OK && state != NULL)
         rc = records_flush(state);
+    if (rc == FTK_OK && state != NULL)
+        rc = records_unique_judge(state);
     return extension_answer(txn, rc);
 }
 

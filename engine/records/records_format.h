@@ -103,9 +103,10 @@
  *    value sorts below all values (above, in a descending part).
  *
  *      text, bytes   each byte b > 02 as it is; 00, 01, 02 as 02 01, 02 02, 02 03; then 01.
- *                    When that would be longer than text_limit - 1: as many bytes as fit in
- *                    text_limit - 2, then 02 00 (truncated; longer than everything that fits, and
- *                    equal to every other one with the same beginning).
+ *                    When that, without the 01, is longer than text_limit - 10: as many bytes as
+ *                    fit in text_limit - 10, then 02 00 (truncated: above everything that fits),
+ *                    then XXH3 64 of the whole text, seed 0, BE: so that texts which begin alike
+ *                    have different keys, in no particular order among themselves.
  *                    missing: 00
  *      int,          -32..191: one byte, 10 + value + 32 (hexadecimal 10 = -32, ef = 191).
  *      date-time     above: f0 + k - 1, then the value in k bytes, BE, k the least possible.
@@ -226,6 +227,7 @@ static_assert(KILN_DESCENDING == 1 && KILN_REQUIRED == 2 && KILN_UNIQUE == 1, "f
 /* 4. */
 #define KEYCODE_END 0x01u    /* of a text */
 #define KEYCODE_ESCAPE 0x02u /* before 00 (truncated) or byte + 1 */
+#define KEYCODE_CUT_BYTES 10 /* 02 00 and the checksum, behind a truncated text */
 #define KEYCODE_INT_DIRECT 0x10u
 #define KEYCODE_INT_DIRECT_LOW (-32)
 #define KEYCODE_INT_DIRECT_HIGH 191

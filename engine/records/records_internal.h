@@ -6,7 +6,8 @@
  *   2. gathers and batches are indexed by the positions of containers and indexes in dict; they are
  *      empty and unknown whenever dict is replaced.
  *   3. What was gathered is applied (records_flush) before anything reads it: a read of the
- *      container or index, a definition, a savepoint, the commit.
+ *      container or index, a definition, a savepoint, the commit.  Whether unique indexes are
+ *      unique is asked at the commit (and by kiln_records_flush), not when changes are applied.
  *   4. Once a flush has failed, part of the changes may be missing from the indexes: `failed` then
  *      refuses everything up to a rollback or the abort.
  */
@@ -45,6 +46,13 @@ struct record_gather {
     uint32_t bodies_bytes, bodies_room;
 };
 
+/* Values that two records of a unique index had at some time of the transaction: index_unique.c. */
+struct index_suspects {
+    kiln_index number;
+    bool all; /* too many to be kept: any values */
+    struct index_batch values;
+};
+
 struct records_db; /* what the transactions of a database share */
 
 struct records_txn {
@@ -65,6 +73,8 @@ struct records_txn {
     struct index_batch *batches;
     uint32_t batch_room;
     size_t pending_bytes; /* gathered, all together */
+    struct index_suspects *suspects;
+    uint32_t suspect_count, suspect_room;
     struct index_scan scan, scan_old;
     struct kiln_record record_old;
     struct index_batch keys_old, keys_new; /* of one record, for updates */
@@ -81,7 +91,7 @@ ftk_status records_enter(kiln_txn *txn, struct records_txn **state_out);
 /* The same for changes.  errors: FTK_READONLY too. */
 ftk_status records_enter_write(kiln_txn *txn, struct records_txn **state_out);
 
-/* Apply everything gathered.  errors: FTK_EXISTS (unique) and others; `failed` is set then. */
+/* Apply everything gathered.  `failed` is set when it fails. */
 ftk_status records_flush(struct records_txn *state);
 /* Apply the gathered records of one container. */
 ftk_status records_flush_container(struct records_txn *state,
@@ -144,9 +154,30 @@ ftk_status dict_index_drop(struct records_txn *state, kiln_index number);
 ftk_status index_build(struct records_txn *state, const struct dict_index *index);
 ftk_status index_entries_drop(struct records_txn *state, kiln_container container);
 
-/* index_flush.c: apply one batch to its index and empty it. */
+/* index_flush.c: apply one batch to its index and empty it.  Whether a unique index is still
+ * unique is another question: index_suspects_judge. */
 ftk_status index_flush(struct records_txn *state, const struct dict_index *index,
                        struct index_batch *batch);
+
+/* index_unique.c */
+/* The puts of a batch have been applied: remember the values that another entry has too. */
+ftk_status index_unique_note(struct records_txn *state, const struct dict_index *index,
+                             const struct index_batch *batch, const struct index_sort_entry *order,
+                             uint32_t count);
+/* Have two records these values, in whole?  ids_out: theirs.  truncated: the values are. */
+ftk_status index_unique_judge(struct records_txn *state, const struct dict_index *index,
+                              kiln_cursor *cursor, kiln_slice values, bool truncated,
+                              uint64_t ids_out[2], bool *conflict_out);
+/* Calls each for every set of values in the index that two records have. */
+ftk_status index_unique_walk(struct records_txn *state, const struct dict_index *index,
+                             ftk_status (*each)(void *context, const uint64_t ids[2]),
+                             void *context);
+/* What was put since the last judgement is unique now, in this index or in all.  errors: FTK_EXISTS
+ * (and the transaction may go on and mend it). */
+ftk_status index_suspects_judge(struct records_txn *state, const struct dict_index *index);
+ftk_status records_unique_judge(struct records_txn *state);
+void index_suspects_drop(struct records_txn *state, kiln_index number);
+void index_suspects_release(struct records_txn *state);
 
 void records_highs_remember(struct records_txn *state);
 ftk_status records_state_new(kiln_txn *txn, void **slot);

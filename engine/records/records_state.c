@@ -87,6 +87,7 @@ state_free(struct records_txn *state)
     index_batch_release(&state->keys_old);
     index_batch_release(&state->keys_new);
     index_sorter_release(&state->sorter);
+    index_suspects_release(state);
     ftk_free(state->slices);
     ftk_free(state);
 }
@@ -131,6 +132,7 @@ records_txn_end(kiln_txn *txn)
         return;
     *slot = NULL;
     records_forget(state);
+    index_suspects_release(state);
     if (!state_is_small(state) ||
         !atomic_compare_exchange_strong_explicit(&state->db->spare, &expected, state,
                                                  memory_order_acq_rel, memory_order_relaxed))

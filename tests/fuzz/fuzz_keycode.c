@@ -50,9 +50,11 @@ part_try(const uint8_t *data, size_t size, kiln_type type, bool descending)
     if (after != NULL) {
         require(after > data && after <= data + size);
         end = encode(again, &part, type, 2 * size + 32);
-        if (part.truncated) { /* the mark, where the end would be */
+        if (part.truncated) { /* the mark, where the end would be, and a checksum */
             end[-1] = KEYCODE_ESCAPE;
             *end++ = 0;
+            for (unsigned i = 8; i > 0; i--)
+                *end++ = descending ? (uint8_t)~after[-(ptrdiff_t)i] : after[-(ptrdiff_t)i];
         }
         if (descending)
             keycode_invert(again, end);

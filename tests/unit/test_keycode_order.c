@@ -232,7 +232,8 @@ texts_are_ordered_and_come_back(void)
     }
 }
 
-/* With a limit, order is kept but for texts that are equal as far as they fit. */
+/* With a limit, order is kept but for texts that are equal as far as they fit: of these the
+ * checksums differ. */
 static void
 truncated_texts_are_in_order(void)
 {
@@ -259,8 +260,9 @@ truncated_texts_are_in_order(void)
         REQUIRE(a.size <= limit);
         wanted = ftk_bytes_compare(left, left_size, right, right_size);
         order = compare(&a, &b);
-        if (order == 0 && wanted != 0)
-            REQUIRE(left_cut && right_cut);
+        if (left_cut && right_cut && a.size == b.size &&
+            memcmp(a.bytes, b.bytes, a.size - 8) == 0)
+            REQUIRE((order == 0) == (wanted == 0));
         else
             REQUIRE(order == (wanted > 0) - (wanted < 0));
         REQUIRE(keycode_text_get(a.bytes, a.bytes + a.size, 0, back, &size, &cut) ==
