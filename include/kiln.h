@@ -515,8 +515,8 @@ KILN_API kiln_status kiln_index_drop(kiln_txn *txn, kiln_index index);
  * rolled back to a savepoint or aborted.
  *
  * add: *id_inout 0: the container's next id is chosen and returned; else KILN_EXISTS if it is
- *   taken.  Ids start at 1; one that was chosen by kiln is not chosen again, also when its record is
- *   deleted or rolled back (see Dictionary).
+ *   taken.  Ids start at 1; one that was chosen by kiln is not chosen again, also when its record
+ *   is deleted or rolled back (see Dictionary).
  * errors of add and update: KILN_CONSTRAINT (a field that the dictionary does not know, another
  *   type than its own, a required field missing), KILN_STATE (a group of the record is open).
  */
