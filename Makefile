@@ -5,7 +5,8 @@
 #   make test         install what the build needs, build, run every test
 #   make help         all targets
 #
-# Variables: BUILD (build), CC, OPT (-O2 -g), NATIVE=1 (-march=native), WERROR=1, JOBS, PREFIX, DESTDIR.
+# Variables: BUILD (build), CC, OPT (-O2 -g), NATIVE=1 (-march=native), WERROR=1, JOBS, PREFIX, DESTDIR,
+# V=1 (show the commands).
 
 BUILD  ?= build
 PREFIX ?= /usr/local
@@ -121,6 +122,11 @@ all: $(LIBRARIES) $(PROGRAMS)
 # make -j in the sub-makes below, unless the caller has said how many already.
 PAR = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 
+# A line a step; with V=1 the command, with make -s nothing.
+Q      := $(if $(filter-out 0,$(V)),,@)
+SILENT := $(findstring s,$(filter-out --% %=%,$(firstword $(MAKEFLAGS))))
+say     = $(if $(Q),$(if $(SILENT),,@printf '  %-5s %s\n' '$(1)' '$(2)'))
+
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SUFFIXES:
@@ -140,11 +146,13 @@ FORCE:
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(POINTS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(POINTS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/obj/%.o: %.cc $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CXX) $(CPPFLAGS_ALL) $(CXXFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(call say,CXX,$<)
+	$(Q)$(CXX) $(CPPFLAGS_ALL) $(CXXFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 ifdef SCHEDULE
 $(LIB_OBJ): POINTS := $(SCHEDULE_POINTS)
@@ -159,48 +167,55 @@ $(BUILD)/internal/libgigatest.a: $(GIGA_OBJ)
 $(BUILD)/internal/lib%.a: $(BUILD)/sources
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $(filter %.o,$^)
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $(filter %.o,$^)
 
 # kiln_* only: one relocatable object with every hidden symbol made local.
 $(LIB_STATIC): $(LIB_OBJ) $(BUILD)/sources
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(LD) -r -o $(@D)/kiln.o $(LIB_OBJ)
-	objcopy --localize-hidden $(@D)/kiln.o
-	$(AR) rcs $@ $(@D)/kiln.o
+	$(call say,AR,$@)
+	$(Q)$(LD) -r -o $(@D)/kiln.o $(LIB_OBJ)
+	$(Q)objcopy --localize-hidden $(@D)/kiln.o
+	$(Q)$(AR) rcs $@ $(@D)/kiln.o
 	@rm -f $(@D)/kiln.o
 
 $(LIB_SHARED): $(LIB_OBJ) kiln.map $(BUILD)/sources
 	@mkdir -p $(@D)
-	$(CC) -shared -Wl,-soname,$(LIB_SONAME) -Wl,--version-script=kiln.map $(if $(SANITIZE),,-Wl,-z,defs) \
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -Wl,-soname,$(LIB_SONAME) -Wl,--version-script=kiln.map $(if $(SANITIZE),,-Wl,-z,defs) \
 	    -o $@ $(LIB_OBJ) $(LDFLAGS_ALL) $(LIBS)
 
 $(BUILD)/lib/libkiln.so: $(LIB_SHARED)
-	ln -sf $(<F) $(@D)/$(LIB_SONAME)
-	ln -sf $(LIB_SONAME) $@
+	$(Q)ln -sf $(<F) $(@D)/$(LIB_SONAME)
+	$(Q)ln -sf $(LIB_SONAME) $@
 
 $(BUILD)/bin/kiln: $(UTILS_OBJ) $(INTERNAL)
 $(BUILD)/bin/gigatest: $(GIGA_OBJ) $(INTERNAL)
 $(BUILD)/bin/kilnd: $(KILND_OBJ) $(INTERNAL)
 $(BUILD)/bin/kiln $(BUILD)/bin/gigatest $(BUILD)/bin/kilnd:
 	@mkdir -p $(@D)
-	$(CC) -o $@ $^ $(LDFLAGS_ALL) $(LIBS_PROGRAM) $(LIBS_SCREEN)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS_ALL) $(LIBS_PROGRAM) $(LIBS_SCREEN)
 
 # ---- tests ------------------------------------------------------------------------------------
 
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(DRIVER_OBJ) $(INTERNAL) $(INTERNAL_AUX)
 	@mkdir -p $(@D)
-	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 	    $(LDFLAGS_ALL) $(LIBS_PROGRAM) $(LIBS_SCREEN)
 
 $(BUILD)/tests/schedules/world_%: $(BUILD)/obj/tests/schedules/world_%.o $(WORLDS_OBJ) $(INTERNAL) $(INTERNAL_AUX)
 	@mkdir -p $(@D)
-	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 	    $(LDFLAGS_ALL) $(LIBS_PROGRAM) $(LIBS_SCREEN)
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL) $(INTERNAL_AUX)
 	@mkdir -p $(@D)
-	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 	    $(LDFLAGS_ALL) $(TEST_LDFLAGS) -Wl,--as-needed -lcunit $(LIBS_PROGRAM) $(LIBS_SCREEN)
 
 # Programs that record what they ask of the file system: tests/crash/native/recorder.h.
@@ -214,7 +229,8 @@ $(NATIVE_TESTS): TEST_LDFLAGS := $(NATIVE_WRAPS:%=-Wl,--wrap=%)
 # As a user builds them: the public header and the library, nothing else.
 $(BUILD)/examples/%: examples/%.c $(BUILD)/lib/libkiln.so
 	@mkdir -p $(@D)
-	$(CC) -std=c11 $(OPT) -Wall -Wextra $(SAN) -Iinclude -MMD -MP -MF $@.d -o $@ $< \
+	$(call say,LD,$@)
+	$(Q)$(CC) -std=c11 $(OPT) -Wall -Wextra $(SAN) -Iinclude -MMD -MP -MF $@.d -o $@ $< \
 	    -L$(BUILD)/lib -Wl,-rpath,$(abspath $(BUILD)/lib) -lkiln -pthread
 
 .PHONY: build-tests
@@ -279,7 +295,8 @@ FUZZ_SECONDS ?= 30
 FUZZERS      := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzers/%,$(FUZZ_SRC))
 $(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%.o $(INTERNAL) $(INTERNAL_AUX)
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
+	$(call say,LD,$@)
+	$(Q)$(CC) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
 	    -Wl,--end-group $(LDFLAGS_ALL) $(LIBS_PROGRAM) $(LIBS_SCREEN)
 
 .PHONY: fuzz fuzzers
@@ -320,7 +337,8 @@ coverage:
 
 $(BUILD)/bin/kiln_microbench: $(MICRO_OBJ) $(INTERNAL) $(INTERNAL_AUX)
 	@mkdir -p $(@D)
-	$(CXX) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+	$(call say,LD,$@)
+	$(Q)$(CXX) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 	    $(LDFLAGS_ALL) -lbenchmark_main -lbenchmark $(LIBS_PROGRAM) $(LIBS_SCREEN)
 
 .PHONY: bench bench-peers
@@ -368,6 +386,17 @@ big:
 ALL_C := $(wildcard $(addsuffix /*.[ch],ftk cache rfl engine/* replication utils gigatest include examples \
          tests/unit tests/crash tests/crash/native tests/sim tests/fuzz tests/schedules tests/support \
          tests/cluster tests/bench/micro tests/bench/peers))
+
+# For editors and language servers (.clangd says where it is).
+C_SRC := $(LIB_SRC) $(UTILS_SRC) $(GIGA_SRC) $(KILND_SRC) $(SUPPORT_SRC) $(TEST_SRC) $(FUZZ_SRC) $(MICRO_SRC)
+.PHONY: compile_commands
+compile_commands:
+	@mkdir -p '$(BUILD)'
+	@{ echo '['; sep=; for source in $(C_SRC); do \
+	    printf '%s{"directory": "%s", "file": "%s", "command": "%s"}' "$$sep" '$(CURDIR)' "$$source" \
+	        '$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -c '"$$source"; \
+	    sep=",$$(printf '\nx')"; sep="$${sep%x}"; done; echo; echo ']'; } >'$(BUILD)/compile_commands.json'
+	@echo '$(BUILD)/compile_commands.json'
 
 .PHONY: lint format
 lint:
@@ -437,7 +466,7 @@ clean:
 
 .PHONY: help
 help:
-	@echo 'make all          libraries and programs, below $(BUILD)'
+	@echo 'make all          libraries and programs, below $(BUILD); V=1 shows the commands'
 	@echo 'make demo         load $(DEMO_COUNT) objects and verify them (DEMO_COUNT, DEMO_ARGS)'
 	@echo 'make test         every test; NAME.run for one, e.g. tests/unit/test_x.run'
 	@echo 'make asan tsan    every test under the address and undefined, or the thread sanitizer'
@@ -447,6 +476,7 @@ help:
 	@echo 'make crash-native $(STATES) crash states of the native disk (STATES), kills (KILLS)'
 	@echo 'make coverage     lines reached by the tests'
 	@echo 'make lint format  clang-tidy, cppcheck and format check; reformat'
+	@echo 'make compile_commands    $(BUILD)/compile_commands.json, for editors'
 	@echo 'make bench        micro benchmarks (BENCH_ARGS)'
 	@echo 'make bench-peers  kiln beside LMDB, RocksDB, LevelDB, WiredTiger, Berkeley DB, SQLite'
 	@echo 'make big          a load of COUNT ($(COUNT)) objects with its report'
