@@ -22,7 +22,7 @@ value_size(uint32_t value)
 {
     static const uint32_t large[] = {3000, 4000, 9000, VALUE_MAX};
 
-    return value % 64 == 65 ? large[value / 64 % 4] : 8 + value % 40;
+    return value % 64 == 0 ? large[value / 64 % 4] : 8 + value % 40;
 }
 
 static void

@@ -2,6 +2,7 @@
  * tests/unit/test_engine_value_parts.c -- large values take no more of the cache than a part: with
  * the smallest cache they are written, read and replayed, and a piece costs a few pages.
  */
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "tests/unit/engine_testing.h"
@@ -233,7 +234,126 @@ values_at_every_seam_come_back_from_a_small_cache(void)
     end(db);
 }
 
+/* ---- damage ---------------------------------------------------------------------------------- */
+
+enum { DAMAGED_SIZE = 18 * MIB + 100, READ_BYTES = 64 * KIB, READERS = 3 };
+
+/* Where in the file the value's bytes from `at` on are. */
+static uint64_t
+value_find(uint64_t at)
+{
+    uint8_t wanted[64], page[4096];
+    uint64_t bytes = 0;
+
+    bytes_fill(1, at, wanted, sizeof wanted);
+    REQUIRE(simdisk_size(disk, "/db/data.kdb", &bytes));
+    for (uint64_t place = 65536; place < bytes; place += sizeof page) {
+        REQUIRE(simdisk_peek(disk, "/db/data.kdb", place, page, sizeof page));
+        if (memcmp(page, wanted, sizeof wanted) == 0)
+            return place;
+    }
+    REQUIRE(false);
+    return 0;
+}
+
+struct reader {
+    kiln_db *db;
+    uint64_t from, to; /* pieces with bytes of these are refused */
+    unsigned wrong;
+};
+
+/* Each piece of the value is as it was, or refused because of the damage. */
+static void *
+read_pieces(void *context)
+{
+    struct reader *reader = context;
+    uint8_t *got = malloc(READ_BYTES), *wanted = malloc(READ_BYTES);
+    kiln_txn *txn = NULL;
+    kiln_coll coll = 0;
+    bool ready = kiln_txn_begin(reader->db, KILN_READ, &txn) == KILN_OK &&
+                 kiln_coll_open(txn, "c", 0, &coll) == KILN_OK;
+
+    reader->wrong += !ready;
+    for (uint64_t at = 0; ready && at < DAMAGED_SIZE; at += READ_BYTES) {
+        bool has = reader->from < at + READ_BYTES && at < reader->to;
+        size_t n = 0;
+        kiln_status rc = kiln_value_read(txn, coll, "k", 1, at, got, READ_BYTES, &n);
+        bytes_fill(1, at, wanted, n);
+        reader->wrong += rc != (has ? KILN_CORRUPT : KILN_OK) || memcmp(got, wanted, n) != 0;
+    }
+    kiln_txn_abort(txn);
+    free(got);
+    free(wanted);
+    return NULL;
+}
+
+static void
+expect_damage_at(uint64_t place, uint64_t from, uint64_t to)
+{
+    kiln_check_options check = KILN_CHECK_OPTIONS_INIT;
+    struct reader readers[READERS];
+    pthread_t threads[READERS];
+    kiln_db *db;
+
+    REQUIRE(simdisk_flip(disk, "/db/data.kdb", place, 0x10));
+    db = open_with(KILN_OPEN_READONLY, 0, 4 * MIB);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < READERS; i++) {
+            readers[i] = (struct reader){db, from, to, 0};
+            REQUIRE(pthread_create(&threads[i], NULL, read_pieces, &readers[i]) == 0);
+        }
+        for (unsigned i = 0; i < READERS; i++) {
+            pthread_join(threads[i], NULL);
+            CHECK_MSG(readers[i].wrong == 0, "bytes %llu to %llu: %u pieces are wrong",
+                      (unsigned long long)from, (unsigned long long)to, readers[i].wrong);
+        }
+        STATUS(kiln_check(db, &check), KILN_CORRUPT);
+    }
+    db_abandon(db);
+    REQUIRE(simdisk_flip(disk, "/db/data.kdb", place, 0x10));
+}
+
+static void
+damaged_page_of_a_value_is_refused_to_every_thread_and_no_other_page_is(void)
+{
+    static const uint64_t damaged[] = {0, 4095, 9 * MIB + 77, 16 * MIB - 1, 16 * MIB};
+    uint8_t ids[12];
+    kiln_db *db;
+    kiln_txn *txn;
+    kiln_coll coll;
+    uint64_t list = 0, bytes = 0;
+
+    begin();
+    db = open_with(KILN_CREATE, 4 * KIB, 64 * MIB);
+    txn = engine_begin(db, KILN_WRITE);
+    coll = engine_coll(txn, "c");
+    OK(value_put(txn, coll, "k", DAMAGED_SIZE, 1));
+    OK(kiln_txn_commit(txn));
+    OK(kiln_close(db));
+    for (unsigned i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
+        uint64_t page = damaged[i] / 4096 * 4096;
+        expect_damage_at(value_find(page) + damaged[i] - page, page, page + 4096);
+    }
+    /* The last page has checksums, too: nothing can be said of its run without it. */
+    expect_damage_at(value_find(DAMAGED_SIZE / 4096 * 4096) + 9, 16 * MIB, DAMAGED_SIZE);
+    /* The list of the two runs. */
+    page_put_le48(ids, value_find(0) / 4096);
+    page_put_le48(ids + 6, value_find(16 * MIB) / 4096);
+    REQUIRE(simdisk_size(disk, "/db/data.kdb", &bytes));
+    for (uint64_t place = 65536; place < bytes && list == 0; place += 4096) {
+        uint8_t found[12];
+        REQUIRE(simdisk_peek(disk, "/db/data.kdb", place, found, sizeof found));
+        if (memcmp(found, ids, sizeof ids) == 0)
+            list = place;
+    }
+    REQUIRE(list != 0);
+    expect_damage_at(list + 8, 0, DAMAGED_SIZE);
+    db = open_with(0, 0, 64 * MIB);
+    end(db);
+}
+
 TEST_MAIN("engine_value_parts", TEST(value_larger_than_the_smallest_cache_makes_the_round),
           TEST(value_larger_than_the_smallest_cache_makes_the_round_with_any_page_size),
           TEST(piece_of_a_value_costs_a_few_pages),
-          TEST(values_at_every_seam_come_back_from_a_small_cache))
+          TEST(values_at_every_seam_come_back_from_a_small_cache),
+          TEST(damaged_page_of_a_value_is_refused_to_every_thread_and_no_other_page_is))
