@@ -53,9 +53,7 @@ kiln_coll_clear(kiln_txn *txn, kiln_coll coll)
     ftk_status rc;
 
     FTK_TRY(write_begin(txn, coll, &tree));
-    FTK_TRY(txn_log_reserve(txn, 32));
-    FTK_TRY(tree_clear(txn, tree));
-    txn_log_coll(txn, OP_COLL_CLEAR, coll);
+    rc = logged_clear(txn, tree);
 out:
     return txn_answer(txn, rc);
 }
@@ -83,8 +81,7 @@ kiln_coll_name(kiln_txn *txn, uint64_t n, char *buffer, size_t buffer_size, kiln
     ftk_status rc;
 
     txn_unhold(txn);
-    if (n < last->count || last->changes != txn->catalog.changes ||
-        last->renewals != txn->renewals)
+    if (n < last->count || last->changes != txn->catalog.changes || last->renewals != txn->renewals)
         *last = (struct txn_named){.changes = txn->catalog.changes, .renewals = txn->renewals};
     rc = coll_name_next(txn, last->coll, n - last->count, buffer, buffer_size, &coll);
     if (rc == FTK_OK) {
@@ -227,80 +224,10 @@ out:
 
 /* ---- put, delete ----------------------------------------------------------------------------- */
 
-/* Where the bytes of a large value come from. */
-struct value_source {
-    const uint8_t *data;
-    int (*read)(void *context, void *buffer, size_t buffer_size);
-    void *context;
-};
-
-enum { LOG_CHUNK_BYTES = VALUE_PART_BYTES };
-
-/* Fill and log one part. */
-static ftk_status
-large_part(kiln_txn *txn, struct value_writer *writer, const struct value_source *source)
-{
-    uint8_t *memory;
-    size_t size;
-    ftk_status rc = value_writer_next(txn, writer, &memory, &size);
-
-    if (rc != FTK_OK)
-        return rc;
-    if (source->data != NULL)
-        memcpy(memory, source->data + writer->done, size);
-    else if (source->read(source->context, memory, size) != 0)
-        return FTK_FAIL(FTK_CANCELED, "the value's source gave up");
-    rc = txn_log_reserve(txn, size + 32);
-    if (rc != FTK_OK)
-        return rc;
-    txn_log_chunk(txn, memory, size);
-    value_writer_filled(txn, writer);
-    return FTK_OK;
-}
-
-static ftk_status
-put_large(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size, uint64_t size,
-          const struct value_source *source, uint32_t flags)
-{
-    struct value_writer *writer = NULL;
-    uint8_t ref[LARGE_REF_BYTES];
-    struct node_value value = {.data = ref, .size = sizeof(ref), .large = true};
-    struct node_entry entry;
-    ftk_status rc;
-
-    if (flags != KILN_PUT_REPLACE) { /* before gigabytes are written for nothing */
-        rc = tree_get(txn, tree, key, key_size, &entry);
-        txn_unhold(txn);
-        if (rc == (flags == KILN_PUT_INSERT ? FTK_OK : FTK_NOTFOUND))
-            return flags == KILN_PUT_INSERT ? FTK_ANSWER(FTK_EXISTS, "the key is there already")
-                                            : FTK_ANSWER(FTK_NOTFOUND, "no such key");
-        if (rc != FTK_OK && rc != FTK_NOTFOUND)
-            return rc;
-    }
-    FTK_TRY(ftk_alloc(sizeof(*writer), (void **)&writer));
-    FTK_TRY(value_writer_begin(txn, size, writer));
-    FTK_TRY(txn_log_reserve(txn, txn_log_bytes(key_size, 0)));
-    txn_log_large(txn, tree->id, key, key_size, size);
-    while (rc == FTK_OK && writer->done < size)
-        rc = large_part(txn, writer, source);
-    if (rc == FTK_OK)
-        rc = value_writer_end(txn, writer, ref);
-    if (rc == FTK_OK)
-        rc = tree_put(txn, tree, key, key_size, &value, KILN_PUT_REPLACE);
-    if (rc != FTK_OK) { /* the log has begun the value: only a rollback or abort can follow */
-        value_writer_abort(txn, writer);
-        txn->ended = true;
-    }
-out:
-    ftk_free(writer);
-    return rc;
-}
-
 kiln_status
 kiln_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, const void *value,
          size_t value_size, uint32_t flags)
 {
-    struct node_value small = {.data = value, .size = (uint32_t)value_size};
     struct tree *tree;
     ftk_status rc;
 
@@ -311,17 +238,7 @@ kiln_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, const 
         return txn_answer(txn, rc);
     if (FTK_UNLIKELY(flags > KILN_PUT_UPDATE || (value == NULL && value_size > 0)))
         return txn_answer(txn, FTK_FAIL(FTK_INVALID, "put: flags %#x or no value", flags));
-    if (FTK_UNLIKELY(value_is_large(txn->db, key_size, value_size))) {
-        struct value_source source = {.data = value};
-        if (tree->flags & CATALOG_KEYS_ONLY)
-            return txn_answer(txn, FTK_FAIL(FTK_INVALID, "the collection has no values"));
-        return txn_answer(txn, put_large(txn, tree, key, key_size, value_size, &source, flags));
-    }
-    rc = txn_log_reserve(txn, txn_log_bytes(key_size, value_size));
-    if (rc == FTK_OK)
-        rc = tree_put(txn, tree, key, key_size, &small, flags);
-    if (rc == FTK_OK)
-        txn_log_put(txn, coll, key, key_size, value, value_size);
+    rc = logged_put(txn, tree, (kiln_slice){key, key_size}, (kiln_slice){value, value_size}, flags);
     return txn_answer(txn, rc);
 }
 
@@ -341,7 +258,8 @@ kiln_value_write(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size
                           FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes", (unsigned long long)size));
     if (value_is_large(txn->db, key_size, size)) { /* what is given up half way is rolled back */
         FTK_TRY(txn_savepoint(txn));
-        rc = put_large(txn, tree, key, key_size, size, &source, KILN_PUT_REPLACE);
+        rc = logged_put_large(txn, tree, (kiln_slice){key, key_size}, size, &source,
+                              KILN_PUT_REPLACE);
         if (rc == FTK_OK) {
             rc = txn_savepoint_release(txn);
         } else {
@@ -370,34 +288,17 @@ kiln_delete(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size)
 
     FTK_TRY(write_begin(txn, coll, &tree));
     FTK_TRY(check_key(key, key_size));
-    FTK_TRY(txn_log_reserve(txn, txn_log_bytes(key_size, 0)));
-    FTK_TRY(tree_delete(txn, tree, key, key_size));
-    txn_log_delete(txn, coll, key, key_size);
+    rc = logged_delete(txn, tree, (kiln_slice){key, key_size});
 out:
     return txn_answer(txn, rc);
-}
-
-/* One by one, in order: a batch with large values. */
-static ftk_status
-put_each(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, const kiln_slice *values,
-         size_t count, uint32_t flags, size_t *done)
-{
-    for (size_t i = 0; i < count; i++) {
-        kiln_status rc =
-            kiln_put(txn, coll, keys[i].data, keys[i].size, values[i].data, values[i].size, flags);
-        if (rc != KILN_OK)
-            return (ftk_status)rc;
-        (*done)++;
-    }
-    return FTK_OK;
 }
 
 kiln_status
 kiln_put_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, const kiln_slice *values,
               size_t count, uint32_t flags, size_t *done_out)
 {
+    struct logged_batch batch = {keys, values, count, flags};
     size_t done = 0;
-    bool large = false;
     struct tree *tree;
     ftk_status rc;
 
@@ -414,12 +315,8 @@ kiln_put_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, const kiln_
             rc = FTK_FAIL(FTK_INVALID, "put_many: key %zu has no value", i);
             goto out;
         }
-        large |= value_is_large(txn->db, keys[i].size, values[i].size);
     }
-    if (large)
-        rc = put_each(txn, coll, keys, values, count, flags, &done);
-    else if (count > 0)
-        rc = tree_put_many(txn, tree, keys, values, count, flags, &done);
+    rc = logged_put_many(txn, tree, &batch, &done);
     if (done_out != NULL)
         *done_out = done;
 out:
@@ -465,9 +362,6 @@ kiln_bulk_add(kiln_bulk *bulk, const void *key, size_t key_size, const void *val
               size_t value_size)
 {
     kiln_txn *txn = bulk_txn(bulk);
-    struct node_value entry = {.data = value, .size = (uint32_t)value_size};
-    uint8_t ref[LARGE_REF_BYTES];
-    bool large = value_is_large(txn->db, key_size, value_size);
     ftk_status rc;
 
     FTK_TRY(txn_check_write(txn));
@@ -477,31 +371,7 @@ kiln_bulk_add(kiln_bulk *bulk, const void *key, size_t key_size, const void *val
         rc = FTK_FAIL(FTK_INVALID, "bulk: no value");
         goto out;
     }
-    FTK_TRY(txn_log_reserve(txn, txn_log_bytes(key_size, large ? 0 : value_size)));
-    if (large) {
-        rc = value_write(txn, value, value_size, ref);
-        entry = (struct node_value){.data = ref, .size = sizeof(ref), .large = true};
-    }
-    if (rc == FTK_OK)
-        rc = bulk_add(bulk, key, (uint32_t)key_size, &entry);
-    if (rc != FTK_OK) {
-        txn->ended = txn->ended || large; /* its runs go with the transaction */
-        goto out;
-    }
-    if (!large) {
-        txn_log_put(txn, bulk_coll(bulk), key, key_size, value, value_size);
-        goto out;
-    }
-    txn_log_large(txn, bulk_coll(bulk), key, key_size, value_size);
-    for (size_t at = 0; at < value_size; at += LOG_CHUNK_BYTES) {
-        size_t n = value_size - at < LOG_CHUNK_BYTES ? value_size - at : LOG_CHUNK_BYTES;
-        rc = txn_log_reserve(txn, n + 32);
-        if (rc != FTK_OK) {
-            txn->ended = true;
-            goto out;
-        }
-        txn_log_chunk(txn, (const uint8_t *)value + at, n);
-    }
+    rc = logged_bulk_add(bulk, (kiln_slice){key, key_size}, (kiln_slice){value, value_size});
 out:
     return txn_answer(txn, rc);
 }

@@ -168,7 +168,7 @@ coll_create_numbered(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *n
     memcpy(name_key + 1, name, name_size);
     ftk_put_le32(number, coll);
     txn->grows = true;
-    FTK_TRY(txn_log_reserve(txn, name_size + 32));
+    FTK_TRY(txn_log_reserve(txn, log_op_bytes(OP_COLL_CREATE, name_size, 0)));
     FTK_TRY(trees_reserve(txn));
     FTK_TRY(catalog_put(txn, key, sizeof(key), entry, entry_encode(&tree, name, name_size, entry)));
     rc = catalog_put(txn, name_key, name_size + 1, number, sizeof(number));
@@ -354,7 +354,7 @@ coll_drop(kiln_txn *txn, kiln_coll coll)
 
     FTK_TRY(txn_tree(txn, coll, &tree));
     number_key(coll, key);
-    FTK_TRY(txn_log_reserve(txn, 32));
+    FTK_TRY(txn_log_reserve(txn, log_op_bytes(OP_COLL_DROP, 0, 0)));
     FTK_TRY(catalog_get(txn, key, sizeof(key), entry, &size));
     if (size <= CATALOG_NAME) {
         rc = FTK_FAIL(FTK_CORRUPT, "catalog entry of collection %u has no name", coll);

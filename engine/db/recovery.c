@@ -185,134 +185,85 @@ gather_put(struct replay *replay, kiln_coll coll, const uint8_t *key, size_t key
 
 /* ---- operations ------------------------------------------------------------------------------ */
 
-struct reader {
-    const uint8_t *at, *end;
-    uint64_t lsn;
-    bool bad;
-};
-
-static uint64_t
-read_varint(struct reader *reader)
+static ftk_status
+op_put(struct replay *replay, const struct log_operation *op, uint64_t lsn)
 {
-    uint64_t value = 0;
-    const uint8_t *at = ftk_varint_get(reader->at, reader->end, &value);
-
-    if (at == NULL) {
-        reader->bad = true;
-        return 0;
-    }
-    reader->at = at;
-    return value;
-}
-
-static const uint8_t *
-read_bytes(struct reader *reader, uint64_t size)
-{
-    const uint8_t *at = reader->at;
-
-    if (reader->bad || size > (uint64_t)(reader->end - at)) {
-        reader->bad = true;
-        return NULL;
-    }
-    reader->at += size;
-    return at;
+    if (op->key_size > NODE_KEY_MAX || value_is_large(replay->db, op->key_size, op->value_size))
+        return malformed(lsn, "put of an impossible size");
+    return gather_put(replay, op->coll, op->key, op->key_size, op->value_size);
 }
 
 static ftk_status
-op_put(struct replay *replay, struct reader *reader)
+op_delete(struct replay *replay, const struct log_operation *op, uint64_t lsn)
 {
-    kiln_coll coll = (kiln_coll)read_varint(reader);
-    uint64_t key_size = read_varint(reader);
-    uint64_t value_size = read_varint(reader);
-    const uint8_t *key;
-
-    if (key_size > NODE_KEY_MAX || value_size > RFL_BODY_MAX)
-        return malformed(reader->lsn, "put of an impossible size");
-    key = read_bytes(reader, key_size + value_size);
-    if (reader->bad || value_is_large(replay->db, key_size, value_size))
-        return malformed(reader->lsn, "put is malformed");
-    return gather_put(replay, coll, key, key_size, value_size);
-}
-
-static ftk_status
-op_delete(struct replay *replay, struct reader *reader)
-{
-    kiln_coll coll = (kiln_coll)read_varint(reader);
-    uint64_t key_size = read_varint(reader);
-    const uint8_t *key = key_size > NODE_KEY_MAX ? NULL : read_bytes(reader, key_size);
     struct tree *tree;
     ftk_status rc;
 
-    if (key == NULL || reader->bad)
-        return malformed(reader->lsn, "delete is malformed");
+    if (op->key_size > NODE_KEY_MAX)
+        return malformed(lsn, "delete is malformed");
     FTK_TRY(apply_gathered(replay));
-    FTK_TRY(txn_tree(replay->txn, coll, &tree));
-    rc = tree_delete(replay->txn, tree, key, key_size);
+    FTK_TRY(txn_tree(replay->txn, op->coll, &tree));
+    rc = tree_delete(replay->txn, tree, op->key, op->key_size);
     if (rc == FTK_NOTFOUND)
-        rc = malformed(reader->lsn, "delete of a key that is not there");
+        rc = malformed(lsn, "delete of a key that is not there");
 out:
     return rc;
 }
 
 static ftk_status
-op_coll(struct replay *replay, struct reader *reader, enum log_op op)
+op_create(struct replay *replay, const struct log_operation *op, uint64_t lsn)
 {
-    kiln_coll coll = (kiln_coll)read_varint(reader);
     struct tree *tree;
-    ftk_status rc;
+    kiln_coll other;
 
-    FTK_TRY(apply_gathered(replay));
-    if (op == OP_COLL_CREATE) {
-        const uint8_t *flags = read_bytes(reader, 1);
-        uint64_t size = read_varint(reader);
-        const uint8_t *name = size > KILN_COLLECTION_NAME_MAX ? NULL : read_bytes(reader, size);
-        kiln_coll other;
-        if (reader->bad || name == NULL || (*flags & ~CATALOG_FLAGS_KNOWN) != 0 || size == 0 ||
-            coll == 0 || coll == UINT32_MAX)
-            return malformed(reader->lsn, "collection is malformed");
-        if (txn_tree(replay->txn, coll, &tree) != FTK_NOTFOUND ||
-            coll_open_internal(replay->txn, name, size, 0, &other) != FTK_NOTFOUND)
-            return malformed(reader->lsn, "collection is made a second time");
-        return coll_create_numbered(replay->txn, coll, *flags, name, size);
-    }
-    if (reader->bad)
-        return malformed(reader->lsn, "collection is malformed");
-    if (op == OP_COLL_DROP)
-        return coll_drop(replay->txn, coll);
-    FTK_TRY(txn_tree(replay->txn, coll, &tree));
-    rc = tree_clear(replay->txn, tree);
-out:
-    return rc;
+    if (op->key_size == 0 || op->key_size > KILN_COLLECTION_NAME_MAX ||
+        (op->flags & ~CATALOG_FLAGS_KNOWN) != 0 || op->coll == 0 || op->coll == UINT32_MAX)
+        return malformed(lsn, "collection is malformed");
+    if (txn_tree(replay->txn, op->coll, &tree) != FTK_NOTFOUND ||
+        coll_open_internal(replay->txn, op->key, op->key_size, 0, &other) != FTK_NOTFOUND)
+        return malformed(lsn, "collection is made a second time");
+    return coll_create_numbered(replay->txn, op->coll, op->flags, op->key, op->key_size);
 }
 
 static ftk_status
-large_next_piece(struct replay *replay)
+op_coll(struct replay *replay, const struct log_operation *op, uint64_t lsn)
+{
+    struct tree *tree;
+    ftk_status rc = apply_gathered(replay);
+
+    if (rc != FTK_OK)
+        return rc;
+    if (op->op == OP_COLL_CREATE)
+        return op_create(replay, op, lsn);
+    if (op->op == OP_COLL_DROP)
+        return coll_drop(replay->txn, op->coll);
+    rc = txn_tree(replay->txn, op->coll, &tree);
+    return rc == FTK_OK ? tree_clear(replay->txn, tree) : rc;
+}
+
+static ftk_status
+large_next_part(struct replay *replay)
 {
     return value_writer_next(replay->txn, &replay->writer, &replay->large_to, &replay->large_left);
 }
 
 static ftk_status
-op_large(struct replay *replay, struct reader *reader)
+op_large(struct replay *replay, const struct log_operation *op, uint64_t lsn)
 {
-    uint64_t key_size, size;
-    const uint8_t *key;
     struct tree *tree;
     ftk_status rc;
 
-    replay->large_coll = (kiln_coll)read_varint(reader);
-    key_size = read_varint(reader);
-    size = read_varint(reader);
-    key = key_size > NODE_KEY_MAX ? NULL : read_bytes(reader, key_size);
-    if (key == NULL || reader->bad || replay->large_open || size == 0)
-        return malformed(reader->lsn, "large value is malformed");
+    if (op->key_size > NODE_KEY_MAX || replay->large_open || op->value_size == 0)
+        return malformed(lsn, "large value is malformed");
     FTK_TRY(apply_gathered(replay));
-    FTK_TRY(txn_tree(replay->txn, replay->large_coll, &tree));
+    FTK_TRY(txn_tree(replay->txn, op->coll, &tree));
     if (tree->flags & CATALOG_KEYS_ONLY)
-        return malformed(reader->lsn, "large value in a collection without values");
-    memcpy(replay->large_key, key, key_size);
-    replay->large_key_size = (uint32_t)key_size;
-    FTK_TRY(value_writer_begin(replay->txn, size, &replay->writer));
-    FTK_TRY(large_next_piece(replay));
+        return malformed(lsn, "large value in a collection without values");
+    replay->large_coll = op->coll;
+    memcpy(replay->large_key, op->key, op->key_size);
+    replay->large_key_size = (uint32_t)op->key_size;
+    FTK_TRY(value_writer_begin(replay->txn, op->value_size, &replay->writer));
+    FTK_TRY(large_next_part(replay));
     replay->large_open = true;
 out:
     return rc;
@@ -337,17 +288,17 @@ out:
 }
 
 static ftk_status
-op_chunk(struct replay *replay, struct reader *reader)
+op_chunk(struct replay *replay, const struct log_operation *op, uint64_t lsn)
 {
-    uint64_t size = read_varint(reader);
-    const uint8_t *data = read_bytes(reader, size);
+    uint64_t size = op->value_size;
+    const uint8_t *data = op->value;
 
-    if (reader->bad || !replay->large_open)
-        return malformed(reader->lsn, "piece of a large value is malformed");
+    if (!replay->large_open)
+        return malformed(lsn, "piece of no large value");
     while (size > 0) {
         size_t n = size < replay->large_left ? (size_t)size : replay->large_left;
         if (n == 0)
-            return malformed(reader->lsn, "large value is longer than it said");
+            return malformed(lsn, "large value is longer than it said");
         memcpy(replay->large_to, data, n);
         replay->large_to += n;
         replay->large_left -= n;
@@ -357,7 +308,7 @@ op_chunk(struct replay *replay, struct reader *reader)
             continue;
         value_writer_filled(replay->txn, &replay->writer);
         if (replay->writer.done < replay->writer.size) {
-            ftk_status rc = large_next_piece(replay);
+            ftk_status rc = large_next_part(replay);
             if (rc != FTK_OK)
                 return rc;
         }
@@ -383,26 +334,35 @@ op_savepoint(struct replay *replay, enum log_op op)
 }
 
 static ftk_status
-apply_ops(struct replay *replay, struct reader *reader)
+apply_op(struct replay *replay, const struct log_operation *op, uint64_t lsn)
+{
+    switch (op->op) {
+    case OP_PUT: return op_put(replay, op, lsn);
+    case OP_DELETE: return op_delete(replay, op, lsn);
+    case OP_COLL_CREATE: return op_coll(replay, op, lsn);
+    case OP_COLL_DROP: return op_coll(replay, op, lsn);
+    case OP_COLL_CLEAR: return op_coll(replay, op, lsn);
+    case OP_SAVEPOINT: return op_savepoint(replay, op->op);
+    case OP_RELEASE: return op_savepoint(replay, op->op);
+    case OP_ROLLBACK: return op_savepoint(replay, op->op);
+    case OP_LARGE: return op_large(replay, op, lsn);
+    case OP_CHUNK: return op_chunk(replay, op, lsn);
+    }
+    return malformed(lsn, "unknown operation"); /* the decoder knows no other */
+}
+
+static ftk_status
+apply_ops(struct replay *replay, const uint8_t *at, const uint8_t *end, uint64_t lsn)
 {
     ftk_status rc = FTK_OK;
 
-    while (reader->at < reader->end && rc == FTK_OK) {
-        enum log_op op = (enum log_op) * reader->at++;
+    while (at < end && rc == FTK_OK) {
+        struct log_operation op;
+        at = log_op_decode(at, end, &op);
+        if (at == NULL)
+            return malformed(lsn, "unknown or malformed operation");
         replay->ops++;
-        switch (op) {
-        case OP_PUT: rc = op_put(replay, reader); break;
-        case OP_DELETE: rc = op_delete(replay, reader); break;
-        case OP_COLL_CREATE:
-        case OP_COLL_DROP:
-        case OP_COLL_CLEAR: rc = op_coll(replay, reader, op); break;
-        case OP_SAVEPOINT:
-        case OP_RELEASE:
-        case OP_ROLLBACK: rc = op_savepoint(replay, op); break;
-        case OP_LARGE: rc = op_large(replay, reader); break;
-        case OP_CHUNK: rc = op_chunk(replay, reader); break;
-        default: rc = malformed(reader->lsn, "unknown operation");
-        }
+        rc = apply_op(replay, &op, lsn);
     }
     return rc;
 }
@@ -450,11 +410,12 @@ replay_begin(struct replay *replay)
 static ftk_status
 replay_record(struct replay *replay, const struct rfl_record *record)
 {
-    struct reader reader = {record->body, record->body + record->body_size, record->lsn, false};
-    uint64_t id = read_varint(&reader);
+    const uint8_t *end = record->body + record->body_size;
+    uint64_t id = 0;
+    const uint8_t *ops = ftk_varint_get(record->body, end, &id);
     ftk_status rc = FTK_OK;
 
-    if (reader.bad || id == 0 || (record->kind != LOG_FRAGMENT && record->kind != LOG_COMMIT))
+    if (ops == NULL || id == 0 || (record->kind != LOG_FRAGMENT && record->kind != LOG_COMMIT))
         return malformed(record->lsn, "not a transaction's record");
     if (replay->db->birth_next <= id + replay->db->birth_skip) /* also of one that never ends */
         replay->db->birth_next = id + replay->db->birth_skip + 1;
@@ -471,7 +432,7 @@ replay_record(struct replay *replay, const struct rfl_record *record)
         replay->large_id = id;
     }
     FTK_TRY(replay_begin(replay));
-    rc = apply_ops(replay, &reader);
+    rc = apply_ops(replay, ops, end, record->lsn);
     if (rc == FTK_NOSPACE && record->kind == LOG_FRAGMENT) { /* as when it was made, perhaps */
         replay->skip_id = id;
         replay->skip_error = *ftk_error_last();

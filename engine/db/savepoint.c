@@ -45,7 +45,7 @@ txn_savepoint(kiln_txn *txn)
     if (txn->extension != NULL)
         FTK_TRY(db_extension_records.savepoint(txn));
     FTK_TRY(room_for_one(txn));
-    FTK_TRY(txn_log_reserve(txn, 2)); /* for its end as well */
+    FTK_TRY(txn_log_reserve(txn, 2 * log_op_bytes(OP_SAVEPOINT, 0, 0))); /* for its end as well */
     txn->savepoints[txn->savepoint_count++] =
         (struct txn_savepoint){.trees_before = txn->before_count,
                                .born = txn->born.list.count,

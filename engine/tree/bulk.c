@@ -219,12 +219,8 @@ bulk_abort(struct kiln_bulk *bulk)
     ftk_status rc;
 
     bulk_end(bulk);
-    FTK_TRY(txn_log_reserve(txn, 32));
-    FTK_TRY(tree_clear(txn, tree));
-    txn_log_coll(txn, OP_COLL_CLEAR, tree->id);
-    return FTK_OK;
-out:
-    txn->ended = true;
+    rc = logged_clear(txn, tree);
+    txn->ended = txn->ended || rc != FTK_OK;
     return rc;
 }
 
@@ -234,8 +230,8 @@ bulk_txn(struct kiln_bulk *bulk)
     return bulk->txn;
 }
 
-kiln_coll
-bulk_coll(const struct kiln_bulk *bulk)
+struct tree *
+bulk_tree(const struct kiln_bulk *bulk)
 {
-    return bulk->tree->id;
+    return bulk->tree;
 }

@@ -157,7 +157,7 @@ ftk_status bulk_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size,
 void bulk_end(struct kiln_bulk *bulk);
 ftk_status bulk_abort(struct kiln_bulk *bulk);
 kiln_txn *bulk_txn(struct kiln_bulk *bulk);
-kiln_coll bulk_coll(const struct kiln_bulk *bulk);
+struct tree *bulk_tree(const struct kiln_bulk *bulk);
 
 /* ---- engine/tree/value.c: large values ---- */
 
@@ -167,9 +167,6 @@ value_is_large(const kiln_db *db, size_t key_size, size_t value_size)
 {
     return key_size + value_size > db->inline_max;
 }
-/* Write a value into runs; *ref gets LARGE_REF_BYTES. */
-ftk_status value_write(kiln_txn *txn, const void *data, uint64_t size, uint8_t *ref);
-
 /* One run of a value: pages [first, first + pages). */
 struct value_run {
     uint64_t first;
@@ -179,8 +176,8 @@ struct value_run {
     uint32_t data_pages, tail_at, pages;
 };
 
-/* The same in parts: begin, then next and filled until done == size, then end; or abort, which ends
- * the transaction if a run was begun. */
+/* Write a value into runs, in parts: begin, then next and filled until done == size, then end (*ref
+ * gets LARGE_REF_BYTES); or abort, which ends the transaction if a run was begun. */
 enum {
     VALUE_PART_BYTES = 256 << 10, /* a multiple of every page size */
     VALUE_LIST_MAX = 257,
@@ -222,6 +219,30 @@ value_ref_size(const uint8_t *ref)
 {
     return ftk_get_le64(ref + LARGE_REF_SIZE);
 }
+
+/* ---- engine/tree/logged.c ---- */
+
+/* Where the bytes of a large value come from: memory, or calls. */
+struct value_source {
+    const uint8_t *data;
+    int (*read)(void *context, void *buffer, size_t buffer_size);
+    void *context;
+};
+/* A change and its operation in the log; the key has been checked.  flags: KILN_PUT_*. */
+ftk_status logged_put(kiln_txn *txn, struct tree *tree, kiln_slice key, kiln_slice value,
+                      uint32_t flags);
+ftk_status logged_put_large(kiln_txn *txn, struct tree *tree, kiln_slice key, uint64_t size,
+                            const struct value_source *source, uint32_t flags);
+ftk_status logged_delete(kiln_txn *txn, struct tree *tree, kiln_slice key);
+ftk_status logged_clear(kiln_txn *txn, struct tree *tree);
+struct logged_batch {
+    const kiln_slice *keys, *values;
+    size_t count;
+    uint32_t flags;
+};
+ftk_status logged_put_many(kiln_txn *txn, struct tree *tree, const struct logged_batch *batch,
+                           size_t *done_out);
+ftk_status logged_bulk_add(struct kiln_bulk *bulk, kiln_slice key, kiln_slice value);
 
 /* ---- engine/tree/in_place.c ---- */
 

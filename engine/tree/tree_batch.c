@@ -354,7 +354,8 @@ chunk_take(struct batch *batch, const kiln_slice *keys, const kiln_slice *values
     size_t bytes = 0, n = 0;
 
     while (n < left && n < max) {
-        size_t more = txn_log_bytes(keys[n].size, values != NULL ? values[n].size : 0);
+        size_t more = values != NULL ? log_op_bytes(OP_PUT, keys[n].size, values[n].size)
+                                     : log_op_bytes(OP_DELETE, keys[n].size, 0);
         if (n > 0 && bytes + more > CHUNK_BYTES && batch->txn->logs)
             break;
         bytes += more;

@@ -240,28 +240,6 @@ value_writer_abort(kiln_txn *txn, struct value_writer *writer)
     writer->part = 0;
 }
 
-ftk_status
-value_write(kiln_txn *txn, const void *data, uint64_t size, uint8_t *ref)
-{
-    struct value_writer writer;
-    uint8_t *memory;
-    size_t part;
-    ftk_status rc = value_writer_begin(txn, size, &writer);
-
-    while (rc == FTK_OK && writer.done < size) {
-        rc = value_writer_next(txn, &writer, &memory, &part);
-        if (rc != FTK_OK)
-            break;
-        memcpy(memory, (const uint8_t *)data + writer.done, part);
-        value_writer_filled(txn, &writer);
-    }
-    if (rc == FTK_OK)
-        rc = value_writer_end(txn, &writer, ref);
-    if (rc != FTK_OK)
-        value_writer_abort(txn, &writer);
-    return rc;
-}
-
 /* ---- hold and verify ------------------------------------------------------------------------- */
 
 static ftk_status

@@ -70,119 +70,78 @@ txn_log_reserve(kiln_txn *txn, size_t bytes)
     return rc;
 }
 
-static void
-op_end(kiln_txn *txn, const uint8_t *end)
+/* Room for it was reserved. */
+static inline void
+op_add(kiln_txn *txn, const struct log_operation *operation)
 {
-    txn->ops_size = (size_t)(end - txn->ops);
-    FTK_ASSERT(txn->ops_size <= txn->ops_capacity);
+    size_t bytes = log_op_bytes(operation->op, operation->key_size, (size_t)operation->value_size);
+
+    if (!txn->logs)
+        return;
+    FTK_ASSERT(bytes <= txn->ops_capacity - txn->ops_size);
+    txn->ops_size = (size_t)(log_op_encode(txn->ops + txn->ops_size, operation) - txn->ops);
 }
 
 void
 txn_log_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, const void *value,
             size_t value_size)
 {
-    uint8_t *to;
-
     txn->grows = true;
-    if (!txn->logs)
-        return;
-    to = txn->ops + txn->ops_size;
-    *to++ = OP_PUT;
-    to = ftk_varint_put(to, coll);
-    to = ftk_varint_put(to, key_size);
-    to = ftk_varint_put(to, value_size);
-    memcpy(to, key, key_size);
-    to += key_size;
-    if (value_size > 0)
-        memcpy(to, value, value_size);
-    op_end(txn, to + value_size);
+    op_add(txn, &(struct log_operation){.op = OP_PUT,
+                                        .coll = coll,
+                                        .key = key,
+                                        .key_size = key_size,
+                                        .value = value,
+                                        .value_size = value_size});
 }
 
 void
 txn_log_delete(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size)
 {
-    uint8_t *to;
-
-    if (!txn->logs)
-        return;
-    to = txn->ops + txn->ops_size;
-    *to++ = OP_DELETE;
-    to = ftk_varint_put(to, coll);
-    to = ftk_varint_put(to, key_size);
-    memcpy(to, key, key_size);
-    op_end(txn, to + key_size);
+    op_add(txn, &(struct log_operation){
+                    .op = OP_DELETE, .coll = coll, .key = key, .key_size = key_size});
 }
 
 void
 txn_log_coll_create(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *name,
                     size_t name_size)
 {
-    uint8_t *to;
-
-    if (!txn->logs)
-        return;
-    to = txn->ops + txn->ops_size;
-    *to++ = OP_COLL_CREATE;
-    to = ftk_varint_put(to, coll);
-    *to++ = flags;
-    to = ftk_varint_put(to, name_size);
-    memcpy(to, name, name_size);
-    op_end(txn, to + name_size);
+    op_add(txn, &(struct log_operation){.op = OP_COLL_CREATE,
+                                        .coll = coll,
+                                        .flags = flags,
+                                        .key = name,
+                                        .key_size = name_size});
 }
 
 void
 txn_log_coll(kiln_txn *txn, enum log_op op, kiln_coll coll)
 {
-    uint8_t *to;
-
-    if (!txn->logs)
-        return;
-    to = txn->ops + txn->ops_size;
-    *to++ = (uint8_t)op;
-    op_end(txn, ftk_varint_put(to, coll));
+    FTK_ASSERT(log_op_parts(op) == LOG_PART_COLL);
+    op_add(txn, &(struct log_operation){.op = op, .coll = coll});
 }
 
 void
 txn_log_op(kiln_txn *txn, enum log_op op)
 {
-    uint8_t *to;
-
-    if (!txn->logs)
-        return;
-    to = txn->ops + txn->ops_size;
-    *to++ = (uint8_t)op;
-    op_end(txn, to);
+    FTK_ASSERT(log_op_parts(op) == LOG_PART_NONE);
+    op_add(txn, &(struct log_operation){.op = op});
 }
 
 void
 txn_log_large(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, uint64_t value_size)
 {
-    uint8_t *to;
-
     txn->grows = true;
-    if (!txn->logs)
-        return;
-    to = txn->ops + txn->ops_size;
-    *to++ = OP_LARGE;
-    to = ftk_varint_put(to, coll);
-    to = ftk_varint_put(to, key_size);
-    to = ftk_varint_put(to, value_size);
-    memcpy(to, key, key_size);
-    op_end(txn, to + key_size);
+    op_add(txn, &(struct log_operation){.op = OP_LARGE,
+                                        .coll = coll,
+                                        .key = key,
+                                        .key_size = key_size,
+                                        .value_size = value_size});
 }
 
 void
 txn_log_chunk(kiln_txn *txn, const void *data, size_t size)
 {
-    uint8_t *to;
-
-    if (!txn->logs)
-        return;
-    to = txn->ops + txn->ops_size;
-    *to++ = OP_CHUNK;
-    to = ftk_varint_put(to, size);
-    memcpy(to, data, size);
-    op_end(txn, to + size);
+    op_add(txn, &(struct log_operation){.op = OP_CHUNK, .value = data, .value_size = size});
 }
 
 ftk_status

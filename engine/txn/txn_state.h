@@ -12,6 +12,7 @@
 
 #include "engine/page/node.h"
 #include "engine/txn/db_state.h"
+#include "engine/txn/log_ops.h"
 #include "engine/txn/txn_born.h"
 
 /* A collection's tree as this transaction sees it. */
@@ -233,8 +234,8 @@ const char *txn_pages_check(kiln_txn *txn);
 
 /* ---- engine/txn/txn_log.c: operations for the log ---- */
 
-/* Room for `bytes` more; appends a fragment to the log when much has gathered.  Outside an
- * epoch. */
+/* Room for `bytes` more (log_op_bytes); appends a fragment to the log when much has gathered.
+ * Outside an epoch. */
 ftk_status txn_log_reserve(kiln_txn *txn, size_t bytes);
 void txn_log_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, const void *value,
                  size_t value_size);
@@ -246,12 +247,6 @@ void txn_log_op(kiln_txn *txn, enum log_op op);
 void txn_log_large(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size,
                    uint64_t value_size);
 void txn_log_chunk(kiln_txn *txn, const void *data, size_t size);
-/* Bytes an operation with these sizes takes at most. */
-static inline size_t
-txn_log_bytes(size_t key_size, size_t value_size)
-{
-    return key_size + value_size + 32;
-}
 ftk_status txn_log_commit(kiln_txn *txn, uint64_t *lsn_end_out);
 
 #endif

@@ -1,0 +1,194 @@
+/*
+ * engine/tree/logged.c -- writes to a collection as the log has them: room for the operation, then
+ * the change, then the operation.
+ *
+ * A change that is made has room for its operation, and one that fails leaves none.  Large values
+ * are the exception: they are logged as they are written, and one that is given up half way leaves
+ * the transaction fit only for a rollback or the abort, which a replay does as well.
+ */
+#include <string.h>
+
+#include "engine/tree/tree.h"
+#include "ftk/mem.h"
+
+/* Fill and log one part. */
+static ftk_status
+large_part(kiln_txn *txn, struct value_writer *writer, const struct value_source *source)
+{
+    uint8_t *memory;
+    size_t size;
+    ftk_status rc = value_writer_next(txn, writer, &memory, &size);
+
+    if (rc != FTK_OK)
+        return rc;
+    if (source->data != NULL)
+        memcpy(memory, source->data + writer->done, size);
+    else if (source->read(source->context, memory, size) != 0)
+        return FTK_FAIL(FTK_CANCELED, "the value's source gave up");
+    rc = txn_log_reserve(txn, log_op_bytes(OP_CHUNK, 0, size));
+    if (rc != FTK_OK)
+        return rc;
+    txn_log_chunk(txn, memory, size);
+    value_writer_filled(txn, writer);
+    return FTK_OK;
+}
+
+/* Write a value into runs and log it; *ref gets LARGE_REF_BYTES. */
+static ftk_status
+large_write(kiln_txn *txn, const struct tree *tree, kiln_slice key, uint64_t size,
+            const struct value_source *source, uint8_t *ref)
+{
+    struct value_writer *writer = NULL;
+    ftk_status rc;
+
+    FTK_TRY(ftk_alloc(sizeof(*writer), (void **)&writer));
+    FTK_TRY(value_writer_begin(txn, size, writer));
+    FTK_TRY(txn_log_reserve(txn, log_op_bytes(OP_LARGE, key.size, 0)));
+    txn_log_large(txn, tree->id, key.data, key.size, size);
+    while (rc == FTK_OK && writer->done < size)
+        rc = large_part(txn, writer, source);
+    if (rc == FTK_OK)
+        rc = value_writer_end(txn, writer, ref);
+    if (rc != FTK_OK) { /* the log has begun the value */
+        value_writer_abort(txn, writer);
+        txn->ended = true;
+    }
+out:
+    ftk_free(writer);
+    return rc;
+}
+
+/* Before gigabytes are written for nothing. */
+static ftk_status
+check_presence(kiln_txn *txn, const struct tree *tree, kiln_slice key, uint32_t flags)
+{
+    struct node_entry entry;
+    ftk_status rc;
+
+    if (flags == KILN_PUT_REPLACE)
+        return FTK_OK;
+    rc = tree_get(txn, tree, key.data, key.size, &entry);
+    txn_unhold(txn);
+    if (rc == (flags == KILN_PUT_INSERT ? FTK_OK : FTK_NOTFOUND))
+        return flags == KILN_PUT_INSERT ? FTK_ANSWER(FTK_EXISTS, "the key is there already")
+                                        : FTK_ANSWER(FTK_NOTFOUND, "no such key");
+    return rc == FTK_NOTFOUND ? FTK_OK : rc;
+}
+
+ftk_status
+logged_put_large(kiln_txn *txn, struct tree *tree, kiln_slice key, uint64_t size,
+                 const struct value_source *source, uint32_t flags)
+{
+    uint8_t ref[LARGE_REF_BYTES];
+    struct node_value value = {.data = ref, .size = sizeof(ref), .large = true};
+    ftk_status rc;
+
+    if (tree->flags & CATALOG_KEYS_ONLY)
+        return FTK_FAIL(FTK_INVALID, "the collection has no values");
+    rc = check_presence(txn, tree, key, flags);
+    if (rc == FTK_OK)
+        rc = large_write(txn, tree, key, size, source, ref);
+    if (rc != FTK_OK)
+        return rc;
+    rc = tree_put(txn, tree, key.data, key.size, &value, KILN_PUT_REPLACE);
+    txn->ended = txn->ended || rc != FTK_OK;
+    return rc;
+}
+
+ftk_status
+logged_put(kiln_txn *txn, struct tree *tree, kiln_slice key, kiln_slice value, uint32_t flags)
+{
+    struct node_value small = {.data = value.data, .size = (uint32_t)value.size};
+    ftk_status rc;
+
+    if (FTK_UNLIKELY(value_is_large(txn->db, key.size, value.size))) {
+        struct value_source source = {.data = value.data};
+        return logged_put_large(txn, tree, key, value.size, &source, flags);
+    }
+    rc = txn_log_reserve(txn, log_op_bytes(OP_PUT, key.size, value.size));
+    if (rc == FTK_OK)
+        rc = tree_put(txn, tree, key.data, key.size, &small, flags);
+    if (rc == FTK_OK)
+        txn_log_put(txn, tree->id, key.data, key.size, value.data, value.size);
+    return rc;
+}
+
+/* One by one, in order, where one is large: as many as go before the first error. */
+static ftk_status
+put_each(kiln_txn *txn, struct tree *tree, const struct logged_batch *batch, size_t *done)
+{
+    ftk_status rc = FTK_OK;
+
+    for (size_t i = 0; i < batch->count && rc == FTK_OK; i++) {
+        rc = logged_put(txn, tree, batch->keys[i], batch->values[i], batch->flags);
+        *done += rc == FTK_OK;
+    }
+    return rc;
+}
+
+ftk_status
+logged_put_many(kiln_txn *txn, struct tree *tree, const struct logged_batch *batch,
+                size_t *done_out)
+{
+    bool large = false;
+
+    *done_out = 0;
+    for (size_t i = 0; i < batch->count; i++)
+        large |= value_is_large(txn->db, batch->keys[i].size, batch->values[i].size);
+    if (large)
+        return put_each(txn, tree, batch, done_out);
+    return batch->count == 0 ? FTK_OK
+                             : tree_put_many(txn, tree, batch->keys, batch->values, batch->count,
+                                             batch->flags, done_out);
+}
+
+ftk_status
+logged_delete(kiln_txn *txn, struct tree *tree, kiln_slice key)
+{
+    ftk_status rc = txn_log_reserve(txn, log_op_bytes(OP_DELETE, key.size, 0));
+
+    if (rc == FTK_OK)
+        rc = tree_delete(txn, tree, key.data, key.size);
+    if (rc == FTK_OK)
+        txn_log_delete(txn, tree->id, key.data, key.size);
+    return rc;
+}
+
+ftk_status
+logged_clear(kiln_txn *txn, struct tree *tree)
+{
+    ftk_status rc = txn_log_reserve(txn, log_op_bytes(OP_COLL_CLEAR, 0, 0));
+
+    if (rc == FTK_OK)
+        rc = tree_clear(txn, tree);
+    if (rc == FTK_OK)
+        txn_log_coll(txn, OP_COLL_CLEAR, tree->id);
+    return rc;
+}
+
+ftk_status
+logged_bulk_add(kiln_bulk *bulk, kiln_slice key, kiln_slice value)
+{
+    kiln_txn *txn = bulk_txn(bulk);
+    struct tree *tree = bulk_tree(bulk);
+    struct node_value entry = {.data = value.data, .size = (uint32_t)value.size};
+    bool large = value_is_large(txn->db, key.size, value.size);
+    uint8_t ref[LARGE_REF_BYTES];
+    ftk_status rc;
+
+    if (large) {
+        struct value_source source = {.data = value.data};
+        rc = large_write(txn, tree, key, value.size, &source, ref);
+        entry = (struct node_value){.data = ref, .size = sizeof(ref), .large = true};
+    } else {
+        rc = txn_log_reserve(txn, log_op_bytes(OP_PUT, key.size, value.size));
+    }
+    if (rc != FTK_OK)
+        return rc;
+    rc = bulk_add(bulk, key.data, (uint32_t)key.size, &entry);
+    if (rc != FTK_OK)
+        txn->ended = txn->ended || large;
+    else if (!large)
+        txn_log_put(txn, tree->id, key.data, key.size, value.data, value.size);
+    return rc;
+}
