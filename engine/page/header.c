@@ -23,12 +23,17 @@
 static uint64_t
 block_offset(unsigned slot, unsigned copy)
 {
+    FTK_ASSERT(slot < HEADER_SLOTS && copy < HEADER_COPIES);
     return slot * 16384u + copy * 32768u;
 }
 
 static void
 encode(const struct header *header, uint8_t *block)
 {
+    FTK_ASSERT(header->checkpoint > 0);
+    FTK_ASSERT(header->snapshot.catalog_height <= TREE_HEIGHT_MAX);
+    FTK_ASSERT((header->snapshot.catalog_height == 0) ==
+               page_ref_is_none(header->snapshot.catalog_root));
     memset(block, 0, HEADER_BLOCK_BYTES);
     memcpy(block + HEADER_MAGIC_AT, HEADER_MAGIC, sizeof(HEADER_MAGIC) - 1);
     ftk_put_le32(block + HEADER_VERSION, FILE_VERSION);

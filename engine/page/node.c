@@ -14,6 +14,9 @@ void
 node_init(struct node node, enum page_type type, uint8_t flags, uint8_t level, uint8_t head_bytes,
           uint64_t birth, const void *prefix, uint32_t prefix_bytes)
 {
+    FTK_ASSERT((type == PAGE_LEAF) == (level == 0));
+    FTK_ASSERT(head_bytes == 2 || head_bytes == 4);
+    FTK_ASSERT(prefix_bytes <= NODE_KEY_MAX && node_heads_at_for(prefix_bytes) <= node.bytes);
     memset(node.page, 0, node_heads_at_for(prefix_bytes));
     ftk_put_le64(node.page + PAGE_BIRTH, birth);
     node.page[PAGE_TYPE] = (uint8_t)type;
@@ -206,6 +209,7 @@ node_key(struct node node, uint32_t pos, uint8_t *buffer)
     node_entry(node, pos, &entry);
     memcpy(buffer, node.page + PAGE_HEADER_BYTES, prefix);
     memcpy(buffer + prefix, entry.head, entry.head_size);
+    FTK_ASSERT(prefix + entry.suffix_size <= NODE_KEY_MAX);
     memcpy(buffer + prefix + entry.head_size, entry.rest, entry.suffix_size - entry.head_size);
     return prefix + entry.suffix_size;
 }
@@ -337,6 +341,7 @@ node_lower_bound(struct node node, const void *key, uint32_t key_size, bool *exa
     uint32_t prefix = node_prefix_bytes(node.page);
     int order = compare_prefix(node, key, key_size);
 
+    FTK_DEBUG_ASSERT(node.page[PAGE_TYPE] == PAGE_LEAF);
     *exact_out = false;
     if (order != 0)
         return order > 0 ? 0 : node_count(node.page);
@@ -352,10 +357,12 @@ node_child_pos(struct node node, const void *key, uint32_t key_size)
     bool exact;
     uint32_t pos;
 
+    FTK_DEBUG_ASSERT(node.page[PAGE_TYPE] == PAGE_INNER && node_count(node.page) > 0);
     if (order != 0)
         return order > 0 ? 0 : node_count(node.page) - 1;
     pos = suffix_lower_bound(node.page, 1, (const uint8_t *)key + prefix, key_size - prefix, false,
                              &exact);
+    FTK_DEBUG_ASSERT(pos > 0 && pos <= node_count(node.page));
     return exact ? pos : pos - 1;
 }
 
@@ -367,6 +374,8 @@ node_compare(struct node node, uint32_t pos, const void *key, uint32_t key_size)
     int order = compare_prefix(node, key, key_size);
     uint32_t head, mine;
 
+    FTK_DEBUG_ASSERT(pos < node_count(node.page));
+    FTK_DEBUG_ASSERT(pos > 0 || node.page[PAGE_TYPE] == PAGE_LEAF);
     if (order != 0)
         return order;
     head = node_head_of(suffix, key_size - prefix, node.page[PAGE_HEAD_BYTES]);
@@ -425,6 +434,7 @@ capacity_grow(uint8_t *page, uint32_t capacity)
     uint32_t count = node_count(page);
     uint8_t *from = node_offsets(page);
 
+    FTK_ASSERT(capacity > node_capacity(page));
     memmove(page + node_heads_at(page) + (size_t)capacity * page[PAGE_HEAD_BYTES], from,
             count * sizeof(uint16_t));
     ftk_put_le16(page + PAGE_CAPACITY, (uint16_t)capacity);
@@ -468,6 +478,8 @@ put_entry(struct node node, uint32_t pos, const uint8_t *suffix, uint32_t suffix
     uint8_t *at = page + node_heads_at(page) + (size_t)pos * head_bytes;
     uint8_t *offset = node_offsets(page) + pos * sizeof(uint16_t);
 
+    FTK_ASSERT(pos <= count && count < node_capacity(page));
+    FTK_ASSERT(node_arrays_end(page) + heap <= node.bytes);
     if (pos < count) {
         memmove(at + head_bytes, at, (size_t)(count - pos) * head_bytes);
         memmove(offset + sizeof(uint16_t), offset, (count - pos) * sizeof(uint16_t));
@@ -478,6 +490,7 @@ put_entry(struct node node, uint32_t pos, const uint8_t *suffix, uint32_t suffix
     ftk_put_le16(page + PAGE_HEAP_BYTES, (uint16_t)heap);
     node__body_write(page, page + node.bytes - heap,
                      suffix_size > head_bytes ? suffix + head_bytes : suffix, suffix_size, value);
+    FTK_DEBUG_ASSERT(node_check(node));
 }
 
 bool
@@ -490,6 +503,8 @@ node_insert(struct node node, uint32_t pos, const void *key, uint32_t key_size,
     /* Entry 0 of an inner page has no suffix (the prefix stands for it). */
     if (node.page[PAGE_TYPE] == PAGE_INNER && pos == 0)
         key_size = prefix;
+    FTK_ASSERT(key_size >= prefix && key_size <= NODE_KEY_MAX);
+    FTK_DEBUG_ASSERT(pos == 0 || node_prefix_matches(node, key, key_size));
     body_bytes = node__body_bytes(node.page, key_size - prefix, value);
     if (!make_room(node, body_bytes, scratch))
         return false;
@@ -526,6 +541,7 @@ node_replace(struct node node, uint32_t pos, const struct node_value *value, uin
     uint8_t key[NODE_KEY_MAX];
     uint32_t key_size, freed, bytes;
 
+    FTK_ASSERT(node.page[PAGE_TYPE] == PAGE_LEAF && pos < node_count(node.page));
     node_entry(node, pos, &entry);
     if (node.page[PAGE_FLAGS] & PAGE_KEYS_ONLY)
         return true;
@@ -545,6 +561,7 @@ node_replace(struct node node, uint32_t pos, const struct node_value *value, uin
         ftk_put_le16(page + PAGE_HEAP_BYTES, (uint16_t)heap);
         freed = node_garbage_bytes(page) + entry.body_bytes;
         ftk_put_le16(page + PAGE_GARBAGE_BYTES, (uint16_t)freed);
+        FTK_DEBUG_ASSERT(node_check(node));
         return true;
     }
     key_size = node_key(node, pos, key);
@@ -565,6 +582,8 @@ node_replace(struct node node, uint32_t pos, const struct node_value *value, uin
 void
 node_set_child(struct node node, uint32_t pos, struct page_ref child)
 {
+    FTK_ASSERT(node.page[PAGE_TYPE] == PAGE_INNER && pos < node_count(node.page));
+    FTK_ASSERT(!page_ref_is_none(child));
     page_ref_put(node.page + (node_body(node.page, pos) - node.page), child);
 }
 
@@ -578,10 +597,13 @@ node_remove(struct node node, uint32_t pos)
     uint8_t *offset = node_offsets(page) + pos * sizeof(uint16_t);
     struct node_entry entry;
 
+    FTK_ASSERT(pos < count);
+    FTK_ASSERT(page[PAGE_TYPE] == PAGE_LEAF || count == 1 || pos > 0);
     node_entry(node, pos, &entry);
     memmove(at, at + head_bytes, (count - pos - 1) * head_bytes);
     memmove(offset, offset + sizeof(uint16_t), (count - pos - 1) * sizeof(uint16_t));
     ftk_put_le16(page + PAGE_COUNT, (uint16_t)(count - 1));
     ftk_put_le16(page + PAGE_GARBAGE_BYTES,
                  (uint16_t)(node_garbage_bytes(page) + entry.body_bytes));
+    FTK_DEBUG_ASSERT(page[PAGE_TYPE] == PAGE_INNER || node_check(node));
 }

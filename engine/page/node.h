@@ -99,6 +99,7 @@ node_prefetch_heap(struct node node)
 static inline const uint8_t *
 node_body(const uint8_t *page, uint32_t pos)
 {
+    FTK_DEBUG_ASSERT(pos < node_count(page));
     uint32_t at = node_heads_at(page) + node_capacity(page) * page[PAGE_HEAD_BYTES] + pos * 2;
     return page + ftk_get_le16(page + at);
 }
@@ -106,6 +107,7 @@ node_body(const uint8_t *page, uint32_t pos)
 static inline struct page_ref
 node_child(const uint8_t *page, uint32_t pos)
 {
+    FTK_DEBUG_ASSERT(page[PAGE_TYPE] == PAGE_INNER);
     return page_ref_get(node_body(page, pos));
 }
 
@@ -217,6 +219,10 @@ bool node_merge(struct node left, struct node right, const void *separator, uint
 /* Shortest key S with left < S <= right; returns its size. */
 uint32_t node_separator(const uint8_t *left, uint32_t left_size, const uint8_t *right,
                         uint32_t right_size, uint8_t *buffer);
+
+/* Invariants 3 and 4, and that no two entries share bytes: asserted after each change with
+ * DEBUG=1.  (Order is what the caller made of it, and of a page from disk not known.) */
+bool node_check(struct node node);
 
 /* Memory safety and order of a page from disk; thorough: order of keys as well.  FTK_CORRUPT. */
 ftk_status node_validate(const uint8_t *page, uint32_t bytes, uint64_t page_id, bool thorough);

@@ -87,6 +87,7 @@ builder_body(struct builder *builder, uint32_t head, uint32_t body_bytes)
     uint8_t *page = builder->dst.page;
     uint32_t arrays = node_heads_at(page) + builder->capacity * (page[PAGE_HEAD_BYTES] + 2u);
 
+    FTK_ASSERT(builder->count < builder->capacity);
     if (arrays + builder->heap + body_bytes > builder->dst.bytes)
         return NULL;
     builder->heap += body_bytes;
@@ -132,8 +133,10 @@ builder_init(struct builder *builder, struct node dst, const uint8_t *like, uint
 static void
 builder_finish(struct builder *builder)
 {
+    FTK_ASSERT(builder->count == builder->capacity);
     ftk_put_le16(builder->dst.page + PAGE_COUNT, (uint16_t)builder->count);
     ftk_put_le16(builder->dst.page + PAGE_HEAP_BYTES, (uint16_t)builder->heap);
+    FTK_DEBUG_ASSERT(builder->count == 0 || node_check(builder->dst));
 }
 
 static void
@@ -199,6 +202,8 @@ node_build(const struct node_source *source, uint32_t from, uint32_t to, struct 
     uint8_t buffer[NODE_KEY_MAX];
     struct builder builder;
 
+    FTK_ASSERT(from <= to && to <= node_source_count(source));
+    FTK_ASSERT(dst.page != page && dst.bytes == source->node.bytes);
     if (prefix == NODE_PREFIX_BEST) {
         prefix_bytes = best_prefix(source, from, to, buffer);
         prefix_at = buffer;
@@ -247,6 +252,7 @@ node_split_point(const struct node_source *source)
     uint32_t count = node_source_count(source);
     uint32_t left = 0, total;
 
+    FTK_ASSERT(count >= 2);
     total = node_heap_bytes(page) - node_garbage_bytes(page) +
             node_count(page) * (page[PAGE_HEAD_BYTES] + 2u);
     if (source->extra_pos != UINT32_MAX)
@@ -313,6 +319,9 @@ node_merge(struct node left, struct node right, const void *separator, uint32_t 
     struct node_value value = {0};
     struct builder builder;
 
+    FTK_ASSERT(node_level(left.page) == node_level(right.page));
+    FTK_ASSERT(left.page[PAGE_HEAD_BYTES] == right.page[PAGE_HEAD_BYTES]);
+    FTK_ASSERT(!inner || separator_size <= NODE_KEY_MAX);
     /* The lowest and the highest key of the result. */
     if (first < left_count) {
         first_size = node_key(left, first, prefix);
@@ -359,7 +368,7 @@ node_separator(const uint8_t *left, uint32_t left_size, const uint8_t *right, ui
 {
     uint32_t size = common_bytes(left, left_size, right, right_size) + 1;
 
-    FTK_ASSERT(size <= right_size);
+    FTK_ASSERT(size <= right_size); /* left is below right */
     memcpy(buffer, right, size);
     return size;
 }
@@ -509,4 +518,10 @@ node_validate(const uint8_t *page, uint32_t bytes, uint64_t id, bool thorough)
     if (bodies + node_garbage_bytes(page) != node_heap_bytes(page))
         return bad(id, "entries do not add up to the heap");
     return FTK_OK;
+}
+
+bool
+node_check(struct node node)
+{
+    return node_validate(node.page, node.bytes, 0, false) == FTK_OK;
 }

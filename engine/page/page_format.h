@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "ftk/bytes.h"
+#include "ftk/status.h"
 
 enum {
     PAGE_BYTES_MIN = 4096,
@@ -227,9 +228,14 @@ enum log_op {
 
 static_assert(PAGE_HEADER_BYTES == PAGE_HEADS_AT + 2, "page header");
 static_assert(MAP_BITS == MAP_RESERVED + 16, "map page header");
+static_assert(PAGE_TYPE == PAGE_BIRTH + 8, "page header");
+static_assert(PAGE_REF_BYTES * 8 - PAGE_REF_ID_BITS == 24, "page_ref");
 static_assert(HEADER_CHECKSUM + 8 == HEADER_BLOCK_BYTES, "header block");
 static_assert(LARGE_REF_BYTES == LARGE_REF_BIRTH + 8, "large_ref");
 static_assert(CATALOG_NAME == CATALOG_KEYS + 8, "catalog entry");
+static_assert(CATALOG_HEIGHT == CATALOG_ROOT + PAGE_REF_BYTES, "catalog entry");
+static_assert(HEADER_CATALOG_KEYS == HEADER_CATALOG_ROOT + PAGE_REF_BYTES, "header block");
+static_assert(HEADER_RESERVED == HEADER_FLAGS + 4, "header block");
 
 /* A reference in memory; a type of its own, so that no page id passes for one. */
 struct page_ref {
@@ -239,6 +245,7 @@ struct page_ref {
 static inline struct page_ref
 page_ref_make(uint64_t page_id, uint64_t birth)
 {
+    FTK_DEBUG_ASSERT(page_id <= PAGE_ID_MAX);
     return (struct page_ref){page_id | birth << PAGE_REF_ID_BITS};
 }
 static inline uint64_t

@@ -63,6 +63,7 @@ radix_sort(struct batch_item *items, struct batch_item *scratch, size_t count, u
     uint32_t counts[8][256];
     struct batch_item *from = items, *to = scratch;
 
+    FTK_ASSERT(count > 0 && first < 8);
     memset(counts, 0, sizeof(counts));
     for (size_t i = 0; i < count; i++)
         for (unsigned digit = first; digit < 8; digit++)
@@ -138,12 +139,24 @@ sort_from(const kiln_slice *keys, size_t count, struct batch_item *items,
     }
 }
 
+static bool
+is_in_order(const kiln_slice *keys, const struct batch_item *a, const struct batch_item *b)
+{
+    const kiln_slice *x = &keys[a->index], *y = &keys[b->index];
+    int order = ftk_bytes_compare(x->data, x->size, y->data, y->size);
+
+    return order < 0 || (order == 0 && a->index < b->index);
+}
+
 void
 batch_sort(const kiln_slice *keys, size_t count, struct batch_item *items,
            struct batch_item *scratch)
 {
+    FTK_ASSERT(count <= UINT32_MAX);
     for (size_t i = 0; i < count; i++)
         items[i] = (struct batch_item){.index = (uint32_t)i};
     if (count > 1)
         sort_from(keys, count, items, scratch, common_prefix(keys, count));
+    for (size_t i = 1; i < count; i++)
+        FTK_DEBUG_ASSERT(is_in_order(keys, &items[i - 1], &items[i]));
 }

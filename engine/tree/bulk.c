@@ -54,6 +54,7 @@ page_open(struct kiln_bulk *bulk, uint32_t level)
     uint8_t head = level == 0 && (bulk->tree->flags & CATALOG_U64_KEYS) ? 2 : 4;
     uint64_t page = txn_page_new(txn);
 
+    FTK_ASSERT(level <= bulk->height && level < TREE_HEIGHT_MAX);
     node_init(tree_node(txn, page), level == 0 ? PAGE_LEAF : PAGE_INNER, flags, (uint8_t)level,
               head, txn->birth, NULL, 0);
     txn_page_born(txn, page);
@@ -71,7 +72,6 @@ parent_add(struct kiln_bulk *bulk, uint32_t level, struct page_ref first, const 
     struct node node;
 
     if (level == bulk->height) { /* the level begins with the page that was closed */
-        FTK_ASSERT(level < TREE_HEIGHT_MAX);
         page_open(bulk, level);
         node_insert(open_node(bulk, level), 0, "", 0, &value, txn->page_scratch);
         bulk->height++;
@@ -185,7 +185,8 @@ bulk_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size, const struc
         uint32_t size = node_separator(bulk->last, bulk->last_size, key, key_size, separator);
         struct page_ref closed = bulk->open[0];
         struct page_ref opened = page_open(bulk, 0);
-        leaf_add(bulk, key, key_size, value);
+        bool added = leaf_add(bulk, key, key_size, value);
+        FTK_ASSERT(added); /* alone in its page */
         parent_add(bulk, 1, closed, separator, size, opened);
     }
     unpin_levels(bulk, pins, pinned);
@@ -200,6 +201,7 @@ bulk_end(struct kiln_bulk *bulk)
 {
     struct tree *tree = bulk->tree;
 
+    FTK_ASSERT(tree->height == 0 && (bulk->keys == 0) == (bulk->height == 0));
     if (bulk->keys > 0) {
         tree->root = bulk->open[bulk->height - 1];
         tree->height = (uint8_t)bulk->height;

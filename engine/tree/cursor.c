@@ -29,13 +29,27 @@ unpin(kiln_cursor *cursor)
     cursor->pinned = 0;
 }
 
+/* Invariants 1 and 3. */
+static bool
+is_sound(const kiln_cursor *cursor)
+{
+    if (!cursor->positioned)
+        return !cursor->plain && !cursor->sought;
+    return cursor->pinned != 0 && cursor->path.depth > 0 &&
+           cursor->pinned == cursor->path.page[cursor->path.depth - 1] &&
+           (cursor->deleted || cursor->path.pos[cursor->path.depth - 1] < cursor->leaf_count ||
+            cursor->txn->write);
+}
+
 void
 cursor_unposition(kiln_cursor *cursor)
 {
     unpin(cursor);
     cursor->positioned = false;
     cursor->plain = false;
+    cursor->sought = false;
     cursor->deleted = false;
+    FTK_DEBUG_ASSERT(is_sound(cursor));
 }
 
 static unsigned
@@ -62,6 +76,7 @@ settle(kiln_cursor *cursor)
 {
     uint64_t leaf = cursor->path.page[cursor->path.depth - 1];
 
+    FTK_DEBUG_ASSERT(node_level(leaf_node(cursor).page) == 0);
     if (leaf != cursor->pinned) {
         unpin(cursor);
         cache_pin(cursor->txn->fast, leaf);
@@ -86,6 +101,7 @@ arrived(kiln_cursor *cursor)
     cursor->plain = !cursor->txn->write && !cursor->has_low && !cursor->has_high;
     if (cursor->txn->write)
         cursor->key_size = node_key(leaf_node(cursor), *leaf_pos(cursor), cursor->key);
+    FTK_DEBUG_ASSERT(is_sound(cursor));
     return FTK_OK;
 }
 

@@ -21,6 +21,8 @@ enum undo_kind { UNDO_INSERT, UNDO_REPLACE, UNDO_DELETE };
 static void
 leaf_touch(kiln_txn *txn, struct tree *tree, uint64_t page)
 {
+    FTK_ASSERT(txn->in_place.locked && cache_is_dirty(txn->fast, page));
+    FTK_DEBUG_ASSERT(in_place_has(txn, page));
     txn_page_touch(txn, page);
     tree->dirty = true;
     tree->changes++;
@@ -152,6 +154,8 @@ undo_one(kiln_txn *txn, const struct in_place_undo *undo)
     struct node_value value = {.data = key + undo->key_size, .size = undo->value_size};
     bool ok = true;
 
+    FTK_ASSERT(undo->at + (size_t)undo->key_size + undo->value_size <= mine->bytes_used);
+    FTK_ASSERT(node_level(node.page) == 0 && undo->pos <= node_count(node.page));
     if (undo->kind == UNDO_INSERT)
         node_remove(node, undo->pos);
     else if (undo->kind == UNDO_REPLACE)
@@ -235,6 +239,7 @@ in_place_give_back(kiln_db *db)
     uint64_t pinned[TREE_HEIGHT_MAX];
     uint32_t pins = 0;
 
+    FTK_ASSERT(txn != NULL);
     atomic_fetch_add_explicit(&db->in_place.returns, 1, memory_order_relaxed);
     for (uint32_t i = 0; i < mine->leaf_count;) {
         uint64_t absent = 0;

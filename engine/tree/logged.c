@@ -83,6 +83,7 @@ logged_put_large(kiln_txn *txn, struct tree *tree, kiln_slice key, uint64_t size
     struct node_value value = {.data = ref, .size = sizeof(ref), .large = true};
     ftk_status rc;
 
+    FTK_ASSERT(value_is_large(txn->db, key.size, size));
     if (tree->flags & CATALOG_KEYS_ONLY)
         return FTK_FAIL(FTK_INVALID, "the collection has no values");
     rc = check_presence(txn, tree, key, flags);
@@ -101,6 +102,7 @@ logged_put(kiln_txn *txn, struct tree *tree, kiln_slice key, kiln_slice value, u
     struct node_value small = {.data = value.data, .size = (uint32_t)value.size};
     ftk_status rc;
 
+    FTK_ASSERT(key.size > 0 && key.size <= NODE_KEY_MAX);
     if (FTK_UNLIKELY(value_is_large(txn->db, key.size, value.size))) {
         struct value_source source = {.data = value.data};
         return logged_put_large(txn, tree, key, value.size, &source, flags);

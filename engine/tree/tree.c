@@ -56,6 +56,7 @@ tree_root_new(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size
     uint8_t flags = tree->flags & CATALOG_KEYS_ONLY ? PAGE_KEYS_ONLY : 0;
     uint8_t head_bytes = tree->flags & CATALOG_U64_KEYS ? 2 : 4;
 
+    FTK_ASSERT(tree->height == 0 && page_ref_is_none(tree->root) && !tree->dropped);
     node_init(node, PAGE_LEAF, flags, 0, head_bytes, txn->birth, NULL, 0);
     node_insert(node, 0, key, (uint32_t)key_size, value, txn->page_scratch);
     txn_page_born(txn, root);
@@ -131,6 +132,8 @@ split_page(kiln_txn *txn, const struct node_source *source, uint32_t preferred, 
             FTK_ASSERT(ok);
         }
     }
+    FTK_ASSERT(at > 0 && at < count);
+    FTK_DEBUG_ASSERT(node_count(right.page) == count - at);
     right_size = node_source_key(source, at, right_key);
     if (source->node.page[PAGE_TYPE] == PAGE_INNER) {
         memcpy(separator, right_key, right_size);
@@ -141,6 +144,9 @@ split_page(kiln_txn *txn, const struct node_source *source, uint32_t preferred, 
     }
     if (!(at == pos && at == count - 1 && !source->replace))
         node_take(source->node, txn->page_scratch);
+    FTK_ASSERT(*separator_size_out > 0 && *separator_size_out <= NODE_KEY_MAX);
+    FTK_DEBUG_ASSERT(node_count(source->node.page) == at);
+    FTK_DEBUG_ASSERT(node_level(source->node.page) == node_level(right.page));
     txn_page_born(txn, right_id);
     *at_out = at;
     return right_id;
@@ -201,6 +207,8 @@ parents_insert(kiln_txn *txn, struct tree *tree, struct tree_path *path, uint32_
                                      .extra_key_size = separator_size,
                                      .extra_value = &value};
         uint32_t next_size, at, preferred;
+        FTK_DEBUG_ASSERT(node_level(parent.page) == path->depth - d);
+        FTK_ASSERT(pos <= node_count(parent.page) && !page_ref_is_none(right));
         if (tree_node_put(txn, parent, pos, separator, separator_size, &value))
             return;
         preferred = inner_split_preferred(tree, &source);
@@ -229,6 +237,9 @@ tree_insert_at(kiln_txn *txn, struct tree *tree, struct tree_path *path, const v
     bool last = pos == node_count(node.page);
     uint64_t right;
 
+    FTK_DEBUG_ASSERT(tree_path_check(txn, tree, path));
+    FTK_DEBUG_ASSERT(txn_page_mine(txn, node_birth(node.page)));
+    FTK_ASSERT(!path->exact && pos <= node_count(node.page) && key_size <= NODE_KEY_MAX);
     tree->keys++;
     if (tree_node_put(txn, node, pos, key, (uint32_t)key_size, value)) {
         tree->hint_leaf = path->page[leaf];
@@ -261,6 +272,9 @@ tree_replace_at(kiln_txn *txn, struct tree *tree, struct tree_path *path, const 
     uint32_t separator_size, at;
     uint64_t right;
 
+    FTK_DEBUG_ASSERT(tree_path_check(txn, tree, path));
+    FTK_DEBUG_ASSERT(txn_page_mine(txn, node_birth(node.page)));
+    FTK_ASSERT(path->exact && path->pos[leaf] < node_count(node.page));
     if (node_replace(node, path->pos[leaf], value, txn->page_scratch))
         return true;
     right = split_page(txn, &source, leaf_split_preferred(tree, path, &source), separator,
@@ -284,6 +298,7 @@ append_here(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
 {
     struct node node = tree_node(txn, tree->append_leaf);
 
+    FTK_DEBUG_ASSERT(tree->append_leaf != 0 && tree->height > 0);
     if (!cache_is_dirty(txn->fast, tree->append_leaf) ||
         !txn_page_mine(txn, node_birth(node.page)) ||
         !node_append(node, key, (uint32_t)key_size, value, txn->page_scratch))
@@ -360,6 +375,7 @@ tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
             tree->append_leaf = path.page[leaf];
         tree_insert_at(txn, tree, &path, key, key_size, value);
     }
+    FTK_DEBUG_ASSERT(tree_check(txn, tree));
     txn_leave(txn);
     return old_large ? value_retire(txn, old_ref) : FTK_OK;
 }

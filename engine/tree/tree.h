@@ -49,6 +49,10 @@ tree_ref(const kiln_txn *txn, uint64_t page_id)
     return page_ref_make(page_id, node_birth(cache_address(txn->fast, page_id)));
 }
 
+/* What holds of a tree and of a path in it; asserted with DEBUG=1.  Inside an epoch. */
+bool tree_check(const kiln_txn *txn, const struct tree *tree);
+bool tree_path_check(const kiln_txn *txn, const struct tree *tree, const struct tree_path *path);
+
 /* Have on the way what a search of the page begins with: the state, the header, the first heads; of
  * a page above the leaves, which has more of them, twice as far. */
 static inline void

@@ -44,6 +44,7 @@ is_usable(struct walk *walk, uint64_t page, uint32_t level)
     if (page == 0)
         return false;
     if (!cache_use(walk->txn->fast, page)) {
+        FTK_ASSERT(walk->absent < TREE_AHEAD_MAX);
         walk->ahead->absent[walk->absent++] = page;
         return false;
     }
@@ -65,6 +66,7 @@ children(struct walk *walk, struct node node, size_t from, size_t to, uint64_t *
             child = 0;
         else
             tree_prefetch(walk->txn, child, level);
+        FTK_DEBUG_ASSERT(n < TREE_AHEAD_MAX);
         below[n++] = item(child, i++);
         if (pos + 1 == count)
             break;
@@ -105,6 +107,7 @@ tree_ahead(const kiln_txn *txn, const struct tree *tree, const kiln_slice *keys,
     uint64_t *level_items = ahead->items[0], *below = ahead->items[1];
     size_t n = 1;
 
+    FTK_ASSERT(tree->height > 1 && count > 0 && count <= TREE_AHEAD_MAX);
     level_items[0] = item(page_ref_id(tree->root), 0);
     for (uint32_t level = tree->height - 1u; level > 0; level--) {
         uint64_t *swap = level_items;

@@ -43,6 +43,7 @@ path_level_for(const kiln_txn *txn, const struct tree_path *path, const kiln_sli
 {
     uint32_t from = path->depth;
 
+    FTK_ASSERT(path->depth > 0 && path->depth <= TREE_HEIGHT_MAX);
     for (uint32_t d = path->depth - 1; d-- > 0;) {
         struct node node = tree_node(txn, path->page[d]);
         if (path->pos[d] + 1 >= node_count(node.page))
@@ -91,6 +92,7 @@ batch_seek(struct batch *batch, const kiln_slice *key)
         if (d >= leaf || path_walk(txn, path, d, leaf, key)) {
             path->pos[leaf] = node_lower_bound(tree_node(txn, path->page[leaf]), key->data,
                                                (uint32_t)key->size, &path->exact);
+            FTK_DEBUG_ASSERT(tree_path_check(txn, batch->tree, path));
             return FTK_OK;
         }
     }
@@ -141,6 +143,7 @@ fetch_ahead(struct batch *batch, size_t from, size_t to)
     size_t absent = 1;
     ftk_status rc = FTK_OK;
 
+    FTK_ASSERT(from < to && to <= batch->count && to - from <= GROUP);
     batch->misses = true;
     if (from >= batch->asked)
         ask_ahead(batch, to);
@@ -361,6 +364,7 @@ chunk_take(struct batch *batch, const kiln_slice *keys, const kiln_slice *values
         bytes += more;
         n++;
     }
+    FTK_ASSERT(n > 0 && n <= max);
     batch->keys = keys;
     batch->values = values;
     batch->count = n;

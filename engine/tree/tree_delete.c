@@ -16,6 +16,7 @@ is_sparse(struct node node)
 static void
 remove_child(struct node parent, uint32_t pos)
 {
+    FTK_ASSERT(pos < node_count(parent.page));
     if (pos == 0 && node_count(parent.page) > 1) {
         node_set_child(parent, 0, node_child(parent.page, 1));
         pos = 1;
@@ -47,6 +48,7 @@ remove_empty(kiln_txn *txn, struct tree *tree, struct tree_path *path, uint32_t 
 {
     for (;;) {
         uint64_t page = path->page[d];
+        FTK_ASSERT(d < path->depth && path->depth == tree->height);
         txn_page_retire(txn, page, 1, node_birth(cache_address(txn->fast, page)));
         if (d == 0) {
             tree->root = (struct page_ref){0};
@@ -80,6 +82,7 @@ merge_at(kiln_txn *txn, struct tree_path *path, uint32_t d, bool *merged_out, bo
     struct node mine, other, fresh = {txn->page_scratch, txn->db->page_bytes};
     ftk_status rc;
 
+    FTK_ASSERT(d > 0 && d < path->depth && pos < node_count(parent.page));
     *merged_out = *again_out = false;
     if (!to_right && pos == 0)
         return FTK_OK; /* the only child */
@@ -100,6 +103,8 @@ merge_at(kiln_txn *txn, struct tree_path *path, uint32_t d, bool *merged_out, bo
                     fresh, node_birth(mine.page)) ||
         node_used_bytes(fresh) > mine.bytes / 8 * 7)
         return FTK_OK;
+    FTK_DEBUG_ASSERT(txn_page_mine(txn, node_birth(mine.page)));
+    FTK_DEBUG_ASSERT(node_count(fresh.page) == node_count(mine.page) + node_count(other.page));
     node_take(mine, fresh.page);
     txn_page_retire(txn, sibling, 1, node_birth(other.page));
     node_set_child(parent, to_right ? pos : pos - 1, tree_ref(txn, path->page[d]));
@@ -178,6 +183,7 @@ tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
     node_remove(leaf, path.pos[path.depth - 1]);
     tree->keys--;
     tree->hint_leaf = 0;
+    FTK_DEBUG_ASSERT(txn_page_mine(txn, node_birth(leaf.page)));
     if (node_count(leaf.page) == 0) {
         tree->append_leaf = 0;
         remove_empty(txn, tree, &path, path.depth - 1);
@@ -185,6 +191,7 @@ tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
     } else {
         sparse = is_sparse(leaf) && path.depth > 1;
     }
+    FTK_DEBUG_ASSERT(tree_check(txn, tree));
     txn_leave(txn);
     rc = old_large ? value_retire(txn, old_ref) : FTK_OK;
     if (rc == FTK_OK && sparse)
@@ -244,5 +251,6 @@ tree_clear(kiln_txn *txn, struct tree *tree)
     tree->hint_leaf = 0;
     tree->dirty = true;
     tree->changes++;
+    FTK_DEBUG_ASSERT(tree_check(txn, tree));
     return FTK_OK;
 }

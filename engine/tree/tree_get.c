@@ -21,6 +21,8 @@ tree_get(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_siz
         return FTK_ANSWER(FTK_NOTFOUND, "no such key");
     }
     leaf = path.page[path.depth - 1];
+    FTK_DEBUG_ASSERT(txn->held_page == 0);
+    FTK_DEBUG_ASSERT(path.pos[path.depth - 1] < node_count(cache_address(txn->fast, leaf)));
     node_entry(tree_node(txn, leaf), path.pos[path.depth - 1], entry);
     if (FTK_UNLIKELY(txn->in_place.locked) && in_place_has(txn, leaf)) {
         memcpy(txn->in_place.value, entry->value, entry->value_size);
@@ -117,6 +119,7 @@ group_walk(struct get_group *group)
     uint32_t height = group->tree->height;
     ftk_status rc;
 
+    FTK_ASSERT(height > 0 && group->count > 0 && group->count <= GROUP);
     for (uint32_t i = 0; i < group->count; i++)
         group_enter(group, i, group->tree->root);
     for (uint32_t level = height; level-- > 0;) {
@@ -212,6 +215,7 @@ tree_fraction(kiln_txn *txn, const struct tree *tree, kiln_slice key, double *fr
         width /= count;
     }
     txn_leave(txn);
+    FTK_ASSERT(low >= 0 && low <= 1);
     *fraction_out = low;
     return FTK_OK;
 }

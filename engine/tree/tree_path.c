@@ -84,10 +84,44 @@ restart:
             path->pos[d] = edge == EDGE_FIRST || count == 0 ? 0 : count - 1;
         }
     }
+    FTK_DEBUG_ASSERT(tree_path_check(txn, tree, path));
     return FTK_OK;
 fail:
     txn_leave(txn);
     return rc;
+}
+
+bool
+tree_check(const kiln_txn *txn, const struct tree *tree)
+{
+    bool empty = page_ref_is_none(tree->root);
+
+    if (tree->height > TREE_HEIGHT_MAX || empty != (tree->height == 0))
+        return false;
+    if (empty)
+        return tree->append_leaf == 0;
+    return page_ref_id(tree->root) < txn->fast->pages_max;
+}
+
+/* From the root down each page is the one that its parent names. */
+bool
+tree_path_check(const kiln_txn *txn, const struct tree *tree, const struct tree_path *path)
+{
+    struct page_ref ref = tree->root;
+
+    if (!tree_check(txn, tree) || path->depth != tree->height)
+        return false;
+    for (uint32_t d = 0; d < path->depth; d++) {
+        const uint8_t *page = cache_address(txn->fast, path->page[d]);
+        bool inner = d + 1 < path->depth;
+        if (path->ref[d].bits != ref.bits || page_ref_id(ref) != path->page[d] ||
+            !tree_page_fits(page, ref, path->depth - 1 - d) ||
+            path->pos[d] > node_count(page) - inner)
+            return false;
+        if (inner)
+            ref = node_child(page, path->pos[d]);
+    }
+    return true;
 }
 
 ftk_status
@@ -115,9 +149,11 @@ tree_pages_needed(const struct tree *tree)
 void
 tree_own_path(kiln_txn *txn, struct tree *tree, struct tree_path *path)
 {
+    FTK_ASSERT(txn->write && path->depth == tree->height);
     for (uint32_t d = 0; d < path->depth; d++) {
         uint64_t mine = txn_page_own(txn, path->page[d]);
         struct page_ref ref = tree_ref(txn, mine);
+        FTK_DEBUG_ASSERT(txn_page_mine(txn, node_birth(cache_address(txn->fast, mine))));
         if (ref.bits == path->ref[d].bits)
             continue;
         if (tree->hint_leaf == path->page[d])
@@ -133,6 +169,7 @@ tree_own_path(kiln_txn *txn, struct tree *tree, struct tree_path *path)
     }
     tree->dirty = true;
     tree->changes++;
+    FTK_DEBUG_ASSERT(tree_path_check(txn, tree, path));
 }
 
 bool
@@ -180,6 +217,7 @@ tree_each_page(kiln_txn *txn, struct page_ref ref, uint32_t level,
     uint32_t count = 0;
     ftk_status rc;
 
+    FTK_ASSERT(level < TREE_HEIGHT_MAX);
     if (page_id >= txn->fast->pages_max)
         return FTK_FAIL(FTK_CORRUPT, "reference to page %llu, which cannot be",
                         (unsigned long long)page_id);

@@ -45,6 +45,7 @@ run_of(const kiln_db *db, uint64_t first, uint64_t bytes, uint64_t birth)
     run.seed = db->salt ^ ftk_checksum(seed, sizeof(seed), 0);
     run.data_pages = (uint32_t)((bytes + page - 1) / page);
     run.tail_at = (uint32_t)(sums_offset(bytes) / page);
+    FTK_ASSERT(bytes > 0 && bytes <= LARGE_PIECE_BYTES);
     run.pages = (uint32_t)((sums_offset(bytes) + UINT64_C(8) * run.data_pages + page - 1) / page);
     return run;
 }
