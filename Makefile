@@ -268,7 +268,7 @@ asan:
 	@$(MAKE) --no-print-directory test BUILD='$(BUILD)/asan' SANITIZE=address,undefined
 # A crash program has one thread and nothing to race: a quarter of its states will do.
 tsan:
-	@KILN_CRASH_STATES=$${KILN_CRASH_STATES:-6000} $(MAKE) --no-print-directory test BUILD='$(BUILD)/tsan' SANITIZE=thread
+	@KILN_CRASH_STATES=$${KILN_CRASH_STATES:-6000} KILN_NATIVE_STATES=$${KILN_NATIVE_STATES:-150} $(MAKE) --no-print-directory test BUILD='$(BUILD)/tsan' SANITIZE=thread
 
 # Every crash point of the long crash programs, not only the sample that `make test` takes.
 CRASH_STATES ?= 1000000

@@ -132,6 +132,19 @@ live(struct trial *trial, void *context)
     }
 }
 
+/* The next process dies at an op by chance, or with names that it has just changed not synced. */
+static void
+death_plan(struct trial *trial, struct ftk_random *random)
+{
+    struct recording *recording = trial->recordings[trial->depth];
+    uint32_t ops = (uint32_t)ftk_random_below(random, trial->workload->death_ops);
+
+    if (ftk_random_below(random, 2) == 0)
+        recording->die_at_dir_sync = 1 + ops / 8;
+    else
+        recording->die_at = recording->op_count + 1 + ops;
+}
+
 /* Lives up to the last transaction: of clean opens, and of processes that die. */
 static bool
 lives_record(struct trial *trial, const char *dir, struct ftk_random *random, unsigned opens,
@@ -144,8 +157,7 @@ lives_record(struct trial *trial, const char *dir, struct ftk_random *random, un
         struct life_order order = {.dir = dir, .last = first + (last - first) * i / opens};
         bool dies = deaths > 0;
         if (dies)
-            recording->die_at = recording->op_count + 1 +
-                                (uint32_t)ftk_random_below(random, trial->workload->death_ops);
+            death_plan(trial, random);
         int code = run_apart(live, trial, &order);
         recording_bury(recording);
         if (code != 0 && code != RECORDER_DEATH)

@@ -59,6 +59,7 @@ recording_reset(struct recording *r, uint64_t seed)
     r->node_count = 0;
     r->bytes_used = 0;
     r->die_at = UINT32_MAX;
+    r->die_at_dir_sync = 0;
     r->notes_only = false;
     r->sync_ns = 0;
     r->random = seed;
@@ -112,6 +113,14 @@ node_of_fd(const struct recording *r, int fd)
 
     errno = saved;
     return node;
+}
+
+static bool
+is_dir(int fd)
+{
+    struct stat about;
+
+    return fstat(fd, &about) == 0 && S_ISDIR(about.st_mode);
 }
 
 /* ---- ops ------------------------------------------------------------------------------------ */
@@ -171,6 +180,7 @@ recording_bury(struct recording *r)
 {
     mutex_make(r);
     r->die_at = UINT32_MAX;
+    r->die_at_dir_sync = 0;
     for (unsigned i = 0; i < FLIGHTS_MAX; i++) {
         if (r->flights[i].iocb != NULL) {
             struct op *op = &r->ops[r->flights[i].op];
@@ -690,6 +700,8 @@ sync_recorded(int fd)
         leave(r);
         return syncs_skipped;
     }
+    if (r->die_at_dir_sync > 0 && is_dir(fd) && --r->die_at_dir_sync == 0)
+        _exit(RECORDER_DEATH);
     sync = r->op_count;
     op_add(r, OP_SYNC, node)->end = OP_UNFINISHED;
     ns = r->sync_ns == 0 ? 0 : random_next(r) % r->sync_ns;

@@ -65,9 +65,10 @@ enum { OPS_MAX = 40000, NODES_MAX = 1000, FLIGHTS_MAX = 512 };
 struct recording {
     pthread_mutex_t mutex; /* guards all that follows */
     uint32_t op_count;
-    uint32_t die_at;  /* the process ends in place of this op; UINT32_MAX: it does not */
-    bool notes_only;  /* nothing else is recorded, and syncs are done */
-    uint64_t sync_ns; /* longest time of a sync */
+    uint32_t die_at;          /* the process ends in place of this op; UINT32_MAX: it does not */
+    uint32_t die_at_dir_sync; /* ... and of this sync of a directory, counted from now; 0: not */
+    bool notes_only;          /* nothing else is recorded, and syncs are done */
+    uint64_t sync_ns;         /* longest time of a sync */
     uint64_t random;
     dev_t device;
     uint32_t node_count;
