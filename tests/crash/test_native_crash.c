@@ -20,7 +20,7 @@
 #include "tests/crash/native/crash_trial.h"
 #include "tests/support/test.h"
 
-enum { STATES_DEFAULT = 500, STATES_OF_A_RECORDING = 30, CANARY_STATES_MAX = 3000 };
+enum { STATES_DEFAULT = 300, STATES_OF_A_RECORDING = 30, CANARY_STATES_MAX = 3000 };
 
 /* Limits at which nothing happens by itself. */
 #define QUIET .rfl_bytes_max = 1 << 30, .dirty_bytes_max = 8 << 20
