@@ -342,10 +342,10 @@ chain_load(struct rfl_log *log, const struct listing *list, uint64_t lsn_start)
         log->oldest = segment;
         if (newer == NULL)
             log->last = segment;
-        else if (newer->lsn_begin != segment->lsn_end)
+        else if (newer->lsn_begin != segment->lsn_end || newer->lsn_records != newer->lsn_begin)
             return FTK_FAIL(FTK_CORRUPT,
                             "%s: ends at LSN %" PRIu64 ", the next segment begins at %" PRIu64,
-                            segment->path, segment->lsn_end, newer->lsn_begin);
+                            segment->path, segment->lsn_end, newer->lsn_records);
     }
     return rc;
 }

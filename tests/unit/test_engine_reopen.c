@@ -7,6 +7,7 @@
 #include "tests/unit/engine_testing.h"
 
 #define TXNS_MAX 4000
+#define EXTERNAL_KEYS 600 /* enough that pages are used again */
 
 /* Transaction i of the history writes its serial number under "h" i, and other keys with it. */
 struct model {
@@ -237,6 +238,98 @@ each_sync_of_a_checkpoint_and_of_the_reopening_fails(void)
             checkpoint_sync_fails(nth, again);
 }
 
+/* ---- without a log of its own: nothing says that the last owner came to its end ---- */
+
+static void
+put_applied(kiln_db *db, uint64_t n)
+{
+    kiln_txn *txn = engine_begin(db, KILN_WRITE);
+    kiln_coll coll = engine_coll(txn, "c");
+    uint8_t value[400] = {0}, key[9];
+
+    ftk_put_le64(value, n);
+    for (uint64_t i = 0; i < EXTERNAL_KEYS; i++) {
+        history_key(i, key);
+        OK(kiln_put(txn, coll, key, sizeof key, value, sizeof value, KILN_PUT_REPLACE));
+    }
+    OK(kiln_txn_set_applied(txn, n));
+    OK(kiln_txn_commit(txn));
+}
+
+/* All of one state, which is at least `promised`. */
+static void
+check_applied(struct simdisk *disk, const kiln_options *options, uint64_t promised)
+{
+    kiln_check_options check = KILN_CHECK_OPTIONS_INIT;
+    kiln_db *db = NULL;
+    kiln_txn *txn;
+    kiln_slice value;
+    kiln_coll coll;
+    uint64_t applied = 0;
+    uint8_t key[9];
+
+    REQUIRE_OK(engine_try_open(disk, options, &db));
+    OK(kiln_check(db, &check));
+    txn = engine_begin(db, KILN_READ);
+    OK(kiln_txn_applied(txn, &applied));
+    CHECK(applied >= promised);
+    OK(kiln_coll_open(txn, "c", 0, &coll));
+    for (uint64_t i = 0; i < EXTERNAL_KEYS; i += 7) {
+        history_key(i, key);
+        OK(kiln_get(txn, coll, key, sizeof key, &value));
+        CHECK_EQ(ftk_get_le64(value.data), applied);
+    }
+    kiln_txn_abort(txn);
+    db_abandon(db);
+}
+
+static void
+header_of_an_external_log_fails(uint64_t nth, uint64_t again, uint64_t seed)
+{
+    static struct steps steps;
+    struct simdisk *disk = simdisk_new(&(struct simdisk_options){.seed = seed});
+    kiln_options options = engine_options(KILN_CREATE | KILN_EXTERNAL_LOG);
+    kiln_db *db = NULL;
+
+    REQUIRE_OK(engine_try_open(disk, &options, &db));
+    put_applied(db, 1);
+    OK(kiln_checkpoint(db));
+    put_applied(db, 2);
+    simdisk_fail(disk, SIMDISK_SYNC, nth, 1, 5);
+    (void)kiln_checkpoint(db);
+    simdisk_fail_clear(disk);
+    db_abandon(db);
+    simdisk_fail(disk, SIMDISK_SYNC, again, 1, 5);
+    if (engine_try_open(disk, &options, &db) == FTK_OK)
+        db_abandon(db);
+    simdisk_fail_clear(disk);
+    REQUIRE_OK(engine_try_open(disk, &options, &db));
+    put_applied(db, 3);
+    put_applied(db, 4);
+    steps.count = 0;
+    simdisk_hook(disk, keep_step, &steps);
+    OK(kiln_checkpoint(db));
+    simdisk_hook(disk, NULL, NULL);
+    for (size_t i = 0; i < steps.count; i++) {
+        simdisk_crash_as(steps.disks[i], i % 2 == 0 ? SIMDISK_NONE : SIMDISK_SECTORS, i);
+        check_applied(steps.disks[i], &options, 1);
+        simdisk_free(steps.disks[i]);
+    }
+    db_abandon(db);
+    simdisk_free(disk);
+}
+
+static void
+the_header_of_a_database_without_a_log_is_durable_after_reopening(void)
+{
+    for (uint64_t nth = 1; nth <= 3; nth++)
+        for (uint64_t again = 1; again <= 4; again++)
+            header_of_an_external_log_fails(nth, again, nth);
+    /* The first copy of the header, then the second: what is left of them is a matter of chance. */
+    for (uint64_t seed = 1; seed <= test_rounds(8); seed++)
+        header_of_an_external_log_fails(2, 2, seed);
+}
+
 /* The database is being made, and each sync fails in turn; then it is made after all. */
 static void
 each_sync_of_a_creation_fails_before_another(void)
@@ -377,6 +470,7 @@ lives_with_failed_syncs_and_reopening_keep_what_was_promised(void)
 
 TEST_MAIN("engine_reopen", TEST(each_sync_of_a_checkpoint_fails_before_a_reopening),
           TEST(each_sync_of_a_checkpoint_and_of_the_reopening_fails),
+          TEST(the_header_of_a_database_without_a_log_is_durable_after_reopening),
           TEST(each_sync_of_a_creation_fails_before_another),
           TEST(each_sync_of_a_close_fails_before_a_reopening),
           TEST(a_closed_database_is_opened_without_a_write),

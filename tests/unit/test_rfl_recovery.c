@@ -6,6 +6,7 @@
 #include "tests/unit/rfl_testing.h"
 
 #define SEGMENT_1 "/log/0000000000000001.rfl"
+#define SEGMENT_2 "/log/0000000000000002.rfl"
 #define EPOCH_BYTES 56u /* the record that each open begins with */
 
 static struct simdisk *disk;
@@ -318,6 +319,31 @@ read_only_never_writes(void)
     simdisk_free(disk);
 }
 
+/* Only the first segment of a log may begin behind its first byte. */
+static void
+a_later_segment_whose_first_record_is_not_at_its_begin_is_refused(void)
+{
+    struct rfl__segment_header header;
+    uint8_t block[RFL_BLOCK];
+    struct rfl_log *none;
+
+    begin();
+    for (uint64_t i = 0; i < 12; i++) /* into the second segment */
+        append(i, 240000, RFL_OS);
+    CHECK_OK(rfl_close(log_));
+    REQUIRE(simdisk_peek(disk, SEGMENT_2, 0, block, sizeof block));
+    REQUIRE_OK(rfl__segment_decode(block, sizeof block, NULL, SEGMENT_2, &header));
+    header.lsn_records += 8;
+    rfl__segment_encode(&header, block);
+    REQUIRE(simdisk_poke(disk, SEGMENT_2, 0, block, sizeof block));
+    CHECK_STATUS(rfl_open(&options, false, 0, &none), FTK_CORRUPT);
+    header.lsn_records -= 8;
+    rfl__segment_encode(&header, block);
+    REQUIRE(simdisk_poke(disk, SEGMENT_2, 0, block, sizeof block));
+    reopen(12);
+    end();
+}
+
 TEST_MAIN("rfl_recovery", TEST(torn_tail_is_cut),
           TEST(a_lost_record_before_written_ones_is_the_end_when_nothing_was_durable),
           TEST(damage_before_the_end_is_reported), TEST(damage_is_seen_from_the_next_segment),
@@ -326,4 +352,5 @@ TEST_MAIN("rfl_recovery", TEST(torn_tail_is_cut),
           TEST(recycled_segments_do_not_show_old_records), TEST(a_missing_segment_is_reported),
           TEST(foreign_newer_and_blank_segments_are_told_apart),
           TEST(a_short_log_is_begun_anew_only_when_allowed),
-          TEST(an_lsn_inside_a_record_is_no_beginning), TEST(read_only_never_writes))
+          TEST(an_lsn_inside_a_record_is_no_beginning), TEST(read_only_never_writes),
+          TEST(a_later_segment_whose_first_record_is_not_at_its_begin_is_refused))

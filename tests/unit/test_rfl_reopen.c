@@ -63,9 +63,9 @@ append(uint64_t number, size_t size, enum rfl_durability durability)
     return rc == FTK_OK ? rfl_commit(log_, lsn_end, durability) : rc;
 }
 
-/* Open, see what is there, commit more, lose power after each step. */
-static void
-go_on(uint64_t committed)
+/* Open and see what is there; it survives. */
+static size_t
+open_again(uint64_t committed)
 {
     size_t found;
 
@@ -73,6 +73,15 @@ go_on(uint64_t committed)
     found = testing_read(log_, 0, 0);
     REQUIRE(found != SIZE_MAX && found >= committed);
     check_survives(found, "opened");
+    return found;
+}
+
+/* And commit more, and lose power after each step. */
+static void
+go_on(uint64_t committed)
+{
+    size_t found = open_again(committed);
+
     REQUIRE_OK(append(found, 100, RFL_FULL));
     check_survives(found + 1, "one commit");
     for (uint64_t i = 1; i < 4; i++)
@@ -158,7 +167,7 @@ an_open_that_fails_to_write_the_end_anew_is_no_better_for_the_next(void)
             simdisk_fail_clear(disk);
             if (rc == FTK_OK)
                 CHECK_OK(rfl_close(log_));
-            go_on(1);
+            (void)open_again(1);
             end();
             REQUIRE(nth < 200);
         }
