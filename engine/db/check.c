@@ -257,6 +257,7 @@ kiln_check(kiln_db *db, const kiln_check_options *options)
     ftk_status rc;
 
     FTK_TRY(txn_begin(db, KILN_READ, KILN_DURABILITY_DEFAULT, 0, &check.txn));
+    window_settle_all(check.txn);
     space_stats(db->space, &space);
     check.pages_end = space.pages_end;
     if (db_extension_records.count(check.txn, &check.total) != FTK_OK)

@@ -231,6 +231,15 @@ coll_open_internal(kiln_txn *txn, const void *name, size_t name_size, uint32_t f
     return rc;
 }
 
+bool
+coll_entries_due(const kiln_txn *txn)
+{
+    for (size_t i = 0; i < txn->tree_count; i++)
+        if (txn->trees[i]->dirty && !txn->trees[i]->dropped)
+            return true;
+    return false;
+}
+
 ftk_status
 coll_write_entries(kiln_txn *txn)
 {

@@ -26,6 +26,8 @@ ftk_status coll_drop(kiln_txn *txn, kiln_coll coll);
 /* The cursor's transaction was renewed (cursor.renewed): its tree is read again. */
 ftk_status coll_cursor_ready(kiln_cursor *cursor);
 ftk_status coll_write_entries(kiln_txn *txn); /* at commit: dirty trees into the catalog */
+/* Leaves that were returned meanwhile have made a tree dirty again. */
+bool coll_entries_due(const kiln_txn *txn);
 enum { COLL_RESERVED_NAME_BYTE = 1 }; /* names of the records part's collections begin with it */
 /* Of the collections that programs see, in order of number, the one behind `after` (0: the first)
  * and `skip` more.  errors: FTK_NOTFOUND, FTK_TRUNCATED. */

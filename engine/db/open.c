@@ -60,6 +60,7 @@ seal_page(void *context, uint64_t page_id, void *memory, uint64_t limit)
 
     if (node_birth(page) > limit)
         return false;
+    FTK_ASSERT(node_birth(page) <= atomic_load(&db->window.above)); /* it cannot change meanwhile */
     ftk_put_le64(page + PAGE_CHECKSUM, page_sum(db, page_id, page));
     return true;
 }
@@ -477,7 +478,7 @@ db_free(kiln_db *db)
     ftk_mutex_release(&db->queue_mutex);
     ftk_mutex_release(&db->publish_mutex);
     ftk_mutex_release(&db->error_mutex);
-    in_place_db_release(db);
+    window_release(db);
     ftk_free(db->path);
     ftk_free(db->rfl_path);
     ftk_free(db);
@@ -514,7 +515,7 @@ db_open(const char *path, const kiln_options *options, const struct db_environme
     ftk_mutex_init(&db->queue_mutex);
     ftk_mutex_init(&db->publish_mutex);
     ftk_mutex_init(&db->error_mutex);
-    in_place_db_init(db, in_place_give_back);
+    window_init(db, in_place_copy);
     db->forks = ftk_forks();
     db->disk = ftk_disk_native();
     if (environment != NULL) {

@@ -81,8 +81,8 @@ stat_txns(kiln_db *db, kiln_stat *stat)
     }
     stat->commits = atomic_load(&db->commits);
     stat->aborts = atomic_load(&db->aborts);
-    stat->in_place_changes = atomic_load(&db->in_place.changes);
-    stat->in_place_returns = atomic_load(&db->in_place.returns);
+    stat->in_place_changes = atomic_load(&db->window.changes);
+    stat->in_place_returns = atomic_load(&db->window.returns);
     stat->txn_id = db_published_id(db);
     stat->recovered_txns = db->recovered_txns;
     stat->recovered_ops = db->recovered_ops;
@@ -172,6 +172,7 @@ kiln_coll_stat_get(kiln_txn *txn, kiln_coll coll, kiln_coll_stat *stat_inout)
         return txn_answer(txn, FTK_FAIL(FTK_INVALID, "kiln_coll_stat.size is not set"));
     txn_unhold(txn);
     FTK_TRY(in_place_end(txn));
+    window_settle_all(txn);
     FTK_TRY(txn_tree(txn, coll, &tree));
     stat.keys = tree->keys;
     stat.height = tree->height;

@@ -41,7 +41,6 @@ txn_free(kiln_txn *txn)
     ftk_free(txn->page_scratch);
     ftk_free(txn->batch_memory);
     ftk_free(txn->ops);
-    in_place_release(txn);
     if (txn->slot != NULL)
         cache_slot_give(txn->slot);
     ftk_free(txn);
@@ -107,6 +106,7 @@ txn_start(kiln_txn *txn)
     txn->held_page = 0;
     txn->held_run = false;
     txn->cursors = NULL;
+    FTK_ASSERT(txn->window == NULL);
     txn->catalog = (struct tree){.root = txn->snapshot.catalog_root,
                                  .keys = txn->snapshot.catalog_keys,
                                  .height = (uint8_t)txn->snapshot.catalog_height};
@@ -124,7 +124,7 @@ begin_read(kiln_db *db, kiln_txn **txn_out)
 
     if (rc != FTK_OK)
         return rc;
-    db_pin(db, txn->slot, &txn->snapshot);
+    db_pin(db, txn->slot, &txn->snapshot, &txn->beside);
     txn->write = false;
     txn_start(txn);
     *txn_out = txn;
@@ -149,6 +149,7 @@ begin_write(kiln_db *db, kiln_txn **txn_out)
     }
     snapshots_reclaim(db);
     txn->write = true;
+    txn->beside = NULL;
     txn->snapshot = db->newest;
     txn->birth = txn->birth_first = txn->birth_floor = db->birth_next++;
     txn->prepared = 0;
@@ -196,7 +197,7 @@ txn_begin(kiln_db *db, uint32_t kind, kiln_durability durability, uint32_t timeo
         durability = db->options.durability;
     (*txn_out)->logs = db->log != NULL;
     (*txn_out)->durability = durability;
-    in_place_begin(*txn_out, db->log == NULL || durability != KILN_FULL);
+    window_begin(*txn_out, db->log == NULL || durability != KILN_FULL);
     return FTK_OK;
 }
 
@@ -213,7 +214,7 @@ txn_begin_replay(kiln_db *db, kiln_txn **txn_out)
         return rc;
     }
     (*txn_out)->reserve = true;
-    in_place_begin(*txn_out, !db->read_only);
+    window_begin(*txn_out, !db->read_only);
     return FTK_OK;
 }
 
@@ -230,7 +231,7 @@ txn_renew(kiln_txn *txn)
     }
     if (txn->extension != NULL)
         db_extension_records.txn_end(txn);
-    db_pin(txn->db, txn->slot, &txn->snapshot);
+    db_pin(txn->db, txn->slot, &txn->snapshot, &txn->beside);
     txn->catalog = (struct tree){.root = txn->snapshot.catalog_root,
                                  .keys = txn->snapshot.catalog_keys,
                                  .height = (uint8_t)txn->snapshot.catalog_height};
@@ -294,7 +295,7 @@ txn_abort(kiln_txn *txn)
         return;
     end_common(txn);
     if (txn->write) {
-        in_place_abort(txn);
+        window_abort(txn);
         txn->savepoint_count = 0;
         cache_unreserve(txn->cache);
         txn_pages_give_back(txn, &txn->born.list, 0);
@@ -328,22 +329,20 @@ commit_pages(kiln_txn *txn, uint64_t id)
 
 /*
  * Everything that can fail before the commit record.  With an open window its mutex is held from
- * here on; one that was given back meanwhile has changed trees whose entries were written.
+ * here on; one that has returned leaves meanwhile has changed trees whose entries were written.
  */
 static ftk_status
 commit_prepare(kiln_txn *txn)
 {
-    bool window;
     ftk_status rc;
 
     while (txn->savepoint_count > 0)
         FTK_TRY(txn_savepoint_release(txn));
     if (txn->extension != NULL)
         FTK_TRY(db_extension_records.before_commit(txn));
-    do {
-        window = atomic_load(&txn->in_place.open);
+    do
         FTK_TRY(coll_write_entries(txn));
-    } while (window && !in_place_lock(txn));
+    while (!window_commit_begin(txn) || coll_entries_due(txn));
     FTK_TRY(space_commit_prepare(txn->db->space));
     FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
     if (txn_is_ended(txn))
@@ -412,7 +411,7 @@ commit_log(kiln_txn *txn, uint64_t *lsn_end_out)
 {
     ftk_status rc = txn_log_commit(txn, lsn_end_out);
 
-    if (!txn->in_place.locked)
+    if (!txn_holds_window(txn))
         return rc;
     if (rc == FTK_OK) {
         rc = rfl_commit(txn->db->log, *lsn_end_out, rfl_durability_of(txn->durability));
@@ -420,7 +419,7 @@ commit_log(kiln_txn *txn, uint64_t *lsn_end_out)
     }
     if (rc != FTK_NOSPACE)
         return rc;
-    in_place_unlock(txn); /* a checkpoint may give log space back: without a window */
+    window_commit_cancel(txn); /* a checkpoint may give log space back: without a window */
     FTK_TRY(in_place_end(txn));
     FTK_TRY(commit_prepare(txn));
     rc = txn_log_commit(txn, lsn_end_out);
@@ -436,10 +435,10 @@ out:
 static void
 commit_window(kiln_txn *txn)
 {
-    if (!txn->in_place.locked)
+    if (!txn_holds_window(txn))
         return;
     db_publish(txn->db, &txn->snapshot);
-    in_place_commit(txn);
+    window_commit_end(txn);
 }
 
 ftk_status

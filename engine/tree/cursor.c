@@ -157,7 +157,7 @@ scan_leaf(kiln_cursor *cursor, uint64_t next)
     struct node leaf = leaf_node(cursor);
     uint32_t body, arrays;
 
-    cursor->scanning = !cursor->txn->write;
+    cursor->scanning = !cursor->txn->write && cursor->txn->beside == NULL; /* nobody changes it */
     cursor->next_leaf = next < fast->pages_max ? next : 0;
     if (!cursor->scanning || node_count(leaf.page) == 0)
         return;
@@ -269,6 +269,11 @@ step_leaf(kiln_cursor *cursor, bool forward, uint64_t *next_out)
         }
         path->page[d + 1] = child;
         path->ref[d + 1] = ref;
+        if (FTK_UNLIKELY(level == 0 && txn->beside != NULL)) {
+            cache_leave(txn->slot);
+            window_settle(txn, child);
+            cache_enter(txn->fast, txn->slot);
+        }
         FTK_TRY(tree_use(txn, child, level == 0 ? fetch_flags(cursor) : 0, &again));
         FTK_TRY(tree_check_page(txn, ref, level));
         uint32_t count = node_count(cache_address(txn->fast, child));

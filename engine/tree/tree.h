@@ -257,8 +257,7 @@ ftk_status logged_bulk_add(struct kiln_bulk *bulk, kiln_slice key, kiln_slice va
 bool in_place_put(kiln_txn *txn, struct tree *tree, struct tree_path *path, const void *key,
                   uint32_t key_size, const struct node_value *value);
 bool in_place_delete(kiln_txn *txn, struct tree *tree, struct tree_path *path);
-/* They are undone. */
-void in_place_abort(kiln_txn *txn);
-void in_place_give_back(kiln_db *db);
+/* A window's way to give its transaction a copy of a leaf: see window_copy. */
+bool in_place_copy(kiln_txn *txn, const struct window_leaf *leaf, uint64_t *absent_out);
 
 #endif

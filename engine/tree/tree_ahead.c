@@ -88,7 +88,7 @@ prefetch_change(const kiln_txn *txn, uint64_t page_id)
     struct node node = tree_node(txn, page_id);
     uint64_t birth = node_birth(node.page);
 
-    if (txn_page_mine(txn, birth) || in_place_expected(txn, birth)) {
+    if (txn_page_mine(txn, birth) || window_expected(txn, birth)) {
         const uint8_t *top = node.page + node_heap_at(node);
         __builtin_prefetch(top - 64, 1, 2);
         __builtin_prefetch(top - 128, 1, 2);

@@ -24,9 +24,9 @@ tree_get(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_siz
     FTK_DEBUG_ASSERT(txn->held_page == 0);
     FTK_DEBUG_ASSERT(path.pos[path.depth - 1] < node_count(cache_address(txn->fast, leaf)));
     node_entry(tree_node(txn, leaf), path.pos[path.depth - 1], entry);
-    if (FTK_UNLIKELY(txn->in_place.locked) && in_place_has(txn, leaf)) {
-        memcpy(txn->in_place.value, entry->value, entry->value_size);
-        entry->value = txn->in_place.value;
+    if (FTK_UNLIKELY(txn->window != NULL) && window_has(txn, leaf)) {
+        memcpy(txn->window->value, entry->value, entry->value_size);
+        entry->value = txn->window->value;
     }
     cache_pin(txn->fast, leaf);
     txn_leave(txn);
@@ -89,6 +89,18 @@ group_use(struct get_group *group)
     }
 }
 
+/* Leaves that a writer has changed in place are as they were.  Inside an epoch before and after. */
+static void
+group_settle(struct get_group *group)
+{
+    kiln_txn *txn = group->txn;
+
+    txn_leave(txn);
+    for (uint32_t i = 0; i < group->count && txn->beside != NULL; i++)
+        window_settle(txn, group->page[i]);
+    txn_enter(txn);
+}
+
 /* All pages of the level are resident: their level, and where each key goes or is likely to be. */
 static ftk_status
 group_search(struct get_group *group, uint32_t level)
@@ -123,6 +135,8 @@ group_walk(struct get_group *group)
     for (uint32_t i = 0; i < group->count; i++)
         group_enter(group, i, group->tree->root);
     for (uint32_t level = height; level-- > 0;) {
+        if (FTK_UNLIKELY(level == 0 && txn->beside != NULL))
+            group_settle(group);
         rc = group_use(group);
         if (rc != FTK_OK)
             return rc;

@@ -49,6 +49,7 @@ descend(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_size
 {
     uint32_t page_bytes = txn->db->page_bytes;
     struct page_ref ref;
+    uint64_t settled = 0;
     bool again;
     ftk_status rc;
 
@@ -61,6 +62,13 @@ restart:
         uint32_t level = tree->height - 1u - d;
         uint64_t id = page_ref_id(ref);
         struct node node = {cache_address(txn->fast, id), page_bytes};
+        if (FTK_UNLIKELY(level == 0 && txn->beside != NULL && id != settled)) {
+            cache_leave(txn->slot);
+            window_settle(txn, id);
+            settled = id;
+            cache_enter(txn->fast, txn->slot);
+            goto restart;
+        }
         rc = tree_use(txn, id, fetch_flags, &again);
         if (FTK_UNLIKELY(rc != FTK_OK))
             goto fail;

@@ -2,7 +2,7 @@
  * engine/txn/db_state.h -- the database: what is shared by its transactions.
  *
  * Lock order (outermost first):
- *   writer queue > catalog/records caches > in-place window > space mutex > cache and log locks
+ *   writer queue > catalog/records caches > window > space mutex > cache and log locks
  * The writer queue is held from the beginning of a write transaction until its commit record is in
  * the log's buffer; it is not held while a commit waits for the disk.
  *
@@ -87,7 +87,7 @@ struct kiln_db {
 
     struct db_published published;
     struct ftk_mutex publish_mutex;
-    struct in_place_db in_place;
+    struct window window;
 
     /* checkpointing: the checkpointer's thread only */
     uint64_t checkpoint;              /* number of the last header */
@@ -130,14 +130,9 @@ ftk_status db_check_process(const kiln_db *db);
 void db_publish(kiln_db *db, const struct db_snapshot *snapshot);
 void db_published_get(kiln_db *db, struct db_snapshot *snapshot_out);
 uint64_t db_published_id(kiln_db *db);
-/* Pin the published snapshot in the slot: lock-free, but when a writer changes leaves of it in
- * place (engine/txn/window.h). */
-void db_pin(kiln_db *db, struct cache_slot *slot, struct db_snapshot *snapshot_out);
 
 /* Free dead pages that no pinned snapshot reaches.  By the holder of the writer's turn. */
 void snapshots_reclaim(kiln_db *db);
-/* Births at or below this are reached by a reader or a checkpoint. */
-uint64_t snapshots_reached(kiln_db *db);
 
 /* Writer queue.  timeout_ms 0xffffffff: forever.  errors: FTK_TIMEOUT. */
 ftk_status db_writer_lock(kiln_db *db, uint32_t timeout_ms);

@@ -1,4 +1,4 @@
-/* engine/txn/snapshot.c -- the published snapshot, and who has what pinned. */
+/* engine/txn/snapshot.c -- the published snapshot, and what no snapshot needs any longer. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,21 +53,8 @@ db_published_id(kiln_db *db)
     return snapshot.id;
 }
 
-void
-db_pin(kiln_db *db, struct cache_slot *slot, struct db_snapshot *snapshot)
-{
-    /* Announce first, then look again: whoever frees pages publishes first, then reads the slots;
-     * whoever changes pages in place announces that first, then reads the slots. */
-    for (;;) {
-        db_published_get(db, snapshot);
-        atomic_store(&slot->snapshot, snapshot->id);
-        if (FTK_UNLIKELY(atomic_load(&db->in_place.open)))
-            in_place_yield(db);
-        if (db_published_id(db) == snapshot->id)
-            return;
-    }
-}
-
+/* Whoever frees pages publishes first, then reads the slots; whoever pins looks at what is
+ * published once more after that (db_pin in window.c). */
 void
 snapshots_reclaim(kiln_db *db)
 {
@@ -99,18 +86,4 @@ snapshots_reclaim(kiln_db *db)
 out:
     if (pins != few)
         ftk_free(pins);
-}
-
-/* Births at or below this are reached by someone else: see invariant 1. */
-uint64_t
-snapshots_reached(kiln_db *db)
-{
-    uint64_t reached = atomic_load(&db->checkpoint_pin);
-
-    for (struct cache_slot *slot = NULL; (slot = cache_slot_next(db->cache, slot)) != NULL;) {
-        uint64_t id = atomic_load(&slot->snapshot);
-        if (id > reached)
-            reached = id;
-    }
-    return reached;
 }

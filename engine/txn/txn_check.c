@@ -1,4 +1,4 @@
-/* engine/txn/txn_check.c -- do the page accounts of a write transaction agree with each other? */
+/* engine/txn/txn_check.c -- do the fields and the page accounts of a transaction agree? */
 #include "engine/txn/txn_state.h"
 
 static const char *
@@ -53,4 +53,27 @@ txn_pages_check(kiln_txn *txn)
     if (fault == NULL && txn->logs && txn->ops_capacity - txn->ops_size < txn->savepoint_count)
         fault = "the log has no room for the ends of the savepoints";
     return fault;
+}
+
+void
+txn_check(const kiln_txn *txn)
+{
+    FTK_ASSERT(atomic_load_explicit(&txn->slot->epoch, memory_order_relaxed) == 0);
+    FTK_ASSERT((txn->held_page == 0) <= !txn->held_run);
+    FTK_ASSERT(page_ref_is_none(txn->catalog.root) == (txn->catalog.height == 0));
+    for (size_t i = 0; i < txn->tree_count; i++)
+        FTK_ASSERT(page_ref_is_none(txn->trees[i]->root) == (txn->trees[i]->height == 0));
+    if (!txn->write) {
+        FTK_ASSERT(atomic_load_explicit(&txn->slot->snapshot, memory_order_relaxed) ==
+                   txn->snapshot.id);
+        FTK_ASSERT(txn->window == NULL);
+        return;
+    }
+    FTK_ASSERT(txn->beside == NULL);
+    FTK_ASSERT(txn->window == NULL || window_state(txn->window) == WINDOW_SHUT ||
+               txn->window->txn == txn);
+    FTK_ASSERT(txn->birth_first > txn->snapshot.id && txn->birth_first <= txn->birth_floor);
+    FTK_ASSERT(txn->birth_floor <= txn->birth && txn->birth < txn->db->birth_next);
+    FTK_ASSERT(txn->savepoint_count > 0 || txn->birth_floor == txn->birth_first);
+    FTK_ASSERT(txn->ops_size <= txn->ops_capacity);
 }

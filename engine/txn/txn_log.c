@@ -18,7 +18,7 @@ append_somehow(kiln_txn *txn, enum log_kind kind, const struct rfl_part *parts, 
     uint64_t lsn;
     ftk_status rc = rfl_append(db->log, 0, (uint8_t)kind, parts, count, &lsn, lsn_end_out);
 
-    if (rc != FTK_NOSPACE || txn->in_place.locked) /* a checkpoint wants the window shut */
+    if (rc != FTK_NOSPACE || txn_holds_window(txn)) /* a checkpoint wants the window shut */
         return rc;
     rc = checkpointer_run(db->checkpointer, true);
     if (rc == FTK_OK)

@@ -125,32 +125,37 @@ prepared_set(kiln_txn *txn, uint32_t want)
     FTK_TRY(txn_born_ensure(&txn->born, want));
     FTK_TRY(space_extents_ensure(&txn->dead, want));
     FTK_TRY(space_extents_ensure(&txn->retired_own, want));
+    FTK_ASSERT(txn->window == NULL || want >= atomic_load(&txn->window->reserved));
     atomic_store_explicit(&txn->prepared, want, memory_order_relaxed);
 out:
     return rc;
 }
 
-/* The same under an open window.  FTK_STATE: it was given back, or must be. */
+/* The same under an open window.  FTK_STATE: it is no more, or must end. */
 static ftk_status
 prepare_under_window(kiln_txn *txn, uint32_t want, bool reserve)
 {
     ftk_status rc;
 
-    if (!in_place_lock(txn))
-        return FTK_ANSWER(FTK_STATE, "the window must be given back");
+    txn_window_hold(txn);
+    if (!txn_holds_window(txn))
+        return FTK_ANSWER(FTK_STATE, "the window must end");
     rc = space_ensure(txn->db->space, want, reserve);
-    in_place_unlock(txn);
+    txn_window_let(txn);
     if (rc == FTK_NOSPACE || !cache_room(txn->cache, want, false))
-        return FTK_ANSWER(FTK_STATE, "the window must be given back");
+        return FTK_ANSWER(FTK_STATE, "the window must end");
     if (rc == FTK_OK)
         rc = cache_reserve(txn->cache, want);
     if (rc != FTK_OK)
         return rc;
-    if (!in_place_lock(txn)) /* what was ensured may have been used */
-        return FTK_ANSWER(FTK_STATE, "the window must be given back");
-    rc = prepared_set(txn, want);
-    in_place_unlock(txn);
-    return rc;
+    txn_window_hold(txn);
+    if (!txn_holds_window(txn))
+        return FTK_ANSWER(FTK_STATE, "the window must end");
+    rc = space_ensure(txn->db->space, want, reserve); /* leaves returned since have used some */
+    if (rc == FTK_OK)
+        rc = prepared_set(txn, want);
+    txn_window_let(txn);
+    return rc == FTK_NOSPACE ? FTK_ANSWER(FTK_STATE, "the window must end") : rc;
 }
 
 static uint32_t
@@ -167,8 +172,8 @@ pages_at_a_time(const kiln_txn *txn)
 ftk_status
 txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
 {
-    uint32_t set_aside = atomic_load_explicit(&txn->in_place.reserved, memory_order_relaxed);
     uint32_t many, want;
+    struct window *window;
     ftk_status rc;
 
     reserve = reserve || txn->reserve;
@@ -177,8 +182,9 @@ txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
     want = pages < many ? many : pages;
     if (spill_pages(txn) > 0 && !txn->db->read_only)
         FTK_TRY(checkpointer_throttle(txn->db->checkpointer));
-    if (atomic_load_explicit(&txn->in_place.open, memory_order_acquire)) {
-        rc = prepare_under_window(txn, want + set_aside, reserve);
+    window = txn->window;
+    if (window != NULL && window_state(window) != WINDOW_UNTRIED) {
+        rc = prepare_under_window(txn, want + atomic_load(&window->reserved), reserve);
         if (rc != FTK_STATE)
             goto out;
         FTK_TRY(in_place_end(txn));

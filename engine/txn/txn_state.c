@@ -15,13 +15,13 @@ txn_unhold_slow(kiln_txn *txn)
 bool
 txn_is_ended(const kiln_txn *txn)
 {
-    return txn->ended ||
-           atomic_load_explicit(&txn->in_place.failed, memory_order_relaxed) != FTK_OK;
+    return txn->ended || (txn->window != NULL && window_state(txn->window) == WINDOW_LOST);
 }
 
 ftk_status
 txn_check_write(kiln_txn *txn)
 {
+    FTK_DEBUG_ASSERT((txn_check(txn), true));
     if (FTK_UNLIKELY(!txn->write))
         return FTK_FAIL(FTK_READONLY, "a read transaction cannot change anything");
     if (FTK_UNLIKELY(txn_is_ended(txn)))

@@ -75,6 +75,8 @@ struct kiln_txn {
     const struct cache_fast *fast;
     struct cache *cache;
     struct db_snapshot snapshot; /* read: what is seen; write: what it began from, then becomes */
+    struct window *beside;       /* a reader's: some of its leaves may have to be settled first */
+    struct window *window;       /* a writer's: it may have or get one; NULL: it does without */
     uint64_t birth;              /* of pages made now */
     uint64_t birth_floor;        /* pages born at or after this are changed in place */
     uint64_t birth_first;        /* of this transaction's first page */
@@ -100,7 +102,6 @@ struct kiln_txn {
     /* Pages that can be made or retired without failing.  Changed by whoever holds the window's
      * mutex (engine/txn/window.h), if there is a window. */
     _Atomic uint32_t prepared;
-    struct in_place in_place;
     uint32_t appends; /* puts behind the last key of a tree, without a descent */
     struct txn_born born;             /* pages made; one that its own scope drops leaves at once */
     struct space_extents dead;        /* of older transactions, no longer needed */
@@ -130,6 +131,8 @@ txn_answer(kiln_txn *txn, ftk_status status)
     return status;
 }
 bool txn_is_ended(const kiln_txn *txn);
+/* The rules of its fields; outside an epoch. */
+void txn_check(const kiln_txn *txn);
 /* Checks for a write call: KILN_READONLY, KILN_STATE. */
 ftk_status txn_check_write(kiln_txn *txn);
 
@@ -144,18 +147,24 @@ txn_unhold(kiln_txn *txn)
 
 /* ---- epochs: with an open window its mutex comes with them ---- */
 
-/* Nobody gives the window back, if there is one, until it is let. */
+/* Nobody returns leaves of the window, if there is one, until it is let. */
 static inline void
 txn_window_hold(kiln_txn *txn)
 {
-    if (FTK_UNLIKELY(atomic_load_explicit(&txn->in_place.open, memory_order_acquire)))
-        (void)in_place_lock(txn);
+    if (FTK_UNLIKELY(txn->window != NULL) && !txn->window->held)
+        window_hold(txn);
 }
 static inline void
 txn_window_let(kiln_txn *txn)
 {
-    if (FTK_UNLIKELY(txn->in_place.locked))
-        in_place_unlock(txn);
+    if (FTK_UNLIKELY(txn->window != NULL) && txn->window->held)
+        window_let(txn);
+}
+
+static inline bool
+txn_holds_window(const kiln_txn *txn)
+{
+    return txn->window != NULL && txn->window->held;
 }
 
 static inline void
@@ -175,20 +184,19 @@ txn_leave(kiln_txn *txn)
 static inline ftk_status
 in_place_end(kiln_txn *txn)
 {
-    if (FTK_LIKELY(!txn->write || txn->in_place.state == IN_PLACE_SHUT))
-        return FTK_OK;
-    return in_place_end_slow(txn);
+    return FTK_LIKELY(txn->window == NULL) ? FTK_OK : window_end(txn);
 }
 
 /* ---- engine/txn/txn_pages.c: pages of a write transaction ---- */
 
-/* So many can be made by the operation at hand (the others are for giving a window back), and it is
- * not time to look whether pages must be written out. */
+/* So many can be made by the operation at hand (the others are for returning leaves), and it is not
+ * time to look whether pages must be written out. */
 static inline bool
 txn_is_prepared(const kiln_txn *txn, uint32_t pages)
 {
-    return atomic_load_explicit(&txn->prepared, memory_order_relaxed) >=
-               pages + atomic_load_explicit(&txn->in_place.reserved, memory_order_relaxed) &&
+    if (FTK_UNLIKELY(txn->window != NULL))
+        pages += atomic_load_explicit(&txn->window->reserved, memory_order_relaxed);
+    return atomic_load_explicit(&txn->prepared, memory_order_relaxed) >= pages &&
            atomic_load_explicit(&txn->spill_pages, memory_order_relaxed) < txn->spill_due;
 }
 

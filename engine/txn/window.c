@@ -1,4 +1,5 @@
-/* engine/txn/window.c -- the window of a transaction: open, lock, leaves, undo memory. */
+/* engine/txn/window.c -- the window of a transaction, and the pins that it must see.  The protocol,
+ * the states and the invariants: window.h. */
 #include "engine/txn/window.h"
 
 #include <string.h>
@@ -10,320 +11,676 @@ enum {
     LEAVES_MAX = 2048,
     SET_SLOTS = 2 * LEAVES_MAX, /* power of two */
     CACHE_PART = 128,           /* at most this part of the cache's pages are such leaves */
-    UNDO_MAX = 1 << 16,
-    BYTES_MAX = 4 << 20,
-    UNDO_KEPT = 4096, /* memory for so much stays with the transaction object */
-    BYTES_KEPT = 256 << 10,
-    REST = 256, /* transactions, after a reader came in */
+    CHANGES_MAX = 64,           /* of one leaf: a reader that comes to it waits for so many */
+    RETURN_SOME = 4,            /* leaves with an operation of the writer */
+    RETURN_BATCH = 8,           /* leaves before others may have the mutex */
+    WAITING_SPINS = 4096,       /* they get so many turns of a loop to take it */
+    REST = 256,                 /* transactions, after a reader came in */
 };
 
-void
-in_place_db_init(kiln_db *db, void (*give_back)(kiln_db *db))
+/* ---- states ---------------------------------------------------------------------------------- */
+
+#define TO(state) (1u << WINDOW_##state)
+static const uint32_t moves[WINDOW_STATES] = {
+    [WINDOW_SHUT] = TO(UNTRIED),
+    [WINDOW_UNTRIED] = TO(SHUT) | TO(OPEN),
+    [WINDOW_OPEN] = TO(ASKED) | TO(COMMITTING) | TO(SHUT),
+    [WINDOW_ASKED] = TO(SHUT) | TO(LOST),
+    [WINDOW_COMMITTING] = TO(SHUT) | TO(OPEN),
+    [WINDOW_LOST] = TO(SHUT),
+};
+#undef TO
+
+/* False: it is in another state by now. */
+static bool
+window_move(struct window *window, enum window_state from, enum window_state to)
 {
-    db->in_place.give_back = give_back;
-    ftk_mutex_init(&db->in_place.mutex);
+    uint32_t state = from;
+
+    FTK_ASSERT((moves[from] >> to & 1) != 0);
+    return atomic_compare_exchange_strong(&window->state, &state, (uint32_t)to);
 }
 
-void
-in_place_db_release(kiln_db *db)
+/* An open window is asked for its leaves; by anyone, without the mutex.  Its state then. */
+static enum window_state
+ask(struct window *window)
 {
-    ftk_mutex_release(&db->in_place.mutex);
+    enum window_state state;
+
+    while ((state = window_state(window)) == WINDOW_OPEN)
+        if (window_move(window, WINDOW_OPEN, WINDOW_ASKED))
+            atomic_fetch_add_explicit(&window->returns, 1, memory_order_relaxed);
+    return state;
 }
 
-void
-in_place_release(kiln_txn *txn)
+/* Leaves are changed in place. */
+static bool
+has_leaves(enum window_state state)
 {
-    struct in_place *mine = &txn->in_place;
-
-    ftk_free(mine->leaves);
-    ftk_free(mine->set);
-    ftk_free(mine->undo);
-    ftk_free(mine->bytes);
-    ftk_free(mine->value);
+    return state == WINDOW_OPEN || state == WINDOW_ASKED || state == WINDOW_COMMITTING;
 }
 
-void
-in_place_begin(kiln_txn *txn, bool allowed)
+static void
+leaf_check(const kiln_txn *txn, const struct window *window, const struct window_leaf *leaf)
 {
-    struct in_place_db *shared = &txn->db->in_place;
-    struct in_place *mine = &txn->in_place;
+    uint64_t birth = node_birth(cache_address(txn->fast, leaf->page));
 
-    if (atomic_load_explicit(&shared->rest, memory_order_relaxed) > 0) {
-        atomic_fetch_sub(&shared->rest, 1); /* only the holder of the writer queue takes from it */
-        allowed = false;
+    FTK_ASSERT(birth > atomic_load(&window->above) && birth <= window->base);
+    FTK_ASSERT(window->set[leaf->slot] == (uint32_t)(leaf - window->leaves) + 1);
+    FTK_ASSERT((leaf->undo == 0) == (leaf->changes == 0) || leaf->returned);
+    FTK_ASSERT(leaf->undo <= window->undo.count && leaf->changes <= CHANGES_MAX);
+    FTK_ASSERT(leaf->returned || cache_is_dirty(txn->fast, leaf->page));
+}
+
+/* With the mutex, or by T's thread where there is no window. */
+static void
+check_held(kiln_db *db)
+{
+    struct window *window = &db->window;
+    enum window_state state = window_state(window);
+    uint32_t returned = 0;
+
+    FTK_ASSERT((state == WINDOW_SHUT) == (window->txn == NULL));
+    if (!has_leaves(state)) {
+        FTK_ASSERT(window->leaf_count == 0 && window->undo.count == 0);
+        FTK_ASSERT(atomic_load(&window->above) == UINT64_MAX);
+        FTK_ASSERT(atomic_load(&window->reserved) == 0);
+        return;
     }
-    mine->state = allowed ? IN_PLACE_UNTRIED : IN_PLACE_SHUT;
-    atomic_store_explicit(&mine->failed, FTK_OK, memory_order_relaxed);
+    FTK_ASSERT(window->txn->write && window->base == window->txn->snapshot.id);
+    FTK_ASSERT(atomic_load(&window->above) < window->base);
+    FTK_ASSERT(window->leaf_count <= window->leaves_max && window->next <= window->leaf_count);
+    for (uint32_t i = 0; i < window->leaf_count; i++) {
+        leaf_check(window->txn, window, &window->leaves[i]);
+        FTK_ASSERT(i >= window->next || window->leaves[i].returned);
+        returned += window->leaves[i].returned;
+    }
+    FTK_ASSERT(returned == window->returned && (returned == 0 || state == WINDOW_ASKED));
 }
 
-bool
-in_place_lock(kiln_txn *txn)
+void
+window_check(kiln_db *db)
 {
-    struct in_place *mine = &txn->in_place;
+    ftk_mutex_lock(&db->window.mutex);
+    check_held(db);
+    ftk_mutex_unlock(&db->window.mutex);
+}
 
-    if (mine->locked)
-        return true;
-    ftk_mutex_lock(&txn->db->in_place.mutex);
-    if (!atomic_load_explicit(&mine->open, memory_order_relaxed)) { /* given back meanwhile */
-        ftk_mutex_unlock(&txn->db->in_place.mutex);
-        mine->state = IN_PLACE_SHUT;
+void
+window_init(kiln_db *db, window_copy *copy)
+{
+    db->window.copy = copy;
+    atomic_store(&db->window.above, UINT64_MAX);
+    ftk_mutex_init(&db->window.mutex);
+}
+
+void
+window_release(kiln_db *db)
+{
+    struct window *window = &db->window;
+
+    FTK_ASSERT(window_state(window) == WINDOW_SHUT);
+    ftk_mutex_release(&window->mutex);
+    ftk_free(window->leaves);
+    ftk_free(window->set);
+    ftk_free(window->value);
+    undo_release(&window->undo);
+}
+
+/* ---- pins ------------------------------------------------------------------------------------ */
+
+/* Births at or below this are reached by a reader or a checkpoint. */
+static uint64_t
+pins_highest(kiln_db *db)
+{
+    uint64_t highest = 0, id;
+
+    for (struct cache_slot *slot = NULL; (slot = cache_slot_next(db->cache, slot)) != NULL;) {
+        id = atomic_load(&slot->snapshot);
+        highest = id > highest ? id : highest;
+    }
+    id = atomic_load(&db->checkpoint_pin);
+    return id > highest ? id : highest;
+}
+
+/* A reader has announced its pin.  False: a commit was being decided, look again. */
+static bool
+reader_looks(kiln_db *db, struct window **beside_out)
+{
+    struct window *window = &db->window;
+    enum window_state state;
+
+    *beside_out = NULL;
+    state = ask(window);
+    if (state == WINDOW_COMMITTING) {
+        ftk_mutex_lock(&window->mutex); /* until it is published */
+        ftk_mutex_unlock(&window->mutex);
         return false;
     }
-    mine->locked = true;
+    if (state == WINDOW_ASKED) {
+        *beside_out = window;
+        atomic_store_explicit(&window->rest, REST, memory_order_relaxed);
+    }
     return true;
 }
 
 void
-in_place_unlock(kiln_txn *txn)
+db_pin(kiln_db *db, struct cache_slot *slot, struct db_snapshot *snapshot,
+       struct window **beside_out)
 {
-    txn->in_place.locked = false;
-    ftk_mutex_unlock(&txn->db->in_place.mutex);
+    do {
+        db_published_get(db, snapshot);
+        atomic_store(&slot->snapshot, snapshot->id);
+    } while (!reader_looks(db, beside_out) || db_published_id(db) != snapshot->id);
 }
 
+/* ---- the set of leaves ----------------------------------------------------------------------- */
+
 static uint32_t
-set_slot(const struct in_place *mine, uint64_t page)
+set_slot(const struct window *window, uint64_t page)
 {
     uint32_t slot = (uint32_t)(page * UINT64_C(0x9e3779b97f4a7c15) >> 40) & (SET_SLOTS - 1);
 
-    while (mine->set[slot] != 0 && mine->leaves[mine->set[slot] - 1].page != page)
+    while (window->set[slot] != 0 && window->leaves[window->set[slot] - 1].page != page)
         slot = (slot + 1) & (SET_SLOTS - 1);
     return slot;
 }
 
-bool
-in_place_has(const kiln_txn *txn, uint64_t page)
+static struct window_leaf *
+leaf_find(const struct window *window, uint64_t page)
 {
-    const struct in_place *mine = &txn->in_place;
+    uint32_t index = window->set[set_slot(window, page)];
 
-    return mine->set[set_slot(mine, page)] != 0;
+    return index == 0 ? NULL : &window->leaves[index - 1];
 }
 
-/* Pages that giving this leaf back can make and retire; ancestors shared with the last leaf count
- * once. */
-static uint32_t
-pages_for(struct in_place *mine, const struct tree_path *path)
+bool
+window_has(const kiln_txn *txn, uint64_t page)
+{
+    const struct window *window = txn->window;
+
+    return window->held && leaf_find(window, page) != NULL;
+}
+
+/* Pages that returning this leaf can make and retire; ancestors shared with the last leaf count
+ * once: whichever of the two is returned first needs them. */
+static uint8_t
+pages_for(struct window *window, const struct tree_path *path)
 {
     uint32_t pages = 1;
 
     for (uint32_t d = 0; d + 1 < path->depth; d++) {
-        pages += path->page[d] != mine->last_path[d];
-        mine->last_path[d] = path->page[d];
+        pages += path->page[d] != window->last_path[d];
+        window->last_path[d] = path->page[d];
     }
-    return 2 * pages;
+    static_assert(2 * TREE_HEIGHT_MAX <= UINT8_MAX, "fits into window_leaf.reserve");
+    return (uint8_t)(2 * pages);
 }
 
-static bool
-leaf_add(kiln_txn *txn, struct tree *tree, const struct tree_path *path, uint32_t slot)
+static void
+reserved_add(struct window *window, uint32_t pages)
 {
-    struct in_place *mine = &txn->in_place;
+    /* Under the mutex: no need of an atomic addition. */
+    atomic_store_explicit(&window->reserved,
+                          atomic_load_explicit(&window->reserved, memory_order_relaxed) + pages,
+                          memory_order_relaxed);
+}
 
-    if (mine->leaf_count == mine->leaves_max)
-        return false;
-    if (mine->leaf_count == mine->leaf_capacity) {
-        uint32_t capacity = mine->leaf_capacity == 0 ? 64 : 2 * mine->leaf_capacity;
-        if (ftk_realloc((void **)&mine->leaves, capacity * sizeof(*mine->leaves)) != FTK_OK)
-            return false;
-        mine->leaf_capacity = capacity;
+static struct window_leaf *
+leaf_add(struct window *window, struct tree *tree, const struct tree_path *path, uint32_t slot)
+{
+    struct window_leaf *leaf;
+
+    if (window->leaf_count == window->leaves_max)
+        return NULL;
+    if (window->leaf_count == window->leaf_capacity) {
+        uint32_t capacity = window->leaf_capacity == 0 ? 64 : 2 * window->leaf_capacity;
+        if (ftk_realloc((void **)&window->leaves, capacity * sizeof(*window->leaves)) != FTK_OK)
+            return NULL;
+        window->leaf_capacity = capacity;
     }
-    atomic_fetch_add_explicit(&mine->reserved, pages_for(mine, path), memory_order_relaxed);
-    mine->leaves[mine->leaf_count++] =
-        (struct in_place_leaf){.page = path->page[path->depth - 1], .tree = tree, .slot = slot};
-    mine->set[slot] = mine->leaf_count;
-    return true;
+    leaf = &window->leaves[window->leaf_count++];
+    *leaf = (struct window_leaf){.page = path->page[path->depth - 1],
+                                 .tree = tree,
+                                 .slot = slot,
+                                 .reserve = pages_for(window, path)};
+    reserved_add(window, leaf->reserve);
+    window->set[slot] = window->leaf_count;
+    return leaf;
+}
+
+/* ---- begin, open, shut ----------------------------------------------------------------------- */
+
+void
+window_begin(kiln_txn *txn, bool allowed)
+{
+    struct window *window = &txn->db->window;
+
+    FTK_ASSERT(txn->window == NULL && window->txn == NULL);
+    if (atomic_load_explicit(&window->rest, memory_order_relaxed) > 0) {
+        atomic_fetch_sub(&window->rest, 1); /* only the holder of the writer's turn takes from it */
+        allowed = false;
+    }
+    if (!allowed)
+        return;
+    window->txn = txn;
+    window->base = txn->snapshot.id;
+    txn->window = window;
+    FTK_ASSERT(window_move(window, WINDOW_SHUT, WINDOW_UNTRIED));
+}
+
+static void
+leaves_forget(struct window *window)
+{
+    for (uint32_t i = 0; i < window->leaf_count; i++)
+        window->set[window->leaves[i].slot] = 0;
+    window->leaf_count = window->returned = window->next = 0;
+    undo_clear(&window->undo);
+    atomic_store_explicit(&window->reserved, 0, memory_order_relaxed);
+    atomic_store(&window->above, UINT64_MAX);
+}
+
+/* The mutex is held, or the window was never open. */
+static void
+window_shut(struct window *window, enum window_state from)
+{
+    leaves_forget(window);
+    window->txn = NULL;
+    /* A reader may make OPEN ASKED at any time. */
+    if (!window_move(window, from, WINDOW_SHUT))
+        FTK_ASSERT(from == WINDOW_OPEN && window_move(window, WINDOW_ASKED, WINDOW_SHUT));
 }
 
 static ftk_status
-memory_get(kiln_txn *txn)
+memory_get(kiln_db *db)
 {
-    struct in_place *mine = &txn->in_place;
+    struct window *window = &db->window;
     ftk_status rc = FTK_OK;
 
-    if (mine->set == NULL)
-        rc = FTK_NEW_ARRAY(&mine->set, SET_SLOTS);
-    if (rc == FTK_OK && mine->value == NULL)
-        rc = ftk_alloc(txn->db->page_bytes, (void **)&mine->value);
+    if (window->set == NULL)
+        rc = FTK_NEW_ARRAY(&window->set, SET_SLOTS);
+    if (rc == FTK_OK && window->value == NULL)
+        rc = ftk_alloc(db->page_bytes, (void **)&window->value);
     return rc;
 }
 
-/* The first older leaf.  Inside an epoch; when the window is open then, the mutex is held. */
+/* The first older leaf.  Inside an epoch; with a window its mutex is held then. */
 static void
 window_open(kiln_txn *txn)
 {
     kiln_db *db = txn->db;
-    struct in_place_db *shared = &db->in_place;
-    struct in_place *mine = &txn->in_place;
+    struct window *window = txn->window;
     uint64_t pages = cache_limit() / db->page_bytes / CACHE_PART;
+    uint64_t above;
 
-    mine->state = IN_PLACE_SHUT;
-    if (memory_get(txn) != FTK_OK)
-        return;
-    ftk_mutex_lock(&shared->mutex);
-    atomic_store(&shared->open, true); /* announced: now look */
-    mine->above = snapshots_reached(db);
-    if (mine->above >= db->newest.id || db_published_id(db) != db->newest.id) {
-        atomic_store(&shared->open, false);
-        ftk_mutex_unlock(&shared->mutex);
+    if (memory_get(db) != FTK_OK) {
+        window_shut(window, WINDOW_UNTRIED);
+        txn->window = NULL;
         return;
     }
-    shared->txn = txn;
-    shared->number++;
-    mine->leaves_max = pages < LEAVES_MAX ? (uint32_t)pages : LEAVES_MAX;
-    memset(mine->last_path, 0, sizeof(mine->last_path));
-    mine->state = IN_PLACE_OPEN;
-    mine->locked = true;
-    atomic_store(&mine->open, true);
+    ftk_mutex_lock(&window->mutex);
+    FTK_ASSERT(window_move(window, WINDOW_UNTRIED, WINDOW_OPEN)); /* announced: now look */
+    above = pins_highest(db);
+    if (above >= window->base || db_published_id(db) != window->base) {
+        window_shut(window, WINDOW_OPEN);
+        txn->window = NULL;
+        ftk_mutex_unlock(&window->mutex);
+        return;
+    }
+    atomic_store(&window->above, above);
+    window->leaves_max = pages < LEAVES_MAX ? (uint32_t)pages : LEAVES_MAX;
+    memset(window->last_path, 0, sizeof(window->last_path));
+    window->held = true;
 }
 
 /* While the mutex is held and the window open, no checkpoint has pinned what may be changed: one
- * that has announced itself since waits for the mutex (window.h, invariant 2). */
+ * that has announced itself since waits for the mutex. */
 static bool
 pins_are_below(const kiln_txn *txn)
 {
     uint64_t pin = atomic_load(&txn->db->checkpoint_pin);
 
-    return pin == PIN_ALL || pin <= txn->in_place.above;
+    return pin == PIN_ALL || pin <= atomic_load(&txn->window->above);
 }
 
-/* The leaf of the path may be changed in place. */
-bool
+struct window_leaf *
 window_leaf_take(kiln_txn *txn, struct tree *tree, const struct tree_path *path)
 {
-    struct in_place *mine = &txn->in_place;
     uint64_t page = path->page[path->depth - 1];
     uint64_t birth = node_birth(cache_address(txn->fast, page));
+    struct window_leaf *leaf;
+    struct window *window;
     uint32_t slot;
 
-    if (txn_page_mine(txn, birth) || tree == &txn->catalog)
-        return false;
-    if (mine->state == IN_PLACE_OPEN && !mine->locked)
-        mine->state = IN_PLACE_SHUT; /* given back */
-    if (mine->state == IN_PLACE_UNTRIED)
+    /* A page is written once with a birth (engine/README.md, rule 25). */
+    if (txn->window == NULL || txn_page_mine(txn, birth) || tree == &txn->catalog ||
+        !cache_is_dirty(txn->fast, page))
+        return NULL;
+    if (window_state(txn->window) == WINDOW_UNTRIED)
         window_open(txn);
-    if (mine->state == IN_PLACE_SHUT)
-        return false;
+    window = txn->window;
+    if (window == NULL || window_state(window) != WINDOW_OPEN || birth <= window->above)
+        return NULL;
+    FTK_ASSERT(window->held);
     FTK_DEBUG_ASSERT(pins_are_below(txn));
-    if (birth <= mine->above)
-        return false;
-    slot = set_slot(mine, page);
-    return mine->set[slot] != 0 || leaf_add(txn, tree, path, slot);
+    slot = set_slot(window, page);
+    leaf = window->set[slot] != 0 ? &window->leaves[window->set[slot] - 1]
+                                  : leaf_add(window, tree, path, slot);
+    return leaf == NULL || leaf->changes == CHANGES_MAX ? NULL : leaf;
 }
 
 bool
-in_place_expected(const kiln_txn *txn, uint64_t birth)
+window_expected(const kiln_txn *txn, uint64_t birth)
 {
-    const struct in_place *mine = &txn->in_place;
+    const struct window *window = txn->window;
 
-    if (mine->state == IN_PLACE_UNTRIED)
+    if (window == NULL)
+        return false;
+    if (window_state(window) == WINDOW_UNTRIED)
         return birth > atomic_load_explicit(&txn->db->checkpoint_pin, memory_order_relaxed);
-    return mine->state == IN_PLACE_OPEN && birth > mine->above;
+    return window_state(window) == WINDOW_OPEN && birth > window->above;
 }
 
-/* Room for one more change and the old bytes that it needs. */
-bool
-window_undo_room(struct in_place *mine, size_t bytes)
-{
-    size_t capacity;
+/* ---- returning ------------------------------------------------------------------------------- */
 
-    if (mine->undo_count == mine->undo_capacity) {
-        capacity = mine->undo_capacity == 0 ? 64 : 2 * mine->undo_capacity;
-        if (capacity > UNDO_MAX ||
-            ftk_realloc((void **)&mine->undo, capacity * sizeof(*mine->undo)) != FTK_OK)
-            return false;
-        mine->undo_capacity = capacity;
-    }
-    if (mine->bytes_used + bytes <= mine->bytes_capacity)
-        return true;
-    capacity = mine->bytes_capacity == 0 ? 4096 : mine->bytes_capacity;
-    while (capacity < mine->bytes_used + bytes)
-        capacity *= 2;
-    if (capacity > BYTES_MAX || ftk_realloc((void **)&mine->bytes, capacity) != FTK_OK)
-        return false;
-    mine->bytes_capacity = capacity;
-    return true;
-}
-
-void
-window_undo_push(struct in_place *mine, const struct in_place_undo *undo)
-{
-    mine->undo[mine->undo_count++] = *undo;
-    mine->bytes_used += (size_t)undo->key_size + undo->value_size;
-}
-
-/* Objects are used again, by readers too: what one large transaction wanted goes back. */
 static void
-memory_trim(struct in_place *mine)
+leaf_undo(struct window *window, struct window_leaf *leaf)
 {
-    if (mine->undo_capacity > UNDO_KEPT) {
-        ftk_free(mine->undo);
-        mine->undo = NULL;
-        mine->undo_capacity = 0;
+    kiln_txn *txn = window->txn;
+    struct node node = {cache_address(txn->fast, leaf->page), txn->db->page_bytes};
+
+    FTK_ASSERT(cache_is_dirty(txn->fast, leaf->page));
+    FTK_ASSERT(node_birth(node.page) > window->above && node_birth(node.page) <= window->base);
+    undo_page(&window->undo, &leaf->undo, node, txn->page_scratch);
+    leaf->changes = 0;
+}
+
+static void
+undo_all(struct window *window)
+{
+    for (uint32_t i = 0; i < window->leaf_count; i++)
+        if (!window->leaves[i].returned)
+            leaf_undo(window, &window->leaves[i]);
+}
+
+/* The changes cannot be kept.  For T the window stays, to tell it so. */
+static void
+window_lose(struct window *window, ftk_status rc)
+{
+    undo_all(window);
+    leaves_forget(window);
+    window->lost = rc;
+    FTK_ASSERT(window_move(window, WINDOW_ASKED, WINDOW_LOST));
+}
+
+/* Those that wait for the mutex get it. */
+static void
+mutex_offer(struct window *window)
+{
+    if (atomic_load(&window->waiting) == 0)
+        return;
+    ftk_mutex_unlock(&window->mutex);
+    for (unsigned spin = 0; spin < WAITING_SPINS && atomic_load(&window->waiting) > 0; spin++)
+        ftk_cpu_relax();
+    ftk_mutex_lock(&window->mutex);
+}
+
+static void
+mutex_want(struct window *window)
+{
+    atomic_fetch_add(&window->waiting, 1);
+    ftk_mutex_lock(&window->mutex);
+    atomic_fetch_sub(&window->waiting, 1);
+}
+
+/* The mutex was let go for a while: it is still the window of that snapshot, and not done. */
+static bool
+is_asked(const struct window *window, uint64_t base)
+{
+    return window_state(window) == WINDOW_ASKED && window->base == base;
+}
+
+/*
+ * By any thread outside an epoch; the mutex is held before and after, but is given up where a page
+ * must be read.  Whoever needs the snapshot has it pinned (or is T), so no other window of it opens
+ * meanwhile.
+ */
+static void
+leaf_return(kiln_db *db, uint32_t index)
+{
+    struct window *window = &db->window;
+    uint64_t base = window->base, absent = 0;
+    uint64_t pinned[TREE_HEIGHT_MAX];
+    uint32_t pins = 0;
+
+    while (is_asked(window, base) && !window->leaves[index].returned) {
+        struct window_leaf *leaf = &window->leaves[index];
+        ftk_status rc;
+        if (window->copy(window->txn, leaf, &absent)) {
+            leaf_undo(window, leaf);
+            leaf->returned = true;
+            window->returned++;
+            reserved_add(window, -(uint32_t)leaf->reserve);
+            break;
+        }
+        ftk_mutex_unlock(&window->mutex);
+        if (pins == TREE_HEIGHT_MAX)
+            cache_unpin(db->fast, pinned[--pins]);
+        rc = cache_fetch(db->cache, absent, 0);
+        ftk_mutex_lock(&window->mutex);
+        if (rc == FTK_OK)
+            pinned[pins++] = absent;
+        else if (is_asked(window, base))
+            window_lose(window, rc);
     }
-    if (mine->bytes_capacity > BYTES_KEPT) {
-        ftk_free(mine->bytes);
-        mine->bytes = NULL;
-        mine->bytes_capacity = 0;
+    while (pins > 0)
+        cache_unpin(db->fast, pinned[--pins]);
+}
+
+/* Up to `count` leaves are returned, and with the last one the window is shut.  As leaf_return;
+ * others have the mutex now and then.  The window is ASKED. */
+static void
+leaves_return(kiln_db *db, uint32_t count)
+{
+    struct window *window = &db->window;
+    uint64_t base = window->base;
+
+    FTK_ASSERT(window_state(window) == WINDOW_ASKED);
+    for (uint32_t n = 1; is_asked(window, base); n++) {
+        while (window->next < window->leaf_count && window->leaves[window->next].returned)
+            window->next++;
+        if (window->next == window->leaf_count) {
+            FTK_ASSERT(window->returned == window->leaf_count);
+            FTK_DEBUG_ASSERT((check_held(db), true));
+            window_shut(window, WINDOW_ASKED);
+            return;
+        }
+        if (n > count)
+            return;
+        leaf_return(db, window->next);
+        if (n % RETURN_BATCH == 0)
+            mutex_offer(window);
     }
 }
 
-/* The window is no more; mutex held. */
 void
-window_shut(kiln_txn *txn)
+window_pin_all(kiln_db *db)
 {
-    struct in_place *mine = &txn->in_place;
+    struct window *window = &db->window;
 
-    for (uint32_t i = 0; i < mine->leaf_count; i++)
-        mine->set[mine->leaves[i].slot] = 0;
-    mine->leaf_count = 0;
-    mine->undo_count = 0;
-    mine->bytes_used = 0;
-    memory_trim(mine);
-    atomic_store_explicit(&mine->reserved, 0, memory_order_relaxed);
-    atomic_store(&mine->open, false);
-    txn->db->in_place.txn = NULL;
-    atomic_store(&txn->db->in_place.open, false);
+    atomic_store(&db->checkpoint_pin, PIN_ALL); /* announced: now look */
+    while (has_leaves(window_state(window))) {
+        mutex_want(window); /* not while a commit is being decided */
+        ask(window);
+        if (window_state(window) == WINDOW_ASKED)
+            leaves_return(db, UINT32_MAX);
+        ftk_mutex_unlock(&window->mutex);
+    }
+}
+
+/* The mutex is held then, but for false: the reader has a window beside it no longer. */
+static bool
+reader_enters(kiln_txn *reader)
+{
+    struct window *window = reader->beside;
+
+    if (window == NULL)
+        return false;
+    mutex_want(window);
+    if (is_asked(window, reader->snapshot.id))
+        return true;
+    reader->beside = NULL;
+    ftk_mutex_unlock(&window->mutex);
+    return false;
 }
 
 void
-in_place_commit(kiln_txn *txn)
+window_settle(kiln_txn *reader, uint64_t page)
 {
-    atomic_fetch_add_explicit(&txn->db->in_place.changes, txn->in_place.undo_count,
-                              memory_order_relaxed);
-    window_shut(txn);
-    in_place_unlock(txn);
+    const struct window_leaf *leaf;
+    struct window *window = reader->beside;
+
+    FTK_ASSERT(atomic_load(&reader->slot->epoch) == 0);
+    if (!reader_enters(reader))
+        return;
+    leaf = leaf_find(window, page);
+    if (leaf != NULL)
+        leaf_return(reader->db, (uint32_t)(leaf - window->leaves));
+    if (is_asked(window, reader->snapshot.id) && window->returned == window->leaf_count)
+        leaves_return(reader->db, 0); /* it was the last one */
+    ftk_mutex_unlock(&window->mutex);
+}
+
+void
+window_settle_all(kiln_txn *reader)
+{
+    struct window *window = reader->beside;
+
+    FTK_ASSERT(atomic_load(&reader->slot->epoch) == 0);
+    while (reader_enters(reader)) {
+        leaves_return(reader->db, UINT32_MAX);
+        ftk_mutex_unlock(&window->mutex);
+    }
+}
+
+/* ---- T --------------------------------------------------------------------------------------- */
+
+void
+window_hold(kiln_txn *txn)
+{
+    struct window *window = txn->window;
+
+    FTK_ASSERT(!window->held);
+    if (window_state(window) == WINDOW_UNTRIED)
+        return;
+    ftk_mutex_lock(&window->mutex);
+    FTK_ASSERT(atomic_load_explicit(&txn->slot->epoch, memory_order_relaxed) == 0);
+    if (window_state(window) == WINDOW_ASKED)
+        leaves_return(txn->db, RETURN_SOME);
+    if (has_leaves(window_state(window))) {
+        window->held = true;
+        return;
+    }
+    if (window_state(window) == WINDOW_SHUT)
+        txn->window = NULL;
+    ftk_mutex_unlock(&window->mutex);
+}
+
+void
+window_let(kiln_txn *txn)
+{
+    struct window *window = txn->window;
+
+    FTK_ASSERT(window->held);
+    FTK_ASSERT(atomic_load_explicit(&txn->prepared, memory_order_relaxed) >=
+               atomic_load_explicit(&window->reserved, memory_order_relaxed));
+    window->held = false;
+    ftk_mutex_unlock(&window->mutex);
 }
 
 ftk_status
-in_place_end_slow(kiln_txn *txn)
+window_end(kiln_txn *txn)
 {
-    ftk_status rc;
+    struct window *window = txn->window;
 
-    if (txn->in_place.state == IN_PLACE_OPEN && in_place_lock(txn)) {
-        txn->in_place.locked = false; /* give_back may let it go */
-        txn->db->in_place.give_back(txn->db);
-        ftk_mutex_unlock(&txn->db->in_place.mutex);
+    if (window == NULL)
+        return FTK_OK;
+    FTK_ASSERT(!window->held);
+    if (window_state(window) == WINDOW_UNTRIED) {
+        window_shut(window, WINDOW_UNTRIED);
+        txn->window = NULL;
+        return FTK_OK;
     }
-    txn->in_place.state = IN_PLACE_SHUT;
-    rc = (ftk_status)atomic_load(&txn->in_place.failed);
-    return rc == FTK_OK ? FTK_OK : FTK_FAIL(rc, "changes made in place could not be moved: abort");
+    ftk_mutex_lock(&window->mutex);
+    ask(window);
+    if (window_state(window) == WINDOW_ASKED)
+        leaves_return(txn->db, UINT32_MAX);
+    ftk_mutex_unlock(&window->mutex);
+    if (window_state(window) == WINDOW_LOST)
+        return FTK_FAIL(window->lost, "changes made in place could not be moved: abort");
+    FTK_ASSERT(window_state(window) == WINDOW_SHUT);
+    txn->window = NULL;
+    return FTK_OK;
+}
+
+bool
+window_commit_begin(kiln_txn *txn)
+{
+    struct window *window = txn->window;
+
+    if (window == NULL)
+        return true;
+    if (window_state(window) == WINDOW_UNTRIED)
+        return window_end(txn) == FTK_OK;
+    ftk_mutex_lock(&window->mutex);
+    if (window_move(window, WINDOW_OPEN, WINDOW_COMMITTING)) {
+        FTK_DEBUG_ASSERT((check_held(txn->db), true));
+        window->held = true;
+        return true;
+    }
+    ftk_mutex_unlock(&window->mutex);
+    (void)window_end(txn); /* LOST: the transaction is ended, as its commit finds out */
+    return window_state(window) == WINDOW_LOST;
 }
 
 void
-in_place_yield(kiln_db *db)
+window_commit_cancel(kiln_txn *txn)
 {
-    ftk_mutex_lock(&db->in_place.mutex);
-    if (atomic_load(&db->in_place.open)) {
-        atomic_store(&db->in_place.rest, REST);
-        db->in_place.give_back(db);
-    }
-    ftk_mutex_unlock(&db->in_place.mutex);
+    FTK_ASSERT(txn->window->held);
+    FTK_ASSERT(window_move(txn->window, WINDOW_COMMITTING, WINDOW_OPEN));
+    window_let(txn);
 }
 
 void
-in_place_pin_all(kiln_db *db)
+window_commit_end(kiln_txn *txn)
 {
-    atomic_store(&db->checkpoint_pin, PIN_ALL); /* announced: now look */
-    ftk_mutex_lock(&db->in_place.mutex);
-    if (atomic_load(&db->in_place.open))
-        db->in_place.give_back(db);
-    ftk_mutex_unlock(&db->in_place.mutex);
+    struct window *window = txn->window;
+
+    FTK_ASSERT(window->held && window_state(window) == WINDOW_COMMITTING);
+    FTK_ASSERT(db_published_id(txn->db) > window->base);
+    atomic_fetch_add_explicit(&window->changes, window->undo.count, memory_order_relaxed);
+    window_shut(window, WINDOW_COMMITTING);
+    window->held = false;
+    txn->window = NULL;
+    ftk_mutex_unlock(&window->mutex);
+}
+
+void
+window_abort(kiln_txn *txn)
+{
+    struct window *window = txn->window;
+    enum window_state state;
+
+    if (window == NULL)
+        return;
+    if (!window->held)
+        ftk_mutex_lock(&window->mutex);
+    state = window_state(window);
+    if (has_leaves(state))
+        undo_all(window);
+    if (state != WINDOW_SHUT)
+        window_shut(window, state);
+    window->held = false;
+    txn->window = NULL;
+    ftk_mutex_unlock(&window->mutex);
 }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/txn/txn_state.h"
 #include "ftk/bytes.h"
 #include "tests/support/world.h"
 
@@ -573,6 +574,8 @@ operation(struct world *world)
         else
             reader_step(world);
     }
+    window_check(world->db);
+    txn_check(world->txn);
     if (dice >= 88)
         return dice < 94 ? op_savepoint(world) : op_savepoint_end(world, dice < 97);
     if (!world->work->exists[c])
@@ -666,6 +669,8 @@ world_transaction(struct world *world)
 
     options.kind = KILN_WRITE;
     options.durability = any_durability(world);
+    if (below(world, 2) == 0)
+        atomic_store(&world->db->window.rest, 0); /* as if no reader had come lately */
     if (!world_ok(world, (ftk_status)kiln_txn_begin_with(world->db, &options, &world->txn),
                   "begin"))
         return;

@@ -91,7 +91,7 @@ with_window(kiln_db *db, kiln_coll coll)
         engine_key(i, key);
         OK(kiln_put(txn, coll, key, 8, "again", 5, KILN_PUT_INSERT));
     }
-    CHECK(atomic_load(&db->in_place.open));
+    CHECK(window_state(&db->window) == WINDOW_OPEN);
     return txn;
 }
 
@@ -165,7 +165,7 @@ an_abort_undoes_them(void)
     kiln_db *db = young(disk, &coll);
 
     kiln_txn_abort(with_window(db, coll));
-    CHECK(!atomic_load(&db->in_place.open));
+    CHECK(window_state(&db->window) == WINDOW_SHUT);
     finish(db, disk, coll, expect_before);
 }
 
@@ -259,7 +259,7 @@ savepoints_cursors_and_batches_end_a_window(void)
             OK(kiln_coll_drop(txn, other));
         }
         }
-        CHECK(!atomic_load(&db->in_place.open));
+        CHECK(window_state(&db->window) == WINDOW_SHUT);
         expect_after(txn, coll);
         OK(kiln_txn_commit(txn));
         finish(db, disk, coll, expect_after);
@@ -397,7 +397,7 @@ readers_and_checkpoints_at_any_moment(void)
     until = ftk_clock_ns() + test_rounds(2) * UINT64_C(1000000000);
     while (ftk_clock_ns() < until && atomic_load(&shared.failures) == 0) {
         unsigned first = (unsigned)ftk_random_below(&random, 16);
-        atomic_store(&shared.db->in_place.rest, 0); /* always try */
+        atomic_store(&shared.db->window.rest, 0); /* always try */
         txn = engine_begin(shared.db, KILN_WRITE);
         fill(txn, shared.coll, first, 16, 1 + (unsigned)ftk_random_below(&random, 200));
         if (ftk_random_below(&random, 4) == 0)

@@ -198,7 +198,7 @@ weak_commits_after_strong_ones_that_hold_do_not_wait(void)
     options.kind = KILN_WRITE;
     options.durability = KILN_LAZY;
     syncs = simdisk_count(disk, SIMDISK_SYNC);
-    changes = atomic_load(&db->in_place.changes);
+    changes = atomic_load(&db->window.changes);
     for (int i = 0; i < 50; i++) {
         kiln_txn *txn = NULL;
         OK(kiln_txn_begin_with(db, &options, &txn));
@@ -207,7 +207,7 @@ weak_commits_after_strong_ones_that_hold_do_not_wait(void)
         CHECK_EQ(seen("again"), i % 2 == 0);
     }
     CHECK_EQ(simdisk_count(disk, SIMDISK_SYNC), syncs);
-    CHECK(atomic_load(&db->in_place.changes) > changes);
+    CHECK(atomic_load(&db->window.changes) > changes);
     end();
 }
 

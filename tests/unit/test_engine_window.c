@@ -1,6 +1,6 @@
 /*
- * tests/unit/test_engine_window.c -- what an open window must keep away from the file, and the pin
- * of a checkpoint.
+ * tests/unit/test_engine_window.c -- what an open window must keep away from the file, the pin of a
+ * checkpoint, and readers beside a window.
  *
  * A leaf that is changed in place is its snapshot's: written out before the commit it would outlive
  * an abort.  Each case opens a window on purpose and comes with what could write.
@@ -100,7 +100,7 @@ windowed(struct place *place, uint64_t keys)
     kiln_txn *txn = engine_begin(place->db, KILN_WRITE);
 
     OK(put_values(txn, place->coll, 0, keys, NEW));
-    REQUIRE(atomic_load(&place->db->in_place.open));
+    REQUIRE(window_state(&place->db->window) == WINDOW_OPEN);
     return txn;
 }
 
@@ -187,14 +187,14 @@ no_window_opens_beside_a_checkpoint_that_is_about_to_pin(void)
     kiln_txn *txn = windowed(&place, 100);
     uint64_t pin = atomic_load(&place.db->checkpoint_pin);
 
-    in_place_pin_all(place.db);
-    CHECK(!atomic_load(&place.db->in_place.open)); /* it was given back */
+    window_pin_all(place.db);
+    CHECK(window_state(&place.db->window) == WINDOW_SHUT); /* it was given back */
     OK(put_values(txn, place.coll, 100, 200, NEW));
-    CHECK(!atomic_load(&place.db->in_place.open));
+    CHECK(window_state(&place.db->window) == WINDOW_SHUT);
     kiln_txn_abort(txn);
     txn = engine_begin(place.db, KILN_WRITE);
     OK(put_values(txn, place.coll, 0, 100, NEW));
-    CHECK(!atomic_load(&place.db->in_place.open));
+    CHECK(window_state(&place.db->window) == WINDOW_SHUT);
     kiln_txn_abort(txn);
     atomic_store(&place.db->checkpoint_pin, pin);
     kiln_txn_abort(windowed(&place, 100));
@@ -214,12 +214,260 @@ a_checkpoint_leaves_its_number_as_the_pin(void)
     CHECK_EQ(atomic_load(&place.db->checkpoint_pin), place.db->newest.id);
     txn = engine_begin(place.db, KILN_WRITE);
     OK(put_values(txn, place.coll, 0, 100, OLD)); /* all leaves are the checkpoint's */
-    CHECK(!atomic_load(&place.db->in_place.open));
+    CHECK(window_state(&place.db->window) != WINDOW_OPEN);
     OK(kiln_txn_commit(txn));
     CHECK(atomic_load(&place.db->checkpoint_pin) < place.db->newest.id);
     kiln_txn_abort(windowed(&place, 100));
     expect_values(&place, OLD);
     place_free(&place);
+}
+
+/* ---- readers beside a window ----------------------------------------------------------------- */
+
+static bool
+value_is(kiln_txn *txn, kiln_coll coll, uint64_t i, int value)
+{
+    uint8_t key[8];
+    kiln_slice got;
+
+    scattered_key(i, key);
+    return kiln_get(txn, coll, key, sizeof key, &got) == KILN_OK && got.size == VALUE &&
+           *(const uint8_t *)got.data == value;
+}
+
+static void
+a_reader_begins_without_returning_leaves(void)
+{
+    struct place place = place_new();
+    kiln_txn *txn = windowed(&place, KEYS / 8), *reader = engine_begin(place.db, KILN_READ);
+    struct window *window = &place.db->window;
+
+    CHECK_EQ(window_state(window), WINDOW_ASKED);
+    CHECK(window->leaf_count > 50);
+    CHECK_EQ(window->returned, 0);
+    for (unsigned i = 0; i < 10; i++)
+        CHECK(value_is(reader, place.coll, 0, OLD)); /* one leaf */
+    CHECK_EQ(window->returned, 1);
+    window_check(place.db);
+    CHECK(value_is(txn, place.coll, 0, NEW)); /* the writer's turn: some more */
+    CHECK(window->returned > 1);
+    CHECK(window->returned < 20);
+    window_check(place.db);
+    kiln_txn_abort(reader);
+    while (window_state(window) == WINDOW_ASKED)
+        CHECK(value_is(txn, place.coll, 1, NEW));
+    CHECK_EQ(window_state(window), WINDOW_SHUT);
+    kiln_txn_abort(txn);
+    expect_values(&place, OLD);
+    place_free(&place);
+}
+
+/* Reads everything in some way; the number of items with the old value. */
+typedef uint64_t read_way(struct place *place, kiln_txn *reader);
+
+static uint64_t
+by_get(struct place *place, kiln_txn *reader)
+{
+    uint64_t old = 0;
+
+    for (uint64_t i = 0; i < KEYS; i++)
+        old += value_is(reader, place->coll, i, OLD);
+    return old;
+}
+
+static int
+count_old(void *context, size_t index, kiln_slice value)
+{
+    (void)index;
+    *(uint64_t *)context += value.size == VALUE && *(const uint8_t *)value.data == OLD;
+    return 0;
+}
+
+static uint64_t
+by_get_many(struct place *place, kiln_txn *reader)
+{
+    static uint8_t keys[KEYS][8];
+    static kiln_slice slices[KEYS];
+    uint64_t old = 0;
+
+    for (uint64_t i = 0; i < KEYS; i++) {
+        scattered_key(i, keys[i]);
+        slices[i] = (kiln_slice){keys[i], 8};
+    }
+    OK(kiln_get_many(reader, place->coll, slices, KEYS, count_old, &old));
+    return old;
+}
+
+static uint64_t
+by_cursor(struct place *place, kiln_txn *reader, uint32_t flags, bool forward)
+{
+    kiln_cursor *cursor;
+    kiln_slice key, value;
+    uint64_t old = 0;
+    kiln_status rc;
+
+    OK(kiln_cursor_open(reader, place->coll, flags, &cursor));
+    for (rc = forward ? kiln_cursor_first(cursor) : kiln_cursor_last(cursor); rc == KILN_OK;
+         rc = forward ? kiln_cursor_next(cursor) : kiln_cursor_prev(cursor)) {
+        OK(kiln_cursor_item(cursor, &key, &value));
+        (void)count_old(&old, 0, value);
+    }
+    STATUS(rc, KILN_NOTFOUND);
+    kiln_cursor_close(cursor);
+    return old;
+}
+
+static uint64_t
+by_scan(struct place *place, kiln_txn *reader)
+{
+    return by_cursor(place, reader, KILN_CURSOR_SCAN, true);
+}
+
+static uint64_t
+by_cursor_back(struct place *place, kiln_txn *reader)
+{
+    return by_cursor(place, reader, 0, false);
+}
+
+/* Pages, not items: what they have adds up, and the space map agrees. */
+static uint64_t
+by_pages(struct place *place, kiln_txn *reader)
+{
+    kiln_coll_stat stat = {.size = sizeof stat};
+
+    OK(kiln_coll_stat_get(reader, place->coll, &stat));
+    OK(kiln_check(place->db, NULL));
+    return stat.value_bytes / VALUE;
+}
+
+static uint64_t
+by_renewed(struct place *place, kiln_txn *reader)
+{
+    OK(kiln_txn_renew(reader));
+    return by_get(place, reader);
+}
+
+static void
+every_way_of_reading_sees_the_state_before(void)
+{
+    read_way *const ways[] = {by_get,         by_get_many, by_scan,
+                              by_cursor_back, by_pages,    by_renewed};
+
+    for (unsigned way = 0; way < sizeof ways / sizeof ways[0]; way++) {
+        for (unsigned commits = 0; commits < 2; commits++) {
+            struct place place = place_new();
+            kiln_txn *txn = windowed(&place, KEYS / 8), *reader = engine_begin(place.db, KILN_READ);
+            OK(put_values(txn, place.coll, KEYS / 8, KEYS / 8 + 10, NEW)); /* beside it, copies */
+            CHECK_EQ(ways[way](&place, reader), KEYS);
+            OK(put_values(txn, place.coll, 0, KEYS, NEW));
+            CHECK_EQ(by_get(&place, reader), KEYS);
+            if (commits)
+                OK(kiln_txn_commit(txn));
+            else
+                kiln_txn_abort(txn);
+            CHECK_EQ(by_get(&place, reader), KEYS);
+            kiln_txn_abort(reader);
+            expect_values(&place, commits ? NEW : OLD);
+            place_free(&place);
+        }
+    }
+}
+
+/* The last leaves are returned by the steps of the commit itself, or just before it. */
+static void
+a_commit_has_what_its_own_steps_returned(void)
+{
+    struct place place = place_new();
+
+    for (unsigned keys = 1; keys < 40; keys++) {
+        int value = 'a' + (int)keys % 20;
+        uint8_t key[8], data[VALUE];
+        kiln_txn *txn, *reader;
+        atomic_store(&place.db->window.rest, 0);
+        txn = engine_begin(place.db, KILN_WRITE);
+        memset(data, value, sizeof data);
+        for (uint64_t i = 0; i < keys; i++) {
+            scattered_key(i * 500, key);
+            OK(kiln_put(txn, place.coll, key, 8, data, sizeof data, KILN_PUT_REPLACE));
+        }
+        CHECK_EQ(window_state(&place.db->window), WINDOW_OPEN);
+        reader = engine_begin(place.db, KILN_READ);
+        OK(kiln_txn_commit(txn));
+        kiln_txn_abort(reader);
+        reader = engine_begin(place.db, KILN_READ);
+        for (uint64_t i = 0; i < keys; i++)
+            CHECK(value_is(reader, place.coll, i * 500, value));
+        kiln_txn_abort(reader);
+    }
+    OK(kiln_check(place.db, NULL));
+    place_free(&place);
+}
+
+/* A leaf with many changes is a long wait for who comes to it: it is copied before. */
+static void
+a_leaf_takes_a_bounded_number_of_changes(void)
+{
+    struct place place = place_new();
+    kiln_txn *txn = windowed(&place, 1);
+    const struct window *window = &place.db->window;
+
+    for (unsigned i = 0; i < 1000; i++)
+        OK(put_values(txn, place.coll, 0, 1, 'a' + (int)i % 20));
+    CHECK_EQ(window->leaf_count, 1);
+    CHECK(window->undo.count <= 64);
+    CHECK_EQ(window_state(window), WINDOW_OPEN);
+    OK(put_values(txn, place.coll, 100, 200, NEW)); /* others go on */
+    CHECK(window->leaf_count > 50);
+    kiln_txn_abort(txn);
+    expect_values(&place, OLD);
+    place_free(&place);
+}
+
+static bool
+copy_needs_a_page_that_cannot_be(kiln_txn *txn, const struct window_leaf *leaf,
+                                 uint64_t *absent_out)
+{
+    (void)leaf;
+    *absent_out = txn->fast->pages_max;
+    return false;
+}
+
+/* The reader has what it wants, by undoing everything; the writer can only be aborted. */
+static void
+leaves_that_cannot_be_returned_end_the_transaction(void)
+{
+    for (unsigned who = 0; who < 4; who++) {
+        struct place place = place_new();
+        window_copy *copy = place.db->window.copy;
+        kiln_txn *txn = windowed(&place, 100), *reader = NULL;
+        place.db->window.copy = copy_needs_a_page_that_cannot_be;
+        switch (who) {
+        case 0:
+            reader = engine_begin(place.db, KILN_READ);
+            CHECK(value_is(reader, place.coll, 0, OLD));
+            break;
+        case 1: STATUS(kiln_savepoint(txn), KILN_CORRUPT); break;
+        case 2: OK(kiln_checkpoint(place.db)); break;
+        default:
+            reader = engine_begin(place.db, KILN_READ);
+            STATUS(kiln_txn_commit(txn), KILN_STATE);
+            txn = NULL;
+        }
+        place.db->window.copy = copy;
+        if (txn != NULL) {
+            CHECK_EQ(window_state(&place.db->window), WINDOW_LOST);
+            STATUS(put_values(txn, place.coll, 0, 1, NEW), KILN_STATE);
+            window_check(place.db);
+            if (who == 1)
+                STATUS(kiln_txn_commit(txn), KILN_STATE);
+            else
+                kiln_txn_abort(txn);
+        }
+        kiln_txn_abort(reader);
+        CHECK_EQ(window_state(&place.db->window), WINDOW_SHUT);
+        expect_values(&place, OLD);
+        place_free(&place);
+    }
 }
 
 /* ---- threads --------------------------------------------------------------------------------- */
@@ -268,7 +516,7 @@ appends_and_changes_beside_readers_that_begin(void)
     until = ftk_clock_ns() + test_rounds(1) * UINT64_C(1000000000);
     for (uint64_t n = 0; ftk_clock_ns() < until; n++) {
         uint64_t before = last;
-        atomic_store(&beside.place.db->in_place.rest, 0); /* always try */
+        atomic_store(&beside.place.db->window.rest, 0); /* always try */
         txn = engine_begin(beside.place.db, KILN_WRITE);
         for (unsigned i = n % 8 < 2 ? 300 : 3; i > 0; i--) {
             uint64_t at = i % 3 != 0 && last > 10 ? ftk_random_below(&random, last) : last++;
@@ -297,4 +545,9 @@ TEST_MAIN("engine_window", TEST(a_limit_that_falls_writes_nothing_of_a_window),
           TEST(a_commit_under_a_fallen_limit_has_everything),
           TEST(no_window_opens_beside_a_checkpoint_that_is_about_to_pin),
           TEST(a_checkpoint_leaves_its_number_as_the_pin),
+          TEST(a_reader_begins_without_returning_leaves),
+          TEST(every_way_of_reading_sees_the_state_before),
+          TEST(a_commit_has_what_its_own_steps_returned),
+          TEST(a_leaf_takes_a_bounded_number_of_changes),
+          TEST(leaves_that_cannot_be_returned_end_the_transaction),
           TEST(appends_and_changes_beside_readers_that_begin))
