@@ -208,9 +208,9 @@ KILN_API kiln_status kiln_txn_begin_with(kiln_db *db, const kiln_txn_options *op
                                          kiln_txn **txn_out);
 
 /*
- * Commit; returns when the promise of its durability holds.  The transaction and its cursors are
- * gone whatever the status.  Any error but KILN_IO/KILN_FAILED means that nothing was committed;
- * those two mean that the outcome is known only after reopening.
+ * Commit; returns when the promise of its durability holds.  The transaction is gone whatever the
+ * status; its cursors are only to be closed.  Any error but KILN_IO/KILN_FAILED means that nothing
+ * was committed; those two mean that the outcome is known only after reopening.
  */
 KILN_API kiln_status kiln_txn_commit(kiln_txn *txn);
 /*
@@ -360,8 +360,9 @@ KILN_API kiln_status kiln_bulk_abort(kiln_bulk *bulk);
 
 enum { KILN_CURSOR_SCAN = 1 }; /* read ahead, and do not flush the working set from the cache */
 
-/* A cursor belongs to its transaction and ends with it at the latest.  It sees the transaction's
- * own changes; after a change it finds its place again by its key. */
+/* A cursor belongs to its transaction: when that ends every call but close is KILN_STATE, and close
+ * is still to be called, then or later.  It sees the transaction's own changes; after a change it
+ * finds its place again by its key. */
 KILN_API kiln_status kiln_cursor_open(kiln_txn *txn, kiln_coll coll, uint32_t flags,
                                       kiln_cursor **cursor_out);
 KILN_API void kiln_cursor_close(kiln_cursor *cursor); /* NULL is fine */

@@ -25,11 +25,26 @@ kiln_cursor_close(kiln_cursor *cursor)
     cursor_close(cursor);
 }
 
-/* Before a move: a renewed transaction's cursor reads its tree again. */
+/* Before a move: a renewed transaction's cursor reads its tree again, an ended one's has none. */
 static inline ftk_status
 ready(kiln_cursor *cursor)
 {
     return FTK_UNLIKELY(cursor->renewed) ? coll_cursor_ready(cursor) : FTK_OK;
+}
+
+static inline kiln_status
+answer(kiln_cursor *cursor, ftk_status status)
+{
+    return FTK_UNLIKELY(cursor->txn == NULL) ? status : txn_answer(cursor->txn, status);
+}
+
+/* For calls that need no place in the tree. */
+static ftk_status
+alive(const kiln_cursor *cursor)
+{
+    if (FTK_LIKELY(cursor->txn != NULL))
+        return FTK_OK;
+    return FTK_ANSWER(FTK_STATE, "the cursor's transaction has ended");
 }
 
 kiln_status
@@ -37,7 +52,7 @@ kiln_cursor_first(kiln_cursor *cursor)
 {
     ftk_status rc = ready(cursor);
 
-    return txn_answer(cursor->txn, FTK_LIKELY(rc == FTK_OK) ? cursor_first(cursor) : rc);
+    return answer(cursor, FTK_LIKELY(rc == FTK_OK) ? cursor_first(cursor) : rc);
 }
 
 kiln_status
@@ -45,7 +60,7 @@ kiln_cursor_last(kiln_cursor *cursor)
 {
     ftk_status rc = ready(cursor);
 
-    return txn_answer(cursor->txn, FTK_LIKELY(rc == FTK_OK) ? cursor_last(cursor) : rc);
+    return answer(cursor, FTK_LIKELY(rc == FTK_OK) ? cursor_last(cursor) : rc);
 }
 
 kiln_status
@@ -53,7 +68,7 @@ kiln_cursor_next(kiln_cursor *cursor)
 {
     ftk_status rc = ready(cursor);
 
-    return txn_answer(cursor->txn, FTK_LIKELY(rc == FTK_OK) ? cursor_next(cursor) : rc);
+    return answer(cursor, FTK_LIKELY(rc == FTK_OK) ? cursor_next(cursor) : rc);
 }
 
 kiln_status
@@ -61,7 +76,7 @@ kiln_cursor_prev(kiln_cursor *cursor)
 {
     ftk_status rc = ready(cursor);
 
-    return txn_answer(cursor->txn, FTK_LIKELY(rc == FTK_OK) ? cursor_prev(cursor) : rc);
+    return answer(cursor, FTK_LIKELY(rc == FTK_OK) ? cursor_prev(cursor) : rc);
 }
 
 static ftk_status
@@ -77,8 +92,8 @@ kiln_cursor_seek(kiln_cursor *cursor, const void *key, size_t key_size)
 {
     ftk_status rc = check_seek(cursor, key, key_size);
 
-    return txn_answer(cursor->txn,
-                      rc != FTK_OK ? rc : cursor_seek(cursor, key_size > 0 ? key : "", key_size));
+    return answer(cursor,
+                  rc != FTK_OK ? rc : cursor_seek(cursor, key_size > 0 ? key : "", key_size));
 }
 
 kiln_status
@@ -86,15 +101,16 @@ kiln_cursor_seek_before(kiln_cursor *cursor, const void *key, size_t key_size)
 {
     ftk_status rc = check_seek(cursor, key, key_size);
 
-    return txn_answer(cursor->txn,
-                      rc != FTK_OK ? rc
-                                   : cursor_seek_before(cursor, key_size > 0 ? key : "", key_size));
+    return answer(
+        cursor, rc != FTK_OK ? rc : cursor_seek_before(cursor, key_size > 0 ? key : "", key_size));
 }
 
 kiln_status
 kiln_cursor_bounds(kiln_cursor *cursor, kiln_slice low, kiln_slice high)
 {
-    return txn_answer(cursor->txn, cursor_bounds(cursor, low, high));
+    ftk_status rc = alive(cursor);
+
+    return answer(cursor, rc != FTK_OK ? rc : cursor_bounds(cursor, low, high));
 }
 
 kiln_status
@@ -103,9 +119,12 @@ kiln_cursor_prefix(kiln_cursor *cursor, const void *prefix, size_t prefix_size)
     uint8_t high[KILN_KEY_MAX];
     size_t size = prefix_size;
     kiln_slice above = {NULL, 0};
+    ftk_status rc = alive(cursor);
 
+    if (rc != FTK_OK)
+        return rc;
     if (prefix_size > KILN_KEY_MAX || (prefix == NULL && prefix_size > 0))
-        return txn_answer(cursor->txn, FTK_FAIL(FTK_INVALID, "a prefix of %zu bytes", prefix_size));
+        return answer(cursor, FTK_FAIL(FTK_INVALID, "a prefix of %zu bytes", prefix_size));
     if (prefix_size > 0)
         memcpy(high, prefix, prefix_size);
     while (size > 0 && high[size - 1] == 0xff)
@@ -122,20 +141,30 @@ kiln_cursor_prefix(kiln_cursor *cursor, const void *prefix, size_t prefix_size)
 kiln_status
 kiln_cursor_item(kiln_cursor *cursor, kiln_slice *key_out, kiln_slice *value_out)
 {
-    return txn_answer(cursor->txn, cursor_item(cursor, key_out, value_out));
+    ftk_status rc = alive(cursor);
+
+    if (FTK_LIKELY(rc == FTK_OK))
+        return answer(cursor, cursor_item(cursor, key_out, value_out));
+    if (key_out != NULL)
+        *key_out = (kiln_slice){NULL, 0};
+    if (value_out != NULL)
+        *value_out = (kiln_slice){NULL, 0};
+    return rc;
 }
 
 kiln_status
 kiln_cursor_delete(kiln_cursor *cursor)
 {
     kiln_slice key;
-    ftk_status rc = txn_check_write(cursor->txn);
+    ftk_status rc = alive(cursor);
 
+    if (rc == FTK_OK)
+        rc = txn_check_write(cursor->txn);
     if (rc == FTK_OK)
         rc = cursor_item(cursor, &key, NULL);
     if (rc == FTK_OK)
-        rc = (ftk_status)kiln_delete(cursor->txn, cursor->tree->id, key.data, key.size);
+        rc = kiln_delete(cursor->txn, cursor->tree->id, key.data, key.size);
     if (rc == FTK_OK)
         cursor->deleted = true;
-    return txn_answer(cursor->txn, rc);
+    return answer(cursor, rc);
 }

@@ -137,6 +137,8 @@ coll_cursor_ready(kiln_cursor *cursor)
 {
     ftk_status rc = FTK_OK;
 
+    if (cursor->txn == NULL)
+        return FTK_ANSWER(FTK_STATE, "the cursor's transaction has ended");
     if (cursor->tree->renewal != cursor->txn->renewals)
         rc = tree_renew(cursor->txn, cursor->tree);
     cursor->renewed = rc != FTK_OK;

@@ -1,5 +1,6 @@
 /* engine/db/extension.c -- where an extension keeps its state. */
 #include "engine/db/extension.h"
+#include "engine/tree/cursor.h"
 #include "engine/txn/txn_state.h"
 
 struct extension_txn
@@ -30,4 +31,10 @@ void **
 extension_db(kiln_txn *txn)
 {
     return &txn->db->extension;
+}
+
+bool
+extension_cursor_ended(const kiln_cursor *cursor)
+{
+    return cursor->txn == NULL;
 }

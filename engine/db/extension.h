@@ -53,6 +53,8 @@ uint64_t extension_txn_birth(const kiln_txn *txn);
  * compare-and-swap.
  */
 void **extension_db(kiln_txn *txn);
+/* Has the cursor's transaction ended? */
+bool extension_cursor_ended(const kiln_cursor *cursor);
 /* Every call that fails on a transaction returns through this: kiln_txn_error tells its words.
  * txn may be NULL. */
 ftk_status extension_answer(kiln_txn *txn, ftk_status status);

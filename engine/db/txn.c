@@ -247,7 +247,7 @@ end_common(kiln_txn *txn)
 {
     txn_unhold(txn);
     while (txn->cursors != NULL)
-        cursor_close(txn->cursors);
+        cursor_detach(txn->cursors);
     if (txn->extension != NULL)
         db_extension_records.txn_end(txn);
 }

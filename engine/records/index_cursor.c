@@ -337,8 +337,9 @@ kiln_index_cursor_next(kiln_index_cursor *cursor, uint64_t *id_out, kiln_contain
     if (values_out != NULL)
         memset(values_out, 0, value_max * sizeof *values_out);
     if (cursor == NULL)
-        return extension_answer(cursor == NULL ? NULL : cursor->txn,
-                                FTK_FAIL(FTK_INVALID, "cursor is NULL"));
+        return FTK_FAIL(FTK_INVALID, "cursor is NULL");
+    if (extension_cursor_ended(cursor->cursor))
+        return FTK_ANSWER(FTK_STATE, "the cursor's transaction has ended");
     memset(values, 0, sizeof values);
     FTK_TRY(entry_next(cursor, &id, &container, values));
     if (id_out != NULL)
@@ -348,5 +349,5 @@ kiln_index_cursor_next(kiln_index_cursor *cursor, uint64_t *id_out, kiln_contain
     if (values_out != NULL)
         memcpy(values_out, values, value_max * sizeof *values_out);
 out:
-    return extension_answer(cursor == NULL ? NULL : cursor->txn, rc);
+    return extension_answer(cursor->txn, rc);
 }

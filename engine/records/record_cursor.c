@@ -82,8 +82,9 @@ kiln_record_cursor_next(kiln_record_cursor *cursor, uint64_t *id_out, kiln_recor
         *id_out = 0;
     kiln_record_clear(record);
     if (cursor == NULL)
-        return extension_answer(cursor == NULL ? NULL : cursor->txn,
-                                FTK_FAIL(FTK_INVALID, "cursor is NULL"));
+        return FTK_FAIL(FTK_INVALID, "cursor is NULL");
+    if (extension_cursor_ended(cursor->cursor))
+        return FTK_ANSWER(FTK_STATE, "the cursor's transaction has ended");
     FTK_TRY(records_enter(cursor->txn, &state));
     FTK_TRY(records_container(state, cursor->container, &found));
     FTK_TRY(records_flush_container(state, found));
@@ -94,7 +95,7 @@ kiln_record_cursor_next(kiln_record_cursor *cursor, uint64_t *id_out, kiln_recor
     if (id_out != NULL)
         *id_out = id;
 out:
-    return extension_answer(cursor == NULL ? NULL : cursor->txn, rc);
+    return extension_answer(cursor->txn, rc);
 }
 
 void

@@ -589,10 +589,8 @@ cursor_open_tree(kiln_txn *txn, struct tree *tree, uint32_t flags, kiln_cursor *
 }
 
 void
-cursor_close(kiln_cursor *cursor)
+cursor_detach(kiln_cursor *cursor)
 {
-    if (cursor == NULL)
-        return;
     unpin(cursor);
     FTK_ASSERT((cursor->prev == NULL) == (cursor->txn->cursors == cursor));
     if (cursor->prev != NULL)
@@ -601,5 +599,18 @@ cursor_close(kiln_cursor *cursor)
         cursor->txn->cursors = cursor->next;
     if (cursor->next != NULL)
         cursor->next->prev = cursor->prev;
+    cursor->next = cursor->prev = NULL;
+    cursor->txn = NULL;
+    cursor->tree = NULL;
+    cursor->renewed = true; /* so that no move goes the short way */
+}
+
+void
+cursor_close(kiln_cursor *cursor)
+{
+    if (cursor == NULL)
+        return;
+    if (cursor->txn != NULL)
+        cursor_detach(cursor);
     ftk_free(cursor);
 }

@@ -6,6 +6,8 @@
  * 2. path[] is valid while the tree's `changes` is what it was; then the cursor finds its place
  *    again by its key (cursor->key, kept for cursors of write transactions).
  * 3. An unpositioned cursor pins nothing.
+ * 4. A cursor outlives its transaction until it is closed: then txn is NULL, and nothing else of it
+ *    may be used.
  */
 #ifndef ENGINE_CURSOR_H
 #define ENGINE_CURSOR_H
@@ -13,7 +15,7 @@
 #include "engine/tree/tree.h"
 
 struct kiln_cursor {
-    kiln_txn *txn;
+    kiln_txn *txn; /* NULL: it has ended */
     struct tree *tree;
     kiln_cursor *next, *prev; /* of the transaction's cursors; the newest is first */
     uint32_t flags;
@@ -21,7 +23,7 @@ struct kiln_cursor {
     bool plain;    /* positioned, in a read transaction, no bounds: the short ways are open */
     bool sought;   /* by a seek, and not moved since */
     bool deleted;  /* the item was deleted: key is its key, next gives the following one */
-    bool renewed;  /* its transaction was, and its tree is to be read again before it moves */
+    bool renewed;  /* its transaction was, or has ended: a look at both before it moves */
     bool scanning; /* it goes forward through a snapshot: items ahead are prefetched */
     uint64_t changes;
     struct tree_path path;
@@ -44,6 +46,7 @@ struct kiln_cursor {
 ftk_status cursor_open_tree(kiln_txn *txn, struct tree *tree, uint32_t flags,
                             kiln_cursor **cursor_out);
 void cursor_close(kiln_cursor *cursor);
+void cursor_detach(kiln_cursor *cursor); /* its transaction ends */
 void cursor_unposition(kiln_cursor *cursor);
 ftk_status cursor_first(kiln_cursor *cursor);
 ftk_status cursor_last(kiln_cursor *cursor);
