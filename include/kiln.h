@@ -120,8 +120,15 @@ enum { /* kiln_options.flags */
                                in memory */
     KILN_NO_DIRECT_IO = 8,  /* go through the page cache */
     KILN_EXTERNAL_LOG = 16, /* no log of its own: see kiln_txn_set_applied */
-    KILN_NO_ARCHIVE = 32    /* gives up archiving that an earlier open asked for (options.archive):
+    KILN_NO_ARCHIVE = 32,   /* gives up archiving that an earlier open asked for (options.archive):
                                segments that are not archived are let go */
+    KILN_LOG_MOVED = 64,    /* the log was moved to rfl_dir, which the database remembers from now
+                               on; it must be all of the log: an older copy would lose commits */
+    KILN_WITHOUT_LOG = 128, /* the log is missing: go on with a new one (read-only: with none) if
+                               the database was closed cleanly, which loses nothing; else
+                               KILN_CORRUPT.  KILN_EXISTS when the log is there */
+    KILN_ACCEPT_LOSS = 256  /* with KILN_WITHOUT_LOG: also when it was not closed cleanly; commits
+                               since the last checkpoint are lost */
 };
 
 typedef struct kiln_options {
@@ -131,7 +138,9 @@ typedef struct kiln_options {
     uint64_t cache_bytes;       /* not 0: sets the process-wide cache limit (kiln_cache_limit) */
     kiln_durability durability; /* of commits that do not say otherwise */
     uint32_t lazy_ms;           /* bound of KILN_LAZY; default 100 */
-    const char *rfl_dir;        /* where the roll-forward log lives; NULL: <path>/rfl */
+    const char *rfl_dir;        /* where the roll-forward log of a new database lives; NULL:
+                                   <path>/rfl.  The database remembers it: later opens need not say
+                                   it, and another one is KILN_INVALID */
     uint32_t rfl_segment_bytes; /* default 64 MiB */
     uint64_t rfl_bytes_max;     /* a checkpoint starts when the log since the last one is this long;
                                    default 1 GiB */
@@ -164,6 +173,7 @@ KILN_API void kiln_options_init(kiln_options *options); /* the same, for C++ and
 
 /*
  * Open the database in directory `path`; recovery is part of opening.  options may be NULL.
+ * A missing log is KILN_CORRUPT, never a new one in silence: see KILN_WITHOUT_LOG.
  * errors: KILN_NOTFOUND (missing and no KILN_CREATE), KILN_INUSE, KILN_FOREIGN, KILN_VERSION,
  * KILN_CORRUPT, KILN_IO, KILN_NOSPACE, KILN_NOMEM, KILN_CANCELED, KILN_INVALID.
  */

@@ -17,6 +17,8 @@ static const struct utils_command commands[] = {
     {"dump", "DIR COLLECTION [--hex]", 2, 2, ALL | UTILS_HEX, utils_dump},
     {"load", "DIR COLLECTION [--create] [--insert] [--hex] [--batch N]", 2, 2,
      ALL | UTILS_CREATE | UTILS_INSERT | UTILS_HEX | UTILS_BATCH, utils_load},
+    {"recover", "DIR [--rfl-dir DIR --log-moved | --without-log [--accept-loss]]", 1, 1,
+     ALL | UTILS_WITHOUT_LOG | UTILS_ACCEPT_LOSS | UTILS_LOG_MOVED, utils_recover},
 };
 
 static void
@@ -24,7 +26,7 @@ usage(FILE *out)
 {
     fputs("usage: kiln COMMAND ARGUMENT ...\n\n", out);
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        fprintf(out, "  kiln %-6s %s\n", commands[i].name, commands[i].synopsis);
+        fprintf(out, "  kiln %-7s %s\n", commands[i].name, commands[i].synopsis);
     fputs("  kiln version\n"
           "  kiln help\n\n"
           "All but the last two take --cache SIZE and --rfl-dir DIR.  Manual: kiln(1).\n",

@@ -18,6 +18,9 @@ static const struct option long_options[] = {
     {"progress", no_argument, NULL, UTILS_PROGRESS},
     {"cache", required_argument, NULL, UTILS_CACHE},
     {"rfl-dir", required_argument, NULL, UTILS_RFL_DIR},
+    {"without-log", no_argument, NULL, UTILS_WITHOUT_LOG},
+    {"accept-loss", no_argument, NULL, UTILS_ACCEPT_LOSS},
+    {"log-moved", no_argument, NULL, UTILS_LOG_MOVED},
     {NULL, 0, NULL, 0},
 };
 

@@ -31,6 +31,9 @@ enum utils_option {
     UTILS_PROGRESS = 1 << 7,
     UTILS_CACHE = 1 << 8,
     UTILS_RFL_DIR = 1 << 9,
+    UTILS_WITHOUT_LOG = 1 << 10,
+    UTILS_ACCEPT_LOSS = 1 << 11,
+    UTILS_LOG_MOVED = 1 << 12,
 };
 
 struct utils_call;
@@ -92,5 +95,6 @@ int utils_put(const struct utils_call *call);
 int utils_delete(const struct utils_call *call);
 int utils_dump(const struct utils_call *call);
 int utils_load(const struct utils_call *call);
+int utils_recover(const struct utils_call *call);
 
 #endif

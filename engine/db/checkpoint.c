@@ -7,6 +7,7 @@
  * 2. Log bytes are released, and pages of the last checkpoint become free, only when C's header is
  *    durable.
  */
+#include "engine/db/log_place.h"
 #include "engine/db/open.h"
 #include "engine/txn/db_state.h"
 #include "ftk/clock.h"
@@ -93,6 +94,7 @@ write_header(void *context)
 
     for (unsigned i = 0; i < sizeof(header.identity); i++)
         header.identity[i] = db->identity[i];
+    log_place_put(db, &header);
     return header_write(db->data, &header);
 }
 

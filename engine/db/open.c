@@ -1,5 +1,6 @@
 /* engine/db/open.c -- open, create, close. */
 #include "engine/db/open.h"
+#include "engine/db/log_place.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,6 @@ enum {
 };
 #define DATA_FILE "data.kdb"
 #define DATA_FILE_NEW "data.kdb.new"
-#define LOG_DIR "rfl"
 static const uint64_t RFL_BYTES_MAX_DEFAULT = UINT64_C(1) << 30;
 static const uint64_t REGION_BYTES_MIN = UINT64_C(64) << 30;
 
@@ -105,8 +105,13 @@ options_check(const kiln_options *o)
     if (o->durability > KILN_LAZY)
         return FTK_FAIL(FTK_INVALID, "durability %d", (int)o->durability);
     if (o->flags & ~(uint32_t)(KILN_CREATE | KILN_EXCLUSIVE | KILN_OPEN_READONLY |
-                               KILN_NO_DIRECT_IO | KILN_EXTERNAL_LOG | KILN_NO_ARCHIVE))
+                               KILN_NO_DIRECT_IO | KILN_EXTERNAL_LOG | KILN_NO_ARCHIVE |
+                               KILN_LOG_MOVED | KILN_WITHOUT_LOG | KILN_ACCEPT_LOSS))
         return FTK_FAIL(FTK_INVALID, "unknown flags %#x", o->flags);
+    if ((o->flags & KILN_LOG_MOVED) && (o->rfl_dir == NULL || (o->flags & KILN_EXTERNAL_LOG)))
+        return FTK_FAIL(FTK_INVALID, "KILN_LOG_MOVED goes with rfl_dir, which says where it is");
+    if ((o->flags & KILN_ACCEPT_LOSS) && !(o->flags & KILN_WITHOUT_LOG))
+        return FTK_FAIL(FTK_INVALID, "KILN_ACCEPT_LOSS goes with KILN_WITHOUT_LOG");
     if ((o->flags & KILN_OPEN_READONLY) && (o->flags & KILN_CREATE))
         return FTK_FAIL(FTK_INVALID, "a database cannot be created read-only");
     if (o->rfl_segment_bytes < RFL_SEGMENT_BYTES_MIN || o->rfl_segment_bytes % 4096 != 0)
@@ -150,35 +155,6 @@ open_lock(kiln_db *db)
         }
     }
     return rc;
-}
-
-static ftk_status
-archive_segment(void *context, const char *path, uint64_t lsn_begin, uint64_t lsn_end)
-{
-    kiln_db *db = context;
-
-    (void)lsn_begin;
-    (void)lsn_end;
-    return (ftk_status)db->options.archive(db->options.archive_context, path);
-}
-
-static ftk_status
-open_log(kiln_db *db, bool create, uint64_t lsn_start)
-{
-    struct rfl_options options = {.disk = db->disk,
-                                  .log = &db->log_to,
-                                  .parent = db->options.rfl_dir != NULL ? NULL : db->dir,
-                                  .dir = db->options.rfl_dir != NULL ? db->rfl_path : LOG_DIR,
-                                  .segment_bytes = db->options.rfl_segment_bytes,
-                                  .lazy_ms = db->options.lazy_ms,
-                                  .read_only = db->read_only,
-                                  .background = !db->manual,
-                                  .archiving = db->archiving,
-                                  .archive = db->options.archive != NULL ? archive_segment : NULL,
-                                  .archive_context = db};
-
-    memcpy(options.identity, db->identity, sizeof(options.identity));
-    return rfl_open(&options, create, lsn_start, &db->log);
 }
 
 /* Cache, space map and checkpointer over the open data file. */
@@ -338,7 +314,10 @@ create(kiln_db *db)
         memcpy(header.identity, left.identity, sizeof(header.identity)); /* the log may have it */
     else /* nothing yet, or cut by a crash */
         ftk_random_system(header.identity, sizeof(header.identity));
-    made = rc == FTK_OK && left.page_bytes == header.page_bytes &&
+    made = rc == FTK_OK;
+    FTK_TRY(log_place_make(db, &header));
+    made = made && left.page_bytes == header.page_bytes &&
+           strcmp(left.log_dir, header.log_dir) == 0 &&
            !(left.flags & HEADER_EXTERNAL_LOG) == !(db->options.flags & KILN_EXTERNAL_LOG);
     identity_set(db, header.identity);
     archiving_resolve(db, 0);
@@ -356,11 +335,7 @@ create(kiln_db *db)
      * elsewhere, the directory that has the file. */
     FTK_TRY(names_sync(db));
     if (!(db->options.flags & KILN_EXTERNAL_LOG)) {
-        FTK_TRY(open_log(db, true, 0));
-        rc = rfl_close(db->log);
-        db->log = NULL;
-        if (rc != FTK_OK)
-            goto out;
+        FTK_TRY(log_make(db));
     }
     ftk_file_close(db->data);
     db->data = NULL;
@@ -411,11 +386,34 @@ static ftk_status
 header_settle(kiln_db *db, struct header *header)
 {
     bool settled = db->log != NULL && rfl_was_closed(db->log);
+    struct header before = *header;
 
-    if (db->read_only || (settled && header->flags == db_header_flags(db)))
-        return FTK_OK;
     header->flags = db_header_flags(db);
+    log_place_put(db, header);
+    if (db->read_only ||
+        (settled && header->flags == before.flags && strcmp(header->log_dir, before.log_dir) == 0))
+        return FTK_OK;
     return header_write(db->data, header);
+}
+
+/* The log, and what it has beyond the header.  From here on the log may grow. */
+static ftk_status
+open_log(kiln_db *db, struct header *header)
+{
+    uint64_t checkpoint = db->checkpoint;
+    ftk_status rc;
+
+    FTK_TRY(log_place_find(db, header));
+    if (!(db->options.flags & KILN_EXTERNAL_LOG))
+        FTK_TRY(log_open(db, header));
+    if (db->checkpoint == checkpoint)
+        FTK_TRY(header_settle(db, header));
+    if (db->log != NULL)
+        FTK_TRY(recovery_run(db));
+    if (!db->read_only)
+        rc = close_note_strike(db);
+out:
+    return rc;
 }
 
 static ftk_status
@@ -453,11 +451,7 @@ open_all(kiln_db *db)
     FTK_TRY(open_storage(db, &header));
     if (!db->read_only)
         births_skip(db);
-    if (!(db->options.flags & KILN_EXTERNAL_LOG))
-        FTK_TRY(open_log(db, false, header.snapshot.lsn));
-    FTK_TRY(header_settle(db, &header));
-    if (db->log != NULL)
-        FTK_TRY(recovery_run(db));
+    FTK_TRY(open_log(db, &header));
 out:
     return rc;
 }
@@ -528,8 +522,6 @@ db_open(const char *path, const kiln_options *options, const struct db_environme
     FTK_TRY(path_trimmed(path, &db->path));
     if (db->options.rfl_dir != NULL)
         FTK_TRY(path_trimmed(db->options.rfl_dir, &db->rfl_path));
-    else
-        FTK_TRY(ftk_path_join(db->path, LOG_DIR, &db->rfl_path));
     FTK_TRY(open_all(db));
     *db_out = db;
     db = NULL;
@@ -555,6 +547,8 @@ db_close(kiln_db *db)
         if (rc == FTK_OK && db->log != NULL) {
             rc = rfl_close(db->log);
             db->log = NULL;
+            if (rc == FTK_OK)
+                close_note_write(db);
         }
     } else if (!db->read_only) {
         rc = db_check_failed(db);

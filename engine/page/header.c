@@ -51,6 +51,8 @@ encode(const struct header *header, uint8_t *block)
     ftk_put_le64(block + HEADER_MAP_HASH, header->map_hash);
     ftk_put_le64(block + HEADER_WALL_NS, header->wall_ns);
     ftk_put_le32(block + HEADER_FLAGS, header->flags);
+    ftk_put_le32(block + HEADER_LOG_DIR_BYTES, (uint32_t)strlen(header->log_dir));
+    memcpy(block + HEADER_LOG_DIR, header->log_dir, strlen(header->log_dir));
     ftk_put_le64(block + HEADER_CHECKSUM, ftk_checksum(block, HEADER_CHECKSUM, 0));
 }
 
@@ -70,6 +72,20 @@ static bool
 is_zero(const uint8_t *bytes, size_t size)
 {
     return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
+}
+
+static bool
+log_dir_decode(const uint8_t *block, struct header *header)
+{
+    uint32_t size = ftk_get_le32(block + HEADER_LOG_DIR_BYTES);
+
+    if (size > HEADER_LOG_DIR_MAX || (size > 0 && (header->flags & HEADER_LOG_PLACE) == 0))
+        return false;
+    memcpy(header->log_dir, block + HEADER_LOG_DIR, HEADER_LOG_DIR_MAX);
+    /* A zero byte ends it, at its end and not before; all behind is zero. */
+    return strlen(header->log_dir) == size &&
+           (size == HEADER_LOG_DIR_MAX ||
+            is_zero(block + HEADER_LOG_DIR + size, HEADER_LOG_DIR_MAX - size));
 }
 
 /* The meaning of a block whose checksum is right. */
@@ -105,6 +121,8 @@ decode(const uint8_t *block, struct header *header)
     header->flags = ftk_get_le32(block + HEADER_FLAGS);
     if ((header->flags & ~(uint32_t)HEADER_FLAGS_KNOWN) != 0)
         return FTK_FAIL(FTK_VERSION, "header: unknown flags %#x", header->flags);
+    if (!log_dir_decode(block, header))
+        return FTK_FAIL(FTK_CORRUPT, "header: impossible place of the log");
     if (!is_zero(block + HEADER_RESERVED, HEADER_CHECKSUM - HEADER_RESERVED))
         return FTK_FAIL(FTK_CORRUPT, "header: reserved bytes are not zero");
     if (header->snapshot.catalog_height > TREE_HEIGHT_MAX || header->pages_end > PAGE_ID_MAX ||

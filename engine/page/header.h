@@ -24,6 +24,7 @@ struct header {
     struct db_snapshot snapshot;
     uint64_t pages_end, map_hash, wall_ns;
     uint32_t flags;
+    char log_dir[HEADER_LOG_DIR_MAX + 1]; /* with HEADER_LOG_PLACE; "": the usual one */
 };
 /* Both copies, each synced before the next. */
 ftk_status header_write(struct ftk_file *file, const struct header *header);

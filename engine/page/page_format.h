@@ -143,8 +143,10 @@ enum { MAP_CHECKPOINT = 32, MAP_GROUP = 40, MAP_RESERVED = 48, MAP_BITS = 64 };
  *     88    8 pages_end     page ids below this may be in use
  *     96    8 map_hash      sum over groups of XXH3-64(group, checkpoint number of its copy)
  *    104    8 wall_ns       when this checkpoint was written
- *    112    4 flags         HEADER_EXTERNAL_LOG, HEADER_ARCHIVING
- *    116 3972 reserved      0
+ *    112    4 flags         HEADER_EXTERNAL_LOG, HEADER_ARCHIVING, HEADER_LOG_PLACE
+ *    116    4 log_dir_bytes with HEADER_LOG_PLACE: bytes of log_dir; 0: the log is in "rfl"
+ *    120 1024 log_dir       directory of the log, relative to the database's or absolute; then 0
+ *   1144 2944 reserved      0
  *   4088    8 checksum      XXH3-64 of bytes 0..4087, seed 0
  */
 #define HEADER_MAGIC "kiln.kdb"
@@ -166,13 +168,39 @@ enum {
     HEADER_MAP_HASH = 96,
     HEADER_WALL_NS = 104,
     HEADER_FLAGS = 112,
-    HEADER_RESERVED = 116,
+    HEADER_LOG_DIR_BYTES = 116,
+    HEADER_LOG_DIR = 120,
+    HEADER_RESERVED = 1144,
     HEADER_CHECKSUM = 4088,
 };
 enum {
     HEADER_EXTERNAL_LOG = 1,
     HEADER_ARCHIVING = 2, /* an archive function was given: log segments leave through one alone */
-    HEADER_FLAGS_KNOWN = HEADER_EXTERNAL_LOG | HEADER_ARCHIVING,
+    HEADER_LOG_PLACE = 4, /* log_dir says where the log is */
+    HEADER_FLAGS_KNOWN = HEADER_EXTERNAL_LOG | HEADER_ARCHIVING | HEADER_LOG_PLACE,
+    HEADER_LOG_DIR_MAX = 1024,
+};
+
+/*
+ * Close note: the first bytes of the file "lock"
+ * OFFSET SIZE FIELD       MEANING
+ *      0    8 magic       "kilnnote"
+ *      8   16 identity    of the database
+ *     24    8 first       with the header of this checkpoint,
+ *     32    8 last        up to this one, data.kdb has everything: nothing is in the log alone
+ *     40   16 reserved    0
+ *     56    8 checksum    XXH3-64 of bytes 0..55, seed 0
+ * Zero, something else, or nothing: the database is open for writing, or was not closed cleanly.
+ */
+#define CLOSE_NOTE_MAGIC "kilnnote"
+enum {
+    CLOSE_NOTE_MAGIC_AT = 0,
+    CLOSE_NOTE_IDENTITY = 8,
+    CLOSE_NOTE_FIRST = 24,
+    CLOSE_NOTE_LAST = 32,
+    CLOSE_NOTE_RESERVED = 40,
+    CLOSE_NOTE_CHECKSUM = 56,
+    CLOSE_NOTE_BYTES = 64,
 };
 
 /*
@@ -231,11 +259,13 @@ static_assert(MAP_BITS == MAP_RESERVED + 16, "map page header");
 static_assert(PAGE_TYPE == PAGE_BIRTH + 8, "page header");
 static_assert(PAGE_REF_BYTES * 8 - PAGE_REF_ID_BITS == 24, "page_ref");
 static_assert(HEADER_CHECKSUM + 8 == HEADER_BLOCK_BYTES, "header block");
+static_assert(HEADER_RESERVED == HEADER_LOG_DIR + HEADER_LOG_DIR_MAX, "header block");
+static_assert(CLOSE_NOTE_CHECKSUM + 8 == CLOSE_NOTE_BYTES, "close note");
 static_assert(LARGE_REF_BYTES == LARGE_REF_BIRTH + 8, "large_ref");
 static_assert(CATALOG_NAME == CATALOG_KEYS + 8, "catalog entry");
 static_assert(CATALOG_HEIGHT == CATALOG_ROOT + PAGE_REF_BYTES, "catalog entry");
 static_assert(HEADER_CATALOG_KEYS == HEADER_CATALOG_ROOT + PAGE_REF_BYTES, "header block");
-static_assert(HEADER_RESERVED == HEADER_FLAGS + 4, "header block");
+static_assert(HEADER_LOG_DIR_BYTES == HEADER_FLAGS + 4, "header block");
 
 /* A reference in memory; a type of its own, so that no page id passes for one. */
 struct page_ref {

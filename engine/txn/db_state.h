@@ -48,6 +48,7 @@ struct kiln_db {
     char *path;
     char *rfl_path;      /* how the log's directory was named: for messages */
     struct ftk_disk *disk;
+    char log_place[HEADER_LOG_DIR_MAX + 1]; /* as in the header: see engine/db/log_place.h */
     struct ftk_dir *dir; /* all names of files are looked up in it: the path is used once */
     struct ftk_log log_to;
     unsigned forks; /* ftk_forks() at the open */

@@ -321,7 +321,7 @@ ftk_status
 sim_dir_locate(struct ftk_dir *dir, char **path_out)
 {
     struct simdisk *disk = sim_of(dir->disk);
-    char path[1024] = "", longer[1024];
+    char path[2048] = "", longer[2048];
     const char *name;
     uint32_t node;
 

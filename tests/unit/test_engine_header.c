@@ -339,13 +339,16 @@ static const struct field {
     {"page size 2048", HEADER_PAGE_BYTES, 4, PAGE_BYTES_MIN / 2, FTK_CORRUPT},
     {"page size 12288", HEADER_PAGE_BYTES, 4, 12288, FTK_CORRUPT},
     {"page size 131072", HEADER_PAGE_BYTES, 4, PAGE_BYTES_MAX * 2, FTK_CORRUPT},
-    {"flags 0x4", HEADER_FLAGS, 4, 4, FTK_VERSION},
+    {"flags 0x8", HEADER_FLAGS, 4, 8, FTK_VERSION},
     {"flags 0x80000001", HEADER_FLAGS, 4, UINT64_C(0x80000001), FTK_VERSION},
     {"catalog", HEADER_CATALOG_HEIGHT, 4, 25, FTK_CORRUPT},
     {"catalog", HEADER_CATALOG_HEIGHT, 4, 0, FTK_CORRUPT},             /* with a root */
     {"catalog", HEADER_CATALOG_ROOT, 8, 0, FTK_CORRUPT},               /* with a height */
     {"catalog", HEADER_CATALOG_ROOT, 8, PAGE_ID_MAX + 1, FTK_CORRUPT}, /* a birth, no page */
     {"catalog", HEADER_PAGES_END, 8, PAGE_ID_MAX + 1, FTK_CORRUPT},
+    {"place of the log", HEADER_LOG_DIR_BYTES, 4, 1, FTK_CORRUPT}, /* without the flag */
+    {"place of the log", HEADER_LOG_DIR_BYTES, 4, HEADER_LOG_DIR_MAX + 1, FTK_CORRUPT},
+    {"place of the log", HEADER_LOG_DIR, 4, 'x', FTK_CORRUPT}, /* bytes behind its end */
     {"reserved", HEADER_RESERVED, 4, 1, FTK_CORRUPT},
     {"reserved", HEADER_CHECKSUM - 4, 4, UINT64_C(0x80000000), FTK_CORRUPT},
 };

@@ -273,4 +273,38 @@ run 0 check wide --cache 4M
 run 0 list wide
 prints out.txt "60000	c"
 
+# ---- recover: a log that is missing, moved, or there
+run 0 put rdb c one 1 --create
+run 0 recover rdb
+says out.txt 'nothing is lost'
+run 2 recover rdb --accept-loss
+run 2 recover rdb --log-moved
+run 1 recover rdb --without-log
+says err.txt EXISTS
+mv rdb/rfl rlog
+run 1 get rdb c one
+says err.txt CORRUPT
+says err.txt 'closed cleanly'
+run 1 get rdb c one --rfl-dir rlog
+says err.txt 'log-moved'
+run 0 recover rdb --rfl-dir rlog --log-moved
+run 0 get rdb c one
+prints out.txt 1
+rm -r rlog
+run 1 put rdb c two 2
+says err.txt 'kiln recover --without-log'
+run 0 recover rdb --without-log
+says out.txt 'nothing is lost'
+run 0 put rdb c two 2
+run 0 check rdb
+rm -r rlog
+: >rdb/lock
+run 1 recover rdb --without-log
+says err.txt '--accept-loss'
+run 0 recover rdb --without-log --accept-loss
+says out.txt 'are lost'
+run 0 get rdb c two
+prints out.txt 2
+run 0 check rdb
+
 [ "$faults" -eq 0 ]
