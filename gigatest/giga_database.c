@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "ftk/clock.h"
+#include "ftk/number.h"
 #include "gigatest/giga_device.h"
-#include "gigatest/giga_number.h"
 
 #define META_COLLECTION "gigatest"
 #define META_PLAN "options"
@@ -154,12 +154,12 @@ plan_agrees(struct giga_run *run, const struct giga_plan *there)
 {
     const struct giga_options *options = run->options;
     const struct giga_plan *here = &options->plan;
-    char left[GIGA_NUMBER_MAX];
-    char right[GIGA_NUMBER_MAX];
+    char left[FTK_NUMBER_TEXT_MAX];
+    char right[FTK_NUMBER_TEXT_MAX];
 
     if (options->count_given && here->count != there->count)
-        return differs(run, "COUNT", giga_count_text(left, there->count),
-                       giga_count_text(right, here->count));
+        return differs(run, "COUNT", ftk_count_text(left, there->count),
+                       ftk_count_text(right, here->count));
     if (options->given[GIGA_OPT_SEED] && here->seed != there->seed) {
         snprintf(left, sizeof(left), "%" PRIu64, there->seed);
         snprintf(right, sizeof(right), "%" PRIu64, here->seed);

@@ -12,7 +12,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "gigatest/giga_number.h"
+#include "ftk/number.h"
 
 #define COLUMN_WIDE 78 /* two columns from here on */
 #define LABEL_WIDE 20

@@ -1,12 +1,14 @@
 /* gigatest/giga_options.c -- see giga_options.h. */
 #include "gigatest/giga_options.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "gigatest/giga_number.h"
+#include "ftk/number.h"
 
 struct entry {
     const char *name, *argument;
@@ -139,18 +141,20 @@ wrong(struct parser *parser, const char *format, ...)
 }
 
 static bool
-count_take(struct parser *parser, const char *what, const char *text, uint64_t min, uint64_t max,
+number_take(struct parser *parser, const char *what, const char *text, struct ftk_number_rule rule,
+            uint64_t *number_out)
+{
+    char words[FTK_NUMBER_ERROR_MAX];
+
+    return ftk_number_parse(&rule, text, number_out, words) || wrong(parser, "%s: %s", what, words);
+}
+
+static bool
+count_take(struct parser *parser, const char *what, const char *text, uint64_t max,
            uint64_t *count_out)
 {
-    char low[GIGA_NUMBER_MAX];
-    char high[GIGA_NUMBER_MAX];
-
-    if (!giga_count_parse(text, count_out))
-        return wrong(parser, "%s: \"%s\" is not a count such as 500k, 10m or 2b", what, text);
-    if (*count_out < min || *count_out > max)
-        return wrong(parser, "%s: \"%s\" is not between %s and %s", what, text,
-                     giga_count_text(low, min), giga_count_text(high, max));
-    return true;
+    return number_take(parser, what, text, (struct ftk_number_rule){FTK_NUMBER_COUNT, 1, max},
+                       count_out);
 }
 
 static bool
@@ -158,7 +162,7 @@ small_take(struct parser *parser, const char *what, const char *text, uint32_t m
 {
     uint64_t count;
 
-    if (!count_take(parser, what, text, 1, max, &count))
+    if (!count_take(parser, what, text, max, &count))
         return false;
     *out = (uint32_t)count;
     return true;
@@ -168,25 +172,15 @@ static bool
 size_take(struct parser *parser, const char *what, const char *text, uint64_t min, uint64_t max,
           uint64_t *bytes_out)
 {
-    char low[GIGA_NUMBER_MAX];
-    char high[GIGA_NUMBER_MAX];
-
-    if (!giga_size_parse(text, bytes_out))
-        return wrong(parser, "%s: \"%s\" is not a size such as 500k, 64m or 8G", what, text);
-    if (*bytes_out < min || *bytes_out > max)
-        return wrong(parser, "%s: \"%s\" is not between %s and %s", what, text,
-                     giga_bytes_text(low, min), giga_bytes_text(high, max));
-    return true;
+    return number_take(parser, what, text, (struct ftk_number_rule){FTK_NUMBER_SIZE, min, max},
+                       bytes_out);
 }
 
 static bool
 time_take(struct parser *parser, const char *what, const char *text, uint64_t min, uint64_t *ms_out)
 {
-    if (!giga_time_parse(text, ms_out))
-        return wrong(parser, "%s: \"%s\" is not a time such as 60, 0.5 or 200ms", what, text);
-    if (*ms_out < min || *ms_out >= UINT32_MAX)
-        return wrong(parser, "%s: \"%s\" is out of range", what, text);
-    return true;
+    return number_take(parser, what, text,
+                       (struct ftk_number_rule){FTK_NUMBER_TIME, min, UINT32_MAX - 1}, ms_out);
 }
 
 static bool
@@ -195,7 +189,7 @@ phase_take(struct parser *parser, const char *what, const char *text, enum giga_
     struct giga_options *options = parser->options;
     uint64_t count;
 
-    if (!count_take(parser, what, text, 1, GIGA_COUNT_MAX, &count))
+    if (!count_take(parser, what, text, GIGA_COUNT_MAX, &count))
         return false;
     if (options->phase_count == GIGA_PHASES_MAX)
         return wrong(parser, "more than %d phases", GIGA_PHASES_MAX);
@@ -203,15 +197,19 @@ phase_take(struct parser *parser, const char *what, const char *text, enum giga_
     return true;
 }
 
+/* Decimal, or hexadecimal behind 0x, as tests print their seeds. */
 static bool
 seed_take(struct parser *parser, const char *text)
 {
-    char *end;
+    bool hexadecimal = text[0] == '0' && (text[1] | 0x20) == 'x';
+    const char *digits = hexadecimal ? text + 2 : text;
+    char *end = NULL;
 
-    if (*text < '0' || *text > '9')
-        return wrong(parser, "--seed: \"%s\" is not a number", text);
-    parser->options->plan.seed = strtoull(text, &end, 0);
-    return *end == 0 || wrong(parser, "--seed: \"%s\" is not a number", text);
+    errno = 0;
+    if (isxdigit((unsigned char)*digits))
+        parser->options->plan.seed = strtoull(digits, &end, hexadecimal ? 16 : 10);
+    return (end != NULL && *end == 0 && errno == 0) ||
+           wrong(parser, "--seed: \"%s\" is not a number from 0 to 2^64 - 1", text);
 }
 
 static bool
@@ -401,7 +399,7 @@ giga_options_parse(struct giga_options *options, int argc, char *const *argv, ch
         } else if (options->count_given) {
             return wrong(&parser, "one COUNT only: \"%s\" is a second", word);
         } else {
-            if (!count_take(&parser, "COUNT", word, 1, GIGA_COUNT_MAX, &options->plan.count))
+            if (!count_take(&parser, "COUNT", word, GIGA_COUNT_MAX, &options->plan.count))
                 return false;
             options->count_given = true;
         }

@@ -5,8 +5,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "ftk/number.h"
 #include "gigatest/giga_device.h"
-#include "gigatest/giga_number.h"
 
 void
 giga_figures_make(struct giga_figures *figures, struct giga_run *run)
@@ -34,16 +34,17 @@ static void
 load_text(struct giga_run *run, const struct giga_figures *figures, FILE *out)
 {
     const struct giga_results *results = &run->results;
-    char a[GIGA_NUMBER_MAX], b[GIGA_NUMBER_MAX], c[GIGA_NUMBER_MAX], d[GIGA_NUMBER_MAX];
+    char a[FTK_NUMBER_TEXT_MAX], b[FTK_NUMBER_TEXT_MAX], c[FTK_NUMBER_TEXT_MAX],
+        d[FTK_NUMBER_TEXT_MAX];
 
     fprintf(out, "loaded      %s objects in %s: %s objects/s\n",
-            giga_count_text(a, results->objects_added), giga_seconds_text(b, results->seconds),
-            giga_count_text(c, (uint64_t)figures->objects_per_second));
-    fprintf(
-        out, "            open %s, transactions %s, final checkpoint %s, close %s, CPU %.1f s\n",
-        giga_seconds_text(a, results->open_seconds), giga_seconds_text(b, results->load_seconds),
-        giga_seconds_text(c, results->checkpoint_seconds),
-        giga_seconds_text(d, results->close_seconds), results->cpu_seconds);
+            ftk_count_text(a, results->objects_added), ftk_seconds_text(b, results->seconds),
+            ftk_count_text(c, (uint64_t)figures->objects_per_second));
+    fprintf(out,
+            "            open %s, transactions %s, final checkpoint %s, close %s, CPU %.1f s\n",
+            ftk_seconds_text(a, results->open_seconds), ftk_seconds_text(b, results->load_seconds),
+            ftk_seconds_text(c, results->checkpoint_seconds),
+            ftk_seconds_text(d, results->close_seconds), results->cpu_seconds);
 }
 
 static void
@@ -51,29 +52,28 @@ stat_text(struct giga_run *run, const struct giga_figures *figures, FILE *out)
 {
     const struct giga_results *results = &run->results;
     const kiln_stat *stat = &results->stat;
-    char a[GIGA_NUMBER_MAX], b[GIGA_NUMBER_MAX], c[GIGA_NUMBER_MAX], d[GIGA_NUMBER_MAX];
+    char a[FTK_NUMBER_TEXT_MAX], b[FTK_NUMBER_TEXT_MAX], c[FTK_NUMBER_TEXT_MAX],
+        d[FTK_NUMBER_TEXT_MAX];
 
     fprintf(out, "database    %s in %s objects: %.1f bytes/object; log %s\n",
-            giga_bytes_text(a, results->data_bytes), giga_count_text(b, results->objects),
-            figures->bytes_per_object, giga_bytes_text(c, results->log_bytes));
-    fprintf(out, "device      %s written", giga_bytes_text(a, results->device_bytes_written));
+            ftk_bytes_text(a, results->data_bytes), ftk_count_text(b, results->objects),
+            figures->bytes_per_object, ftk_bytes_text(c, results->log_bytes));
+    fprintf(out, "device      %s written", ftk_bytes_text(a, results->device_bytes_written));
     if (results->device_rate > 0)
-        fprintf(out, "; it can do %s", giga_rate_text(a, results->device_rate));
+        fprintf(out, "; it can do %s", ftk_rate_text(a, results->device_rate));
     fprintf(out, "\ncheckpoints %" PRIu64 ", %s at %s; writers slowed %s\n", stat->checkpoints,
-            giga_bytes_text(a, stat->checkpoint_bytes),
-            giga_rate_text(b, figures->checkpoint_bytes_per_second),
-            giga_seconds_text(c, (double)stat->throttle_ns / 1e9));
+            ftk_bytes_text(a, stat->checkpoint_bytes),
+            ftk_rate_text(b, figures->checkpoint_bytes_per_second),
+            ftk_seconds_text(c, (double)stat->throttle_ns / 1e9));
     fprintf(out, "buffers     %s waits, %s in all; %s writes ended out of order\n",
-            giga_count_text(a, stat->io_waits),
-            giga_seconds_text(b, (double)stat->io_wait_ns / 1e9),
-            giga_count_text(c, stat->io_out_of_order));
+            ftk_count_text(a, stat->io_waits), ftk_seconds_text(b, (double)stat->io_wait_ns / 1e9),
+            ftk_count_text(c, stat->io_out_of_order));
     fprintf(out, "commits     %s: p50 %s, p99 %s, p99.9 %s, max ",
-            giga_count_text(a, figures->commits.count), giga_latency_text(b, figures->p50_ns),
-            giga_latency_text(c, figures->p99_ns), giga_latency_text(d, figures->p999_ns));
-    fprintf(out, "%s\n", giga_latency_text(a, figures->commits.max));
+            ftk_count_text(a, figures->commits.count), ftk_latency_text(b, figures->p50_ns),
+            ftk_latency_text(c, figures->p99_ns), ftk_latency_text(d, figures->p999_ns));
+    fprintf(out, "%s\n", ftk_latency_text(a, figures->commits.max));
     fprintf(out, "memory      %s at most, cache limit %s\n",
-            giga_bytes_text(a, figures->peak_rss_bytes),
-            giga_bytes_text(b, stat->cache_limit_bytes));
+            ftk_bytes_text(a, figures->peak_rss_bytes), ftk_bytes_text(b, stat->cache_limit_bytes));
 }
 
 void
@@ -81,7 +81,7 @@ giga_report_text(struct giga_run *run, FILE *out)
 {
     const struct giga_results *results = &run->results;
     struct giga_figures figures;
-    char a[GIGA_NUMBER_MAX], b[GIGA_NUMBER_MAX], c[GIGA_NUMBER_MAX];
+    char a[FTK_NUMBER_TEXT_MAX], b[FTK_NUMBER_TEXT_MAX], c[FTK_NUMBER_TEXT_MAX];
 
     giga_figures_make(&figures, run);
     if (results->load_ran)
@@ -90,18 +90,17 @@ giga_report_text(struct giga_run *run, FILE *out)
         const struct giga_phase_result *phase = &results->phases[i];
 
         fprintf(out, "%-11s %s objects in %s: %s objects/s\n", giga_kind_text(phase->kind),
-                giga_count_text(a, phase->done), giga_seconds_text(b, phase->seconds),
-                giga_count_text(
+                ftk_count_text(a, phase->done), ftk_seconds_text(b, phase->seconds),
+                ftk_count_text(
                     c, phase->seconds > 0 ? (uint64_t)((double)phase->done / phase->seconds) : 0));
     }
     if (results->stat_known)
         stat_text(run, &figures, out);
     if (results->verify_ran && results->verified)
         fprintf(out, "verified    %s objects and their index entries, in %s\n",
-                giga_count_text(a, results->objects),
-                giga_seconds_text(b, results->verify_seconds));
+                ftk_count_text(a, results->objects), ftk_seconds_text(b, results->verify_seconds));
     else if (results->verify_ran && results->findings > 0)
-        fprintf(out, "NOT GOOD    %s findings\n", giga_count_text(a, results->findings));
+        fprintf(out, "NOT GOOD    %s findings\n", ftk_count_text(a, results->findings));
     else if (results->verify_ran)
         fprintf(out, "verified    not to the end\n");
 }

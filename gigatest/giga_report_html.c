@@ -11,8 +11,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "ftk/number.h"
 #include "gigatest/giga_json.h"
-#include "gigatest/giga_number.h"
 #include "gigatest/giga_points.h"
 #include "gigatest/giga_report.h"
 
@@ -307,17 +307,17 @@ static void
 tiles_draw(FILE *out, struct giga_run *run, const struct giga_figures *figures)
 {
     const struct giga_results *results = &run->results;
-    char text[GIGA_NUMBER_MAX];
+    char text[FTK_NUMBER_TEXT_MAX];
 
     fputs("<div class=tiles>\n", out);
     tile(out, "objects per second, all in",
-         giga_count_text(text, (uint64_t)figures->objects_per_second), "/s");
-    tile(out, "objects in the database", giga_count_text(text, results->objects), "");
-    tile(out, "open, load, checkpoint, close", giga_seconds_text(text, results->seconds), "");
+         ftk_count_text(text, (uint64_t)figures->objects_per_second), "/s");
+    tile(out, "objects in the database", ftk_count_text(text, results->objects), "");
+    tile(out, "open, load, checkpoint, close", ftk_seconds_text(text, results->seconds), "");
     snprintf(text, sizeof(text), "%.1f", figures->bytes_per_object);
     tile(out, "bytes on disk per object", text, "B");
-    tile(out, "checkpoint speed", giga_rate_text(text, figures->checkpoint_bytes_per_second), "");
-    tile(out, "commits, 99th percentile", giga_latency_text(text, figures->p99_ns), "");
+    tile(out, "checkpoint speed", ftk_rate_text(text, figures->checkpoint_bytes_per_second), "");
+    tile(out, "commits, 99th percentile", ftk_latency_text(text, figures->p99_ns), "");
     fputs("</div>\n", out);
 }
 
@@ -334,35 +334,35 @@ results_table(FILE *out, struct giga_run *run, const struct giga_figures *figure
 {
     const struct giga_results *results = &run->results;
     const kiln_stat *stat = &results->stat;
-    char text[4 * GIGA_NUMBER_MAX];
-    char part[GIGA_NUMBER_MAX];
+    char text[4 * FTK_NUMBER_TEXT_MAX];
+    char part[FTK_NUMBER_TEXT_MAX];
 
     fputs("<table>\n", out);
-    cell(out, "Objects loaded by this run", giga_count_text(text, results->objects_added));
+    cell(out, "Objects loaded by this run", ftk_count_text(text, results->objects_added));
     for (uint32_t i = 0; i < results->phase_count; i++) {
         const struct giga_phase_result *phase = &results->phases[i];
 
         snprintf(text, sizeof(text), "%s: %s objects in %.1f s", giga_kind_text(phase->kind),
-                 giga_count_text(part, phase->done), phase->seconds);
+                 ftk_count_text(part, phase->done), phase->seconds);
         cell(out, "Then", text);
     }
-    cell(out, "Data file", giga_bytes_text(text, results->data_bytes));
-    cell(out, "Log on disk at the end", giga_bytes_text(text, results->log_bytes));
-    cell(out, "Written to the device", giga_bytes_text(text, results->device_bytes_written));
+    cell(out, "Data file", ftk_bytes_text(text, results->data_bytes));
+    cell(out, "Log on disk at the end", ftk_bytes_text(text, results->log_bytes));
+    cell(out, "Written to the device", ftk_bytes_text(text, results->device_bytes_written));
     cell(out, "Device limit, 1 MiB writes",
-         results->device_rate > 0 ? giga_rate_text(text, results->device_rate) : "not measured");
+         results->device_rate > 0 ? ftk_rate_text(text, results->device_rate) : "not measured");
     snprintf(text, sizeof(text), "%llu, %s", (unsigned long long)stat->checkpoints,
-             giga_bytes_text(part, stat->checkpoint_bytes));
+             ftk_bytes_text(part, stat->checkpoint_bytes));
     cell(out, "Checkpoints", text);
-    cell(out, "Commits", giga_count_text(text, figures->commits.count));
-    cell(out, "Commit p50", giga_latency_text(text, figures->p50_ns));
-    cell(out, "Commit p99.9", giga_latency_text(text, figures->p999_ns));
-    cell(out, "Commit max", giga_latency_text(text, figures->commits.max));
-    cell(out, "Waits for an I/O buffer", giga_count_text(text, stat->io_waits));
-    cell(out, "I/Os ended out of order", giga_count_text(text, stat->io_out_of_order));
-    cell(out, "Writers slowed", giga_seconds_text(text, (double)stat->throttle_ns / 1e9));
-    cell(out, "CPU time", giga_seconds_text(text, results->cpu_seconds));
-    cell(out, "Memory at most", giga_bytes_text(text, figures->peak_rss_bytes));
+    cell(out, "Commits", ftk_count_text(text, figures->commits.count));
+    cell(out, "Commit p50", ftk_latency_text(text, figures->p50_ns));
+    cell(out, "Commit p99.9", ftk_latency_text(text, figures->p999_ns));
+    cell(out, "Commit max", ftk_latency_text(text, figures->commits.max));
+    cell(out, "Waits for an I/O buffer", ftk_count_text(text, stat->io_waits));
+    cell(out, "I/Os ended out of order", ftk_count_text(text, stat->io_out_of_order));
+    cell(out, "Writers slowed", ftk_seconds_text(text, (double)stat->throttle_ns / 1e9));
+    cell(out, "CPU time", ftk_seconds_text(text, results->cpu_seconds));
+    cell(out, "Memory at most", ftk_bytes_text(text, figures->peak_rss_bytes));
     cell(out, "Verified",
          !results->verify_ran ? "not asked for"
          : results->verified  ? "yes: every object and index entry"
@@ -376,22 +376,22 @@ options_table(FILE *out, struct giga_run *run)
 {
     const struct giga_options *options = run->options;
     const struct giga_plan *plan = run->made ? &run->model.plan : &options->plan;
-    char text[GIGA_NUMBER_MAX];
+    char text[FTK_NUMBER_TEXT_MAX];
 
     fputs("<table>\n", out);
-    cell(out, "COUNT", giga_count_text(text, plan->count));
+    cell(out, "COUNT", ftk_count_text(text, plan->count));
     cell(out, "Database", options->db);
-    cell(out, "Objects per transaction", giga_count_text(text, options->txn));
-    cell(out, "Threads", giga_count_text(text, options->threads));
+    cell(out, "Objects per transaction", ftk_count_text(text, options->txn));
+    cell(out, "Threads", ftk_count_text(text, options->threads));
     cell(out, "Durability", giga_durability_text(options->durability));
     cell(out, "Order of names", giga_order_text(plan->order));
     cell(out, "Record ids", giga_ids_text(plan->ids));
     cell(out, "Indexes", giga_indexes_text(plan->indexes));
     snprintf(text, sizeof(text), "%llu", (unsigned long long)plan->seed);
     cell(out, "Seed", text);
-    cell(out, "Cache limit", giga_bytes_text(text, run->results.stat.cache_limit_bytes));
-    cell(out, "Page", giga_bytes_text(text, run->results.stat.page_bytes));
-    cell(out, "Checkpoint interval", giga_seconds_text(text, options->checkpoint_ms / 1e3));
+    cell(out, "Cache limit", ftk_bytes_text(text, run->results.stat.cache_limit_bytes));
+    cell(out, "Page", ftk_bytes_text(text, run->results.stat.page_bytes));
+    cell(out, "Checkpoint interval", ftk_seconds_text(text, options->checkpoint_ms / 1e3));
     cell(out, "Direct I/O", options->no_direct ? "no" : "yes");
     cell(out, "kiln", kiln_version());
     fputs("</table>\n", out);
@@ -404,7 +404,7 @@ plots_draw(FILE *out, struct giga_run *run, const struct giga_points *points)
 {
     double limit = run->results.device_rate;
     char limit_name[64];
-    char text[GIGA_NUMBER_MAX];
+    char text[FTK_NUMBER_TEXT_MAX];
     const struct plot plots[] = {
         {"Objects",
          "per second",
@@ -450,7 +450,7 @@ plots_draw(FILE *out, struct giga_run *run, const struct giga_points *points)
          ""},
     };
 
-    snprintf(limit_name, sizeof(limit_name), "limit measured: %s", giga_rate_text(text, limit));
+    snprintf(limit_name, sizeof(limit_name), "limit measured: %s", ftk_rate_text(text, limit));
     for (uint32_t i = 0; i < sizeof(plots) / sizeof(*plots); i++)
         plot_draw(out, &plots[i], points, &run->series);
 }

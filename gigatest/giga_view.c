@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "gigatest/giga_number.h"
+#include "ftk/number.h"
 
 #define NOW_NS 1000000000u
 
@@ -89,8 +89,8 @@ static void
 estimate_row(struct giga_rows *rows, const struct giga_moment *moment)
 {
     double rate = giga_rate_overall(moment);
-    char left_text[GIGA_NUMBER_MAX];
-    char end_text[GIGA_NUMBER_MAX];
+    char left_text[FTK_NUMBER_TEXT_MAX];
+    char end_text[FTK_NUMBER_TEXT_MAX];
     double left;
     time_t end;
     struct tm local;
@@ -104,26 +104,26 @@ estimate_row(struct giga_rows *rows, const struct giga_moment *moment)
     localtime_r(&end, &local);
     strftime(end_text, sizeof(end_text), left < 43200 ? "%H:%M:%S" : "%Y-%m-%d %H:%M", &local);
     row(rows, "Estimated end", "%s (in %s)", left < 1e9 ? end_text : "never",
-        giga_seconds_text(left_text, left));
+        ftk_seconds_text(left_text, left));
 }
 
 static void
 work_rows(struct giga_rows *rows, const struct giga_moment *moment)
 {
-    char text[GIGA_NUMBER_MAX];
+    char text[FTK_NUMBER_TEXT_MAX];
 
     heading(rows, giga_stage_text(moment->stage));
-    row(rows, "Total", "%s", giga_count_text(text, moment->total));
+    row(rows, "Total", "%s", ftk_count_text(text, moment->total));
     if (moment->total > 0)
-        row(rows, "Done", "%s (%.1f %%)", giga_count_text(text, moment->done),
+        row(rows, "Done", "%s (%.1f %%)", ftk_count_text(text, moment->done),
             100.0 * (double)moment->done / (double)moment->total);
     else
-        row(rows, "Done", "%s", giga_count_text(text, moment->done));
-    row(rows, "Transaction size", "%s", giga_count_text(text, moment->options->txn));
-    row(rows, "Per second now", "%s", giga_count_text(text, (uint64_t)giga_rate_now(moment)));
+        row(rows, "Done", "%s", ftk_count_text(text, moment->done));
+    row(rows, "Transaction size", "%s", ftk_count_text(text, moment->options->txn));
+    row(rows, "Per second now", "%s", ftk_count_text(text, (uint64_t)giga_rate_now(moment)));
     row(rows, "Per second overall", "%s",
-        giga_count_text(text, (uint64_t)giga_rate_overall(moment)));
-    row(rows, "Elapsed", "%s", giga_seconds_text(text, (double)moment->ns / 1e9));
+        ftk_count_text(text, (uint64_t)giga_rate_overall(moment)));
+    row(rows, "Elapsed", "%s", ftk_seconds_text(text, (double)moment->ns / 1e9));
     estimate_row(rows, moment);
 }
 
@@ -132,23 +132,23 @@ cache_rows(struct giga_rows *rows, const struct giga_moment *moment)
 {
     const kiln_stat *stat = &moment->stat;
     double seconds = (double)stat->checkpoint_ns / 1e9;
-    char text[GIGA_NUMBER_MAX];
-    char more[GIGA_NUMBER_MAX];
+    char text[FTK_NUMBER_TEXT_MAX];
+    char more[FTK_NUMBER_TEXT_MAX];
 
     heading(rows, "cache");
-    row(rows, "Size", "%s", giga_bytes_text(text, stat->cache_limit_bytes));
-    row(rows, "Used", "%s", giga_bytes_text(text, stat->cache_used_bytes));
-    row(rows, "Dirty", "%s", giga_bytes_text(text, stat->cache_dirty_bytes));
-    row(rows, "Log to replay", "%s", giga_bytes_text(text, stat->rfl_since_checkpoint_bytes));
+    row(rows, "Size", "%s", ftk_bytes_text(text, stat->cache_limit_bytes));
+    row(rows, "Used", "%s", ftk_bytes_text(text, stat->cache_used_bytes));
+    row(rows, "Dirty", "%s", ftk_bytes_text(text, stat->cache_dirty_bytes));
+    row(rows, "Log to replay", "%s", ftk_bytes_text(text, stat->rfl_since_checkpoint_bytes));
     heading(rows, "checkpoint");
     row(rows, "State", "%s", checkpoint_text(stat->checkpoint_state));
-    row(rows, "Left to write", "%s", giga_bytes_text(text, stat->checkpoint_left_bytes));
-    row(rows, "Done", "%s, %s", giga_count_text(text, stat->checkpoints),
-        giga_bytes_text(more, stat->checkpoint_bytes));
+    row(rows, "Left to write", "%s", ftk_bytes_text(text, stat->checkpoint_left_bytes));
+    row(rows, "Done", "%s, %s", ftk_count_text(text, stat->checkpoints),
+        ftk_bytes_text(more, stat->checkpoint_bytes));
     row(rows, "Speed", "%s",
-        giga_rate_text(text, seconds > 0 ? (double)stat->checkpoint_bytes / seconds : 0));
+        ftk_rate_text(text, seconds > 0 ? (double)stat->checkpoint_bytes / seconds : 0));
     row(rows, "Last took", "%s",
-        giga_seconds_text(text, (double)stat->checkpoint_last_total_ns / 1e9));
+        ftk_seconds_text(text, (double)stat->checkpoint_last_total_ns / 1e9));
 }
 
 static void
@@ -156,26 +156,25 @@ device_rows(struct giga_rows *rows, const struct giga_moment *moment)
 {
     const kiln_stat *stat = &moment->stat;
     const struct giga_histogram_copy *commits = &moment->commits;
-    char text[GIGA_NUMBER_MAX];
-    char more[GIGA_NUMBER_MAX];
-    char most[GIGA_NUMBER_MAX];
+    char text[FTK_NUMBER_TEXT_MAX];
+    char more[FTK_NUMBER_TEXT_MAX];
+    char most[FTK_NUMBER_TEXT_MAX];
 
     heading(rows, "device");
-    row(rows, "Writes now", "%s", giga_rate_text(text, giga_rate_device(moment)));
-    row(rows, "File", "%s", giga_bytes_text(text, stat->file_bytes));
-    row(rows, "Buffer waits", "%s, %s", giga_count_text(text, stat->io_waits),
-        giga_seconds_text(more, (double)stat->io_wait_ns / 1e9));
-    row(rows, "Ended out of order", "%s", giga_count_text(text, stat->io_out_of_order));
-    row(rows, "Writers slowed", "%s", giga_seconds_text(text, (double)stat->throttle_ns / 1e9));
-    row(rows, "Memory", "%s", giga_bytes_text(text, moment->memory_bytes));
+    row(rows, "Writes now", "%s", ftk_rate_text(text, giga_rate_device(moment)));
+    row(rows, "File", "%s", ftk_bytes_text(text, stat->file_bytes));
+    row(rows, "Buffer waits", "%s, %s", ftk_count_text(text, stat->io_waits),
+        ftk_seconds_text(more, (double)stat->io_wait_ns / 1e9));
+    row(rows, "Ended out of order", "%s", ftk_count_text(text, stat->io_out_of_order));
+    row(rows, "Writers slowed", "%s", ftk_seconds_text(text, (double)stat->throttle_ns / 1e9));
+    row(rows, "Memory", "%s", ftk_bytes_text(text, moment->memory_bytes));
     heading(rows, "commits");
-    row(rows, "Count", "%s", giga_count_text(text, commits->count));
-    row(rows, "p50, p99", "%s, %s",
-        giga_latency_text(text, giga_histogram_percentile(commits, 0.5)),
-        giga_latency_text(more, giga_histogram_percentile(commits, 0.99)));
+    row(rows, "Count", "%s", ftk_count_text(text, commits->count));
+    row(rows, "p50, p99", "%s, %s", ftk_latency_text(text, giga_histogram_percentile(commits, 0.5)),
+        ftk_latency_text(more, giga_histogram_percentile(commits, 0.99)));
     row(rows, "p99.9, max", "%s, %s",
-        giga_latency_text(text, giga_histogram_percentile(commits, 0.999)),
-        giga_latency_text(most, commits->max));
+        ftk_latency_text(text, giga_histogram_percentile(commits, 0.999)),
+        ftk_latency_text(most, commits->max));
 }
 
 void
@@ -197,24 +196,24 @@ giga_view_make(struct giga_view *view, const struct giga_moment *moment)
 void
 giga_view_line(const struct giga_moment *moment, char *line, size_t line_size)
 {
-    char seconds[GIGA_NUMBER_MAX];
-    char done[GIGA_NUMBER_MAX];
-    char total[GIGA_NUMBER_MAX];
-    char rate[GIGA_NUMBER_MAX];
-    char dirty[GIGA_NUMBER_MAX];
-    char log[GIGA_NUMBER_MAX];
+    char seconds[FTK_NUMBER_TEXT_MAX];
+    char done[FTK_NUMBER_TEXT_MAX];
+    char total[FTK_NUMBER_TEXT_MAX];
+    char rate[FTK_NUMBER_TEXT_MAX];
+    char dirty[FTK_NUMBER_TEXT_MAX];
+    char log[FTK_NUMBER_TEXT_MAX];
     int used =
-        snprintf(line, line_size, "%8s  %s", giga_seconds_text(seconds, (double)moment->ns / 1e9),
+        snprintf(line, line_size, "%8s  %s", ftk_seconds_text(seconds, (double)moment->ns / 1e9),
                  giga_stage_text(moment->stage));
 
     if (moment->total > 0)
         used += snprintf(line + used, line_size - (size_t)used, "  %s of %s (%.1f %%)  %s/s",
-                         giga_count_text(done, moment->done), giga_count_text(total, moment->total),
+                         ftk_count_text(done, moment->done), ftk_count_text(total, moment->total),
                          100.0 * (double)moment->done / (double)moment->total,
-                         giga_count_text(rate, (uint64_t)giga_rate_now(moment)));
+                         ftk_count_text(rate, (uint64_t)giga_rate_now(moment)));
     if (moment->stat_known)
         snprintf(line + used, line_size - (size_t)used, "  dirty %s  log %s  checkpoint %s",
-                 giga_bytes_text(dirty, moment->stat.cache_dirty_bytes),
-                 giga_bytes_text(log, moment->stat.rfl_since_checkpoint_bytes),
+                 ftk_bytes_text(dirty, moment->stat.cache_dirty_bytes),
+                 ftk_bytes_text(log, moment->stat.rfl_since_checkpoint_bytes),
                  checkpoint_text(moment->stat.checkpoint_state));
 }

@@ -7,11 +7,11 @@
 #include <sys/stat.h>
 
 #include "ftk/clock.h"
+#include "ftk/number.h"
 #include "gigatest/giga_database.h"
 #include "gigatest/giga_device.h"
 #include "gigatest/giga_load.h"
 #include "gigatest/giga_monitor.h"
-#include "gigatest/giga_number.h"
 #include "gigatest/giga_report.h"
 #include "gigatest/giga_stop.h"
 #include "gigatest/giga_verify.h"
@@ -106,7 +106,7 @@ resume_tell(struct giga_run *run)
     struct giga_phase left[GIGA_PHASES_MAX];
     uint32_t count = 0;
     char command[8192];
-    char text[GIGA_NUMBER_MAX];
+    char text[FTK_NUMBER_TEXT_MAX];
 
     if (run->options->verify_only)
         return;
@@ -119,7 +119,7 @@ resume_tell(struct giga_run *run)
             left[count++] = run->phases[i];
     }
     fprintf(stderr, "gigatest: %s objects are committed and kept\n",
-            giga_count_text(text, run->results.objects));
+            ftk_count_text(text, run->results.objects));
     if (giga_options_resume_command(run->options, run->program, left, count, command,
                                     sizeof(command)))
         fprintf(stderr, "gigatest: to go on:\n    %s\n", command);
@@ -131,7 +131,7 @@ conclude(struct giga_run *run, bool good)
     const struct giga_options *options = run->options;
     const struct giga_results *results = &run->results;
     int stopped = giga_stop_signal();
-    char text[GIGA_NUMBER_MAX];
+    char text[FTK_NUMBER_TEXT_MAX];
 
     if (!options->quiet)
         giga_report_text(run, stdout);
@@ -142,7 +142,7 @@ conclude(struct giga_run *run, bool good)
         giga_report_html(run, options->html);
     if (results->findings > GIGA_FINDINGS_MAX)
         fprintf(stderr, "gigatest: ... %s findings in all\n",
-                giga_count_text(text, results->findings));
+                ftk_count_text(text, results->findings));
     if (run->fault.set)
         fprintf(stderr, "gigatest: %s\n", run->fault.text);
     if (run->fault.set && run->fault.status == KILN_NOSPACE)

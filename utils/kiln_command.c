@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ftk/number.h"
+
 static const struct option long_options[] = {
     {"hex", no_argument, NULL, UTILS_HEX},
     {"json", no_argument, NULL, UTILS_JSON},
@@ -61,49 +63,28 @@ utils_flush(const struct utils_call *call)
 
 /* ---- arguments ------------------------------------------------------------------------------ */
 
-bool
-utils_number_parse(const char *text, uint64_t *number_out)
+static bool
+number_take(struct utils_call *call, const char *what, const char *text,
+            struct ftk_number_rule rule, uint64_t *number_out)
 {
-    static const char units[] = "KMGT";
-    const char *unit;
-    uint64_t number = 0;
-    unsigned shift = 0;
+    char words[FTK_NUMBER_ERROR_MAX];
 
-    *number_out = 0;
-    if (*text < '0' || *text > '9')
-        return false;
-    for (; *text >= '0' && *text <= '9'; text++) {
-        if (number > (UINT64_MAX - 9) / 10)
-            return false;
-        number = number * 10 + (uint64_t)(*text - '0');
-    }
-    if (*text != 0) {
-        unit = strchr(units, *text);
-        if (unit == NULL || text[1] != 0)
-            return false;
-        shift = 10 * (unsigned)(unit - units + 1);
-    }
-    if (number > UINT64_MAX >> shift)
-        return false;
-    *number_out = number << shift;
-    return true;
+    if (ftk_number_parse(&rule, text, number_out, words))
+        return true;
+    utils_complain(call, "%s: %s", what, words);
+    return false;
 }
 
 /* The value of an option; false: reported. */
 static bool
 option_take(struct utils_call *call, int option, const char *value)
 {
+    static const struct ftk_number_rule batch = {FTK_NUMBER_COUNT, 1, INT64_MAX};
+    static const struct ftk_number_rule cache = {FTK_NUMBER_SIZE, 4u << 20, 1ull << 50};
+
     switch (option) {
-    case UTILS_BATCH:
-        if (utils_number_parse(value, &call->batch) && call->batch > 0)
-            return true;
-        utils_complain(call, "--batch: \"%s\" is not a number from 1 on", value);
-        return false;
-    case UTILS_CACHE:
-        if (utils_number_parse(value, &call->cache_bytes) && call->cache_bytes > 0)
-            return true;
-        utils_complain(call, "--cache: \"%s\" is not a size such as 512M", value);
-        return false;
+    case UTILS_BATCH: return number_take(call, "--batch", value, batch, &call->batch);
+    case UTILS_CACHE: return number_take(call, "--cache", value, cache, &call->cache_bytes);
     case UTILS_FILE: call->file = value; return true;
     case UTILS_RFL_DIR: call->rfl_dir = value; return true;
     default: return true;

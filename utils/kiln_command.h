@@ -61,8 +61,6 @@ struct utils_call {
 /* argv[0] is the command's name.  Reports what is wrong; UTILS_OK or UTILS_USAGE. */
 int utils_call_parse(const struct utils_command *command, int argc, char **argv,
                      struct utils_call *call_out);
-/* 1, 4096, 64K, 1M, 2G, 1T; false: not a number, or too large. */
-bool utils_number_parse(const char *text, uint64_t *number_out);
 
 /* "kiln COMMAND: words"; returns UTILS_FAILED. */
 int utils_complain(const struct utils_call *call, const char *format, ...)

@@ -45,6 +45,24 @@ run 2 load db c --batch 0
 run 2 get db c --hex 0g
 run 0 help
 says out.txt "kiln check"
+
+# ---- numbers: gigatest and kiln take the same forms, and refuse in the same words
+for size in 12x 1k '' 8192T 1e6 ' 8m' 0x800000 4.0000001m; do
+    run 2 check db --cache "$size"
+    sed 's/^kiln check: //' err.txt >words.txt
+    "$KILN_BUILD/bin/gigatest" --cache "$size" --db none >out.txt 2>err.txt && fault "gigatest takes --cache \"$size\""
+    sed 's/^gigatest: //' err.txt | cmp -s - words.txt || { fault "not the same words:"; cat err.txt words.txt; }
+done
+says words.txt 'is not a size such as'
+for count in 0 -1 10x 1.5 99999999999999999999; do
+    run 2 load db c --batch "$count"
+    says err.txt "kiln load: --batch: \"$count\" is not "
+done
+printf 'a\t1\n' >in.txt
+for size in 8m 8M 8MiB 8mib 0.0625g 8388608; do
+    run 0 load sized c --create --cache "$size" --batch 1.5K
+done
+: >in.txt
 run 0 version
 prints out.txt "kiln $(awk '/^.define KILN_VERSION_(MAJOR|MINOR|PATCH) / { v = v dot $3; dot = "." } END { print v }' \
     "$KILN_SRC/include/kiln.h")"
