@@ -708,6 +708,9 @@ rfl__segments_prepare(struct rfl_log *log, uint32_t ready, bool may_prewrite)
         }
     }
     log->no_space = rc == FTK_NOSPACE;
+    /* Somebody else has changed the directory under the log: no shortage, and it does not pass. */
+    if (rc == FTK_FOREIGN || rc == FTK_EXISTS || rc == FTK_NOTFOUND)
+        rfl__fail(log);
     return rc == FTK_OK && log->failed ? rfl__failed(log) : rc;
 }
 

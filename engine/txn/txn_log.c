@@ -38,7 +38,7 @@ ops_append(kiln_txn *txn, enum log_kind kind, uint64_t *lsn_end_out)
 
     if (rc == FTK_OK)
         txn->ops_size = 0;
-    else if ((rc == FTK_IO || rc == FTK_FAILED) && rfl_has_failed(txn->db->log))
+    else if (rfl_has_failed(txn->db->log))
         (void)db_fail(txn->db, rc); /* otherwise a file could not be made: over with this call */
     return rc;
 }
