@@ -310,11 +310,12 @@ cache_reserve(struct cache *cache, size_t count)
 }
 
 bool
-cache_room(struct cache *cache, size_t count, bool patient)
+cache_room(struct cache *cache, size_t reserve, size_t fetch, bool patient)
 {
     uint64_t have = atomic_load(&cache->reserved);
+    uint64_t pages = fetch + (have < reserve ? reserve - have : 0);
 
-    return have >= count || cache__room(cache, count - have, patient);
+    return pages == 0 || cache__room(cache, pages, patient);
 }
 
 void

@@ -192,7 +192,7 @@ KILN_API kiln_status kiln_checkpoint(kiln_db *db);
 /* The memory limit of all page caches of this process together; takes effect at once, shrinking
  * happens as fast as pages can be cleaned.  Default: a quarter of the machine's memory, at least
  * 64 MiB.  At least 4 MiB (KILN_INVALID), and to open a database 96 of its pages.  Transactions of
- * several databases share it, each of any size. */
+ * several databases share it, each of any size; count about 24 pages for each that writes. */
 KILN_API kiln_status kiln_cache_limit(uint64_t bytes);
 
 /* ---- transactions ---------------------------------------------------------------------------- */

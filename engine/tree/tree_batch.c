@@ -152,7 +152,9 @@ fetch_ahead(struct batch *batch, size_t from, size_t to)
         txn_enter(txn);
         absent = look_ahead(batch, from, to);
         txn_leave(txn);
-        rc = cache_fetch_many(txn->cache, batch->ahead->absent, absent, 0);
+        rc = txn_room(txn);
+        if (rc == FTK_OK)
+            rc = cache_fetch_many(txn->cache, batch->ahead->absent, absent, 0);
     }
     return rc;
 }

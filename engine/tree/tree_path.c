@@ -35,7 +35,9 @@ tree_use(kiln_txn *txn, uint64_t page_id, unsigned fetch_flags, bool *again_out)
     if (FTK_LIKELY(cache_use(txn->fast, page_id)))
         return FTK_OK;
     txn_leave(txn);
-    rc = cache_fetch(txn->cache, page_id, fetch_flags);
+    rc = txn_room(txn);
+    if (rc == FTK_OK)
+        rc = cache_fetch(txn->cache, page_id, fetch_flags);
     txn_enter(txn);
     if (rc == FTK_OK)
         cache_unpin(txn->fast, page_id);

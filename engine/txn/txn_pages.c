@@ -65,9 +65,10 @@ spill(kiln_txn *txn)
     return rc == FTK_OK ? FTK_OK : db_fail_if_final(txn->db, rc);
 }
 
-/* When they are more than this writer's share of the cache. */
+/* When they are more than this writer's share of the cache, or when what `pages` more leave of it
+ * is not enough for everyone who reads: twice the share is all that the other writers leave. */
 static ftk_status
-spill_if_large(kiln_txn *txn)
+spill_if_large(kiln_txn *txn, uint32_t pages)
 {
     bool read_only = txn->db->read_only;
     uint64_t part = read_only ? cache_limit() / 16 : cache_share(txn->cache);
@@ -76,7 +77,8 @@ spill_if_large(kiln_txn *txn)
     txn->spill_due = part / txn->db->page_bytes;
     if (txn->spill_due < SPILL_PAGES_MIN)
         txn->spill_due = SPILL_PAGES_MIN;
-    if (spill_pages(txn) < txn->spill_due)
+    if (spill_pages(txn) < txn->spill_due &&
+        (spill_pages(txn) == 0 || (spill_pages(txn) + pages) * txn->db->page_bytes <= 2 * part))
         return FTK_OK;
     if (!read_only && cache_dirty_bytes(txn->cache) >= part)
         return spill(txn);
@@ -87,14 +89,20 @@ spill_if_large(kiln_txn *txn)
     return read_only ? replay_fits(txn) : FTK_OK;
 }
 
-/* There is no memory for `pages` more, and this transaction holds some that nobody else can clean:
- * it writes them out before it waits for others. */
+/* There is no memory to reserve or to fetch so many pages, and this transaction holds some that
+ * nobody else can clean: it writes them out before it waits for others. */
 static ftk_status
-spill_for_room(kiln_txn *txn, uint32_t pages)
+spill_for_room(kiln_txn *txn, uint32_t reserve, uint32_t fetch)
 {
-    if (txn->db->read_only || spill_pages(txn) == 0 || cache_room(txn->cache, pages, true))
+    if (txn->db->read_only || spill_pages(txn) == 0 || cache_room(txn->cache, reserve, fetch, true))
         return FTK_OK;
     return spill(txn);
+}
+
+ftk_status
+txn_room(kiln_txn *txn)
+{
+    return txn->write ? spill_for_room(txn, 0, 1) : FTK_OK;
 }
 
 /* Page ids, if need be after a checkpoint that frees what only the old one needed. */
@@ -142,7 +150,7 @@ prepare_under_window(kiln_txn *txn, uint32_t want, bool reserve)
         return FTK_ANSWER(FTK_STATE, "the window must end");
     rc = space_ensure(txn->db->space, want, reserve);
     txn_window_let(txn);
-    if (rc == FTK_NOSPACE || !cache_room(txn->cache, want, false))
+    if (rc == FTK_NOSPACE || !cache_room(txn->cache, want, 0, false))
         return FTK_ANSWER(FTK_STATE, "the window must end");
     if (rc == FTK_OK)
         rc = cache_reserve(txn->cache, want);
@@ -177,7 +185,7 @@ txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
     ftk_status rc;
 
     reserve = reserve || txn->reserve;
-    FTK_TRY(spill_if_large(txn));
+    FTK_TRY(spill_if_large(txn, pages));
     many = pages_at_a_time(txn);
     want = pages < many ? many : pages;
     if (spill_pages(txn) > 0 && !txn->db->read_only)
@@ -196,11 +204,11 @@ txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
     }
     if (rc != FTK_OK)
         goto out;
-    if (!cache_room(txn->cache, want, false)) { /* as few as will do, then */
+    if (!cache_room(txn->cache, want, 0, false)) { /* as few as will do, then */
         want = pages;
         txn->prepared = 0;
         cache_unreserve(txn->cache);
-        FTK_TRY(spill_for_room(txn, want));
+        FTK_TRY(spill_for_room(txn, want, 0));
     }
     rc = cache_reserve(txn->cache, want);
     if (rc == FTK_NOMEM && want > pages) { /* the limit has fallen since */
@@ -354,8 +362,8 @@ txn_run_pages(kiln_txn *txn, uint64_t first, uint32_t count)
 {
     ftk_status rc;
 
-    FTK_TRY(spill_if_large(txn));
-    FTK_TRY(spill_for_room(txn, count));
+    FTK_TRY(spill_if_large(txn, count));
+    FTK_TRY(spill_for_room(txn, 0, count));
     FTK_TRY(cache_new_run(txn->cache, first, count));
     spill_add(txn, count);
 out:

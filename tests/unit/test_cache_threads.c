@@ -14,7 +14,7 @@ struct world {
     struct fixture f;
     _Atomic uint64_t where[PAGES];
     _Atomic uint64_t commit;
-    _Atomic uint64_t stop, wrong, errors, fetched, used;
+    _Atomic uint64_t stop, wrong, errors, fetched, used, readers;
     uint64_t rounds;
 };
 
@@ -89,7 +89,7 @@ reader_run(void *context)
     struct cache_slot *slot;
     struct ftk_random random;
 
-    ftk_random_seed(&random, (uint64_t)(uintptr_t)&random);
+    ftk_random_seed(&random, test_seed() + atomic_fetch_add(&w->readers, 1));
     if (cache_slot_take(w->f.cache, &slot) != FTK_OK)
         return;
     for (uint64_t i = 0; atomic_load(&w->stop) == 0; i++) {

@@ -38,13 +38,14 @@ open_native(const char *name, uint32_t page_bytes)
 }
 
 static void
-writer_open(struct writer *w, unsigned number, uint32_t puts, uint32_t value_bytes)
+writer_open(struct writer *w, unsigned number, uint32_t page_bytes, uint32_t puts,
+            uint32_t value_bytes)
 {
     char name[16];
 
     snprintf(name, sizeof name, "db%u", number);
     *w = (struct writer){.puts = puts, .value_bytes = value_bytes, .seed = number + 1u};
-    w->db = open_native(name, 0);
+    w->db = open_native(name, page_bytes);
     kiln_txn *txn = engine_begin(w->db, KILN_WRITE);
     w->coll = engine_coll(txn, "c");
     OK(kiln_txn_commit(txn));
@@ -113,13 +114,13 @@ expect_keys(struct writer *w)
 }
 
 static void
-together(unsigned count, uint64_t limit, uint32_t puts, uint32_t value_bytes)
+together(unsigned count, uint64_t limit, uint32_t page_bytes, uint32_t puts, uint32_t value_bytes)
 {
     struct writer writers[DATABASES_MAX];
 
     OK(kiln_cache_limit(limit));
     for (unsigned i = 0; i < count; i++)
-        writer_open(&writers[i], i, puts, value_bytes);
+        writer_open(&writers[i], i, page_bytes, puts, value_bytes);
     for (unsigned i = 0; i < count; i++)
         REQUIRE_OK(ftk_thread_start(&writers[i].thread, "writer", write_transaction, &writers[i]));
     for (unsigned i = 0; i < count; i++)
@@ -135,19 +136,26 @@ together(unsigned count, uint64_t limit, uint32_t puts, uint32_t value_bytes)
 static void
 writers_of_three_databases_go_through_a_small_cache(void)
 {
-    together(3, 8 * MIB, 12000, 200);
+    together(3, 8 * MIB, 0, 12000, 200);
 }
 
 static void
 writers_of_many_databases_go_through_the_smallest_cache(void)
 {
-    together(DATABASES_MAX, 4 * MIB, 600, 200);
+    together(DATABASES_MAX, 4 * MIB, 0, 600, 200);
+}
+
+/* 96 pages in all: memory runs out in the middle of an operation, when a page is to be read. */
+static void
+writers_of_large_pages_go_through_the_smallest_cache(void)
+{
+    together(4, 6 * MIB, 65536, 2500, 900);
 }
 
 static void
 large_values_of_several_databases_go_through_a_small_cache(void)
 {
-    together(6, 4 * MIB, 20, 500000);
+    together(6, 4 * MIB, 0, 20, 500000);
 }
 
 /* One thread, so that nobody who waits can be helped by those who have open transactions. */
@@ -160,7 +168,7 @@ unfinished_transactions_leave_room_for_others(void)
 
     OK(kiln_cache_limit(6 * MIB));
     for (unsigned i = 0; i <= RESTING; i++)
-        writer_open(&writers[i], i, 4000, 200);
+        writer_open(&writers[i], i, 0, 4000, 200);
     for (unsigned i = 0; i <= RESTING; i++) {
         txns[i] = engine_begin(writers[i].db, KILN_WRITE);
         OK(write_keys(&writers[i], txns[i]));
@@ -203,7 +211,7 @@ the_limit_may_move_beside_them(void)
 
     OK(kiln_cache_limit(16 * MIB));
     for (unsigned i = 0; i < 3; i++)
-        writer_open(&writers[i], i, 12000, 200);
+        writer_open(&writers[i], i, 0, 12000, 200);
     atomic_store(&stop, false);
     REQUIRE_OK(ftk_thread_start(&mover, "mover", move_the_limit, &random));
     for (unsigned i = 0; i < 3; i++)
@@ -293,6 +301,7 @@ batches_work_with_the_smallest_cache(void)
 
 TEST_MAIN("engine_share", TEST(writers_of_three_databases_go_through_a_small_cache),
           TEST(writers_of_many_databases_go_through_the_smallest_cache),
+          TEST(writers_of_large_pages_go_through_the_smallest_cache),
           TEST(large_values_of_several_databases_go_through_a_small_cache),
           TEST(unfinished_transactions_leave_room_for_others), TEST(the_limit_may_move_beside_them),
           TEST(batches_work_with_the_smallest_cache))
