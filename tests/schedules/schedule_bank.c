@@ -5,18 +5,18 @@
 #include "ftk/bytes.h"
 #include "tests/schedules/schedule_world.h"
 
-enum { VALUE_BYTES = 904 }; /* four to a leaf of 4 KiB */
+static const struct bank_shape small = BANK_SHAPE_SMALL;
 
-kiln_db *
-bank_open(struct simdisk *disk)
+static kiln_db *
+open_shape(struct simdisk *disk, const struct bank_shape *shape)
 {
     struct db_environment environment = {.disk = simdisk_disk(disk)};
     kiln_options options = KILN_OPTIONS_INIT;
     kiln_db *db = NULL;
 
     options.flags = KILN_CREATE;
-    options.page_bytes = 4096;
-    options.cache_bytes = 64u << 20; /* below the size that gets huge pages */
+    options.page_bytes = shape->page_bytes;
+    options.cache_bytes = shape->cache_bytes;
     options.rfl_segment_bytes = 2u << 20;
     options.io_depth = 4;
     options.checkpoint_ms = UINT32_MAX;
@@ -31,9 +31,10 @@ key_make(uint32_t k, uint8_t key[4])
 }
 
 static void
-put(kiln_txn *txn, kiln_coll coll, uint32_t k, uint32_t version)
+put(kiln_txn *txn, kiln_coll coll, uint32_t k, uint32_t version, uint32_t size)
 {
-    uint8_t key[4], value[VALUE_BYTES];
+    static uint8_t value[64 << 10]; /* one writer at a time puts */
+    uint8_t key[4];
     kiln_status status;
 
     key_make(k, key);
@@ -42,14 +43,14 @@ put(kiln_txn *txn, kiln_coll coll, uint32_t k, uint32_t version)
         MUST(status == KILN_OK || status == KILN_NOTFOUND, "delete: %s", kiln_status_name(status));
         return;
     }
-    for (size_t i = 0; i < sizeof value; i += 4)
+    for (size_t i = 0; i < size; i += 4)
         ftk_put_le32(value + i, version);
-    MUST_OK(kiln_put(txn, coll, key, sizeof key, value, sizeof value, KILN_PUT_REPLACE));
+    MUST_OK(kiln_put(txn, coll, key, sizeof key, value, size, KILN_PUT_REPLACE));
 }
 
 /* The version of a key, 0 when it is absent; its bytes are whole. */
 static uint32_t
-get(kiln_txn *txn, kiln_coll coll, uint32_t k)
+get(kiln_txn *txn, kiln_coll coll, uint32_t k, uint32_t size)
 {
     uint8_t key[4];
     kiln_slice value;
@@ -61,7 +62,7 @@ get(kiln_txn *txn, kiln_coll coll, uint32_t k)
         return 0;
     MUST(status == KILN_OK, "get of key %u: %s: %s", k, kiln_status_name(status),
          kiln_error_last()->text);
-    MUST(value.size == VALUE_BYTES, "key %u has %zu bytes", k, value.size);
+    MUST(value.size == size, "key %u has %zu bytes", k, value.size);
     uint32_t version = ftk_get_le32(value.data);
     for (size_t i = 0; i < value.size; i += 4)
         MUST(ftk_get_le32((const uint8_t *)value.data + i) == version, "key %u is torn", k);
@@ -69,44 +70,66 @@ get(kiln_txn *txn, kiln_coll coll, uint32_t k)
 }
 
 void
-bank_prepare(struct simdisk *disk)
+bank_prepare_as(struct simdisk *disk, const struct bank_shape *shape)
 {
-    kiln_db *db = bank_open(disk);
+    kiln_db *db = open_shape(disk, shape);
     kiln_txn *txn;
     kiln_coll coll;
 
     MUST_OK(kiln_txn_begin(db, KILN_WRITE, &txn));
     MUST_OK(kiln_coll_open(txn, "bank", KILN_COLL_CREATE, &coll));
-    for (uint32_t k = 0; k < BANK_KEYS; k++)
-        put(txn, coll, k, 1);
+    for (uint32_t k = 0; k < shape->keys && shape->first_bytes > 0; k++)
+        put(txn, coll, k, 1, shape->first_bytes);
+    for (uint32_t k = 0; k < shape->keys; k++)
+        put(txn, coll, k, 1, shape->value_bytes);
     MUST_OK(kiln_txn_commit(txn));
     MUST_OK(kiln_close(db));
 }
 
-static void
-coll_find(struct bank *bank)
+void
+bank_prepare(struct simdisk *disk)
+{
+    bank_prepare_as(disk, &small);
+}
+
+void
+bank_open(struct bank *bank, struct simdisk *disk)
 {
     kiln_txn *txn;
 
+    bank->db = open_shape(disk, &bank->shape);
     MUST_OK(kiln_txn_begin(bank->db, KILN_READ, &txn));
     MUST_OK(kiln_coll_open(txn, "bank", 0, &bank->coll));
     kiln_txn_abort(txn);
 }
 
 void
-bank_init(struct bank *bank, struct simdisk *disk)
+bank_init_as(struct bank *bank, struct simdisk *disk, const struct bank_shape *shape)
 {
     memset(bank, 0, sizeof *bank);
-    for (uint32_t k = 0; k < BANK_KEYS; k++)
+    bank->shape = *shape;
+    for (uint32_t k = 0; k < shape->keys; k++)
         bank->states[0][k] = 1;
-    bank->db = bank_open(disk);
-    coll_find(bank);
+    bank_open(bank, disk);
+}
+
+void
+bank_init(struct bank *bank, struct simdisk *disk)
+{
+    bank_init_as(bank, disk, &small);
 }
 
 void
 bank_close(struct bank *bank)
 {
     MUST_OK(kiln_close(bank->db));
+    bank->db = NULL;
+}
+
+void
+bank_abandon(struct bank *bank)
+{
+    db_abandon(bank->db);
     bank->db = NULL;
 }
 
@@ -134,7 +157,7 @@ bank_write(struct bank *bank, struct ftk_random *random, uint32_t keys, kiln_dur
            bool commit)
 {
     kiln_txn_options options = KILN_TXN_OPTIONS_INIT;
-    uint32_t next[BANK_KEYS];
+    uint32_t next[BANK_KEYS_MAX], all = bank->shape.keys;
     kiln_txn *txn;
 
     options.kind = KILN_WRITE;
@@ -145,11 +168,11 @@ bank_write(struct bank *bank, struct ftk_random *random, uint32_t keys, kiln_dur
     memcpy(next, bank->states[bank->newest], sizeof next);
     next[0] = state + 1;
     for (; keys > 0; keys--)
-        next[1 + ftk_random_below(random, BANK_KEYS - 1)] =
-            ftk_random_below(random, 4) == 0 ? 0 : state + 1;
-    for (uint32_t k = 0; k < BANK_KEYS; k++)
+        next[1 + ftk_random_below(random, all - 1)] =
+            ftk_random_below(random, 4) == 0 && !bank->shape.keeps ? 0 : state + 1;
+    for (uint32_t k = 0; k < all; k++)
         if (next[k] != bank->states[bank->newest][k])
-            put(txn, bank->coll, k, next[k]);
+            put(txn, bank->coll, k, next[k], bank->shape.value_bytes);
     if (!commit) {
         kiln_txn_abort(txn);
         return;
@@ -166,7 +189,7 @@ bank_write(struct bank *bank, struct ftk_random *random, uint32_t keys, kiln_dur
 static uint32_t
 state_seen(const struct bank *bank, kiln_txn *txn, uint32_t low)
 {
-    uint32_t version = get(txn, bank->coll, 0);
+    uint32_t version = get(txn, bank->coll, 0, bank->shape.value_bytes);
     uint32_t state = version - 1;
 
     MUST(version > 0 && state <= bank->newest, "state %u, which was never committed", state);
@@ -177,7 +200,7 @@ state_seen(const struct bank *bank, kiln_txn *txn, uint32_t low)
 static void
 key_look(const struct bank *bank, kiln_txn *txn, uint32_t state, uint32_t k)
 {
-    uint32_t version = get(txn, bank->coll, k);
+    uint32_t version = get(txn, bank->coll, k, bank->shape.value_bytes);
 
     MUST(version == bank->states[state][k], "state %u: key %u has version %u instead of %u", state,
          k, version, bank->states[state][k]);
@@ -188,7 +211,7 @@ bank_read(struct bank *bank, kiln_txn *txn, uint32_t low)
 {
     uint32_t state = state_seen(bank, txn, low);
 
-    for (uint32_t k = 1; k < BANK_KEYS; k++)
+    for (uint32_t k = 1; k < bank->shape.keys; k++)
         key_look(bank, txn, state, k);
     promises_hold(bank, state);
     return state;
@@ -200,7 +223,7 @@ bank_glance(struct bank *bank, kiln_txn *txn, uint32_t low, struct ftk_random *r
     uint32_t state = state_seen(bank, txn, low);
 
     for (unsigned i = 0; i < 3; i++)
-        key_look(bank, txn, state, 1 + (uint32_t)ftk_random_below(random, BANK_KEYS - 1));
+        key_look(bank, txn, state, 1 + (uint32_t)ftk_random_below(random, bank->shape.keys - 1));
     promises_hold(bank, state);
     return state;
 }
@@ -244,15 +267,14 @@ bank_crash_look(const struct bank *bank, struct bank_crash *crash)
 
     while (crash->disk == NULL) /* a thread of the database's is taking it */
         ftk_thread_yield();
-    after.db = bank_open(crash->disk);
-    coll_find(&after);
+    bank_open(&after, crash->disk);
     MUST_OK(kiln_txn_begin(after.db, KILN_READ, &txn));
     uint32_t state = bank_read(&after, txn, crash->low);
     kiln_txn_abort(txn);
     MUST(state <= crash->high, "after the crash state %u, which came later", state);
     check.finding = finding;
     MUST_OK(kiln_check(after.db, &check));
-    bank_close(&after);
+    bank_abandon(&after);
     simdisk_free(crash->disk);
     crash->disk = NULL;
 }

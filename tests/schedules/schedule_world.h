@@ -45,27 +45,44 @@ void schedule_must_ok(ftk_status status, const char *call, const char *file, int
 
 /* ---- a database whose every state is known --------------------------------------------------- */
 
-enum { BANK_KEYS = 16, BANK_STATES = 64 };
+enum { BANK_KEYS_MAX = 144, BANK_STATES = 64 };
+
+struct bank_shape {
+    uint32_t page_bytes;
+    uint32_t keys, value_bytes;
+    uint32_t first_bytes; /* of the values put first: leaves are cut by these; 0: value_bytes */
+    uint64_t cache_bytes;
+    bool keeps; /* no key is ever deleted, so that leaves stay as they are */
+};
+/* Sixteen keys, four to a leaf; the cache is below the size that gets huge pages. */
+#define BANK_SHAPE_SMALL                                                                           \
+    {                                                                                              \
+        .page_bytes = 4096, .keys = 16, .value_bytes = 904, .cache_bytes = 64u << 20               \
+    }
 
 /*
  * States 0 .. newest, each made by one commit.  states[i][k] is the version that key k has, 0 when
  * the key is absent; key 0 always has version i + 1 and so tells the state.
  */
 struct bank {
-    uint32_t states[BANK_STATES][BANK_KEYS];
+    uint32_t states[BANK_STATES][BANK_KEYS_MAX];
     kiln_durability promises[BANK_STATES]; /* of the commit that made it */
     uint32_t newest;                       /* made; its commit has begun */
     uint32_t returned; /* the newest whose commit returned: a reader must see it */
     uint32_t written;  /* must survive the end of the process */
     uint32_t durable;  /* must survive a power cut */
+    struct bank_shape shape;
     kiln_db *db;
     kiln_coll coll;
 };
 
 /* Make the database with state 0; closed again. */
-void bank_prepare(struct simdisk *disk);
-kiln_db *bank_open(struct simdisk *disk);
-void bank_init(struct bank *bank, struct simdisk *disk); /* open, state 0 */
+void bank_prepare_as(struct simdisk *disk, const struct bank_shape *shape);
+void bank_prepare(struct simdisk *disk); /* BANK_SHAPE_SMALL */
+/* Open, in state 0. */
+void bank_init_as(struct bank *bank, struct simdisk *disk, const struct bank_shape *shape);
+void bank_init(struct bank *bank, struct simdisk *disk); /* BANK_SHAPE_SMALL */
+void bank_open(struct bank *bank, struct simdisk *disk); /* again, in the state it has */
 /* One write transaction that changes about `keys` keys; commit, or abort.  From any thread. */
 void bank_write(struct bank *bank, struct ftk_random *random, uint32_t keys,
                 kiln_durability durability, bool commit);
@@ -75,6 +92,7 @@ uint32_t bank_read(struct bank *bank, kiln_txn *txn, uint32_t low);
 /* The same, but only at some of the keys. */
 uint32_t bank_glance(struct bank *bank, kiln_txn *txn, uint32_t low, struct ftk_random *random);
 void bank_close(struct bank *bank);
+void bank_abandon(struct bank *bank); /* as a crash would; quick */
 
 enum bank_crash_kind {
     BANK_KILL,  /* the process ends */
@@ -92,7 +110,7 @@ struct bank_crash {
 /* The disk as it is now, after the crash.  Only the first call counts. */
 void bank_crash_take(const struct bank *bank, struct bank_crash *crash, struct simdisk *disk,
                      enum bank_crash_kind kind, uint64_t seed);
-/* Open it, look, check, close, free. */
+/* Open it, look, check, abandon, free. */
 void bank_crash_look(const struct bank *bank, struct bank_crash *crash);
 
 #endif

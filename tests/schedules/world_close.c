@@ -84,13 +84,13 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     scene.bank.durable = scene.bank.written = scene.bank.newest;
     bank_crash_take(&scene.bank, &crash, disk, BANK_HARD, ftk_random_next(random));
 
-    scene.bank.db = bank_open(disk);
+    bank_open(&scene.bank, disk);
     look_at_all(&scene.bank);
     bank_write(&scene.bank, &scene.write_random, 2, KILN_LAZY, true);
     bank_close(&scene.bank);
     ftk_schedule_explore(false);
 
-    scene.bank.db = bank_open(disk);
+    bank_open(&scene.bank, disk);
     look_at_all(&scene.bank);
     bank_close(&scene.bank);
     bank_crash_look(&scene.bank, &crash);

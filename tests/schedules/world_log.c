@@ -141,7 +141,7 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     simdisk_hook(disk, NULL, NULL);
     crash_now(&scene);
     bank_crash_look(&scene.bank, &scene.crash);
-    bank_close(&scene.bank);
+    bank_abandon(&scene.bank);
 }
 
 SCHEDULE_WORLD(.name = "log", .prepare = prepare, .scenario = scenario)

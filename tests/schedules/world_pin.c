@@ -92,7 +92,7 @@ scenario(struct simdisk *disk, struct ftk_random *random)
 
     bank_crash_take(&scene.bank, &crash, disk, BANK_POWER, ftk_random_next(random));
     bank_crash_look(&scene.bank, &crash);
-    bank_close(&scene.bank);
+    bank_abandon(&scene.bank);
 }
 
 SCHEDULE_WORLD(.name = "pin", .prepare = bank_prepare, .scenario = scenario)

@@ -99,7 +99,7 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     bank_init(&scene.bank, disk);
     read_before(&scene);
     ftk_random_seed(&scene.writer_random, ftk_random_next(random));
-    bank_write(&scene.bank, &scene.writer_random, 4 * BANK_KEYS, KILN_LAZY, true);
+    bank_write(&scene.bank, &scene.writer_random, 4 * scene.bank.shape.keys, KILN_LAZY, true);
     scene.crash_kind = (enum bank_crash_kind)ftk_random_below(random, BANK_CRASH_KINDS);
     scene.crash_seed = ftk_random_next(random);
     scene.checkpoints = 1 + (uint32_t)ftk_random_below(random, 3);
@@ -122,7 +122,7 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     simdisk_hook(disk, NULL, NULL);
     crash_now(&scene);
     bank_crash_look(&scene.bank, &scene.crash);
-    bank_close(&scene.bank);
+    bank_abandon(&scene.bank);
 }
 
 SCHEDULE_WORLD(.name = "window", .prepare = bank_prepare, .scenario = scenario)
