@@ -19,7 +19,8 @@ struct scene {
     struct bank_crash crash;
     enum bank_crash_kind crash_kind;
     uint64_t crash_step, crash_seed;
-    bool crash_read;
+    unsigned crash_write; /* after so many transactions */
+    bool crash_read;      /* when more is seen than has returned */
 };
 
 struct writer {
@@ -41,9 +42,12 @@ write_some(void *context)
     struct writer *writer = context;
     struct ftk_random *random = &writer->scene->random[writer->number];
 
-    for (unsigned i = 0; i < TRANSACTIONS; i++)
+    for (unsigned i = 0; i < TRANSACTIONS; i++) {
         bank_write(&writer->scene->bank, random, 1 + (uint32_t)ftk_random_below(random, 3),
                    promises[ftk_random_below(random, 3)], ftk_random_below(random, 8) > 0);
+        if (writer->scene->crash_write > 0 && --writer->scene->crash_write == 0)
+            crash_now(writer->scene);
+    }
 }
 
 static void
@@ -117,11 +121,13 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     bank_init(&scene.bank, disk);
     scene.crash_kind = (enum bank_crash_kind)ftk_random_below(random, BANK_CRASH_KINDS);
     scene.crash_seed = ftk_random_next(random);
-    scene.crash_read = ftk_random_below(random, 3) > 0;
-    if (scene.crash_read && scene.crash_kind == BANK_POWER)
+    switch (ftk_random_below(random, 3)) {
+    case 0: scene.crash_read = true; break;
+    case 1: scene.crash_write = 1 + (unsigned)ftk_random_below(random, 8); break;
+    default: scene.crash_step = simdisk_steps(disk) + 1 + ftk_random_below(random, 60);
+    }
+    if (scene.crash_step == 0 && scene.crash_kind == BANK_POWER)
         scene.crash_kind = BANK_HARD; /* it is about what must be there */
-    if (!scene.crash_read)
-        scene.crash_step = simdisk_steps(disk) + 1 + ftk_random_below(random, 40);
     simdisk_hook(disk, after_step, &scene);
 
     ftk_schedule_explore(true);
