@@ -37,8 +37,8 @@ write_some(void *context)
                    ftk_random_below(random, 2) == 0);
 }
 
-/* From high to low and back, each after a part of the time that a transaction takes (a step is 50 ns
- * of the schedule's time). */
+/* From high to low and back, each after a part of the time that a transaction takes (a step is
+ * 50 ns of the schedule's time). */
 static void
 limit_some(void *context)
 {
