@@ -8,12 +8,13 @@
 
 #include "tests/schedules/schedule_world.h"
 
-enum { TRANSACTIONS = 6, READERS_BEFORE = 12 };
+enum { TRANSACTIONS = 6, OLD_READERS = 16 };
 
 struct scene {
     struct bank bank;
     struct simdisk *disk;
     struct ftk_random writer_random;
+    kiln_txn *old_readers[OLD_READERS];
     struct bank_crash crash;
     uint64_t crash_step, crash_seed;
     uint32_t checkpoints, crash_after, reads;
@@ -65,17 +66,21 @@ checkpoint_some(void *context)
     }
 }
 
-/* Many have read before: their places are looked at one by one when someone wants to know what is
- * pinned, which takes its time. */
+/* Many read what was there before: their pins are looked at one by one when someone wants to know
+ * what is pinned, which takes its time. */
 static void
-read_before(struct scene *scene)
+old_readers_begin(struct scene *scene)
 {
-    kiln_txn *txns[READERS_BEFORE];
+    for (unsigned i = 0; i < OLD_READERS; i++)
+        MUST_OK(kiln_txn_begin(scene->bank.db, KILN_READ, &scene->old_readers[i]));
+}
 
-    for (unsigned i = 0; i < READERS_BEFORE; i++)
-        MUST_OK(kiln_txn_begin(scene->bank.db, KILN_READ, &txns[i]));
-    for (unsigned i = 0; i < READERS_BEFORE; i++)
-        kiln_txn_abort(txns[i]);
+static void
+old_readers_end(struct scene *scene)
+{
+    MUST(bank_read(&scene->bank, scene->old_readers[0], 0) == 0, "an old snapshot has moved");
+    for (unsigned i = 0; i < OLD_READERS; i++)
+        kiln_txn_abort(scene->old_readers[i]);
 }
 
 static void
@@ -97,7 +102,7 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     memset(&scene, 0, sizeof scene);
     scene.disk = disk;
     bank_init(&scene.bank, disk);
-    read_before(&scene);
+    old_readers_begin(&scene);
     ftk_random_seed(&scene.writer_random, ftk_random_next(random));
     bank_write(&scene.bank, &scene.writer_random, 4 * scene.bank.shape.keys, KILN_LAZY, true);
     scene.crash_kind = (enum bank_crash_kind)ftk_random_below(random, BANK_CRASH_KINDS);
@@ -120,6 +125,7 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     ftk_schedule_explore(false);
 
     simdisk_hook(disk, NULL, NULL);
+    old_readers_end(&scene);
     crash_now(&scene);
     bank_crash_look(&scene.bank, &scene.crash);
     bank_abandon(&scene.bank);
