@@ -52,6 +52,7 @@ extension_finding(void *context, const char *text)
 static void
 reach(struct check *check, uint64_t page, uint32_t count)
 {
+    FTK_ASSERT(count > 0);
     for (; count > 0; count--, page++) {
         uint64_t bit = UINT64_C(1) << (page % 64);
         if (page >= check->pages_end) {
@@ -136,6 +137,7 @@ check_children(struct check *check, struct node node, uint32_t level, const stru
     uint32_t count = node_count(node.page);
     ftk_status rc = FTK_OK;
 
+    FTK_ASSERT(level > 0 && level < TREE_HEIGHT_MAX);
     for (uint32_t i = 0; i < count && rc == FTK_OK; i++) {
         if (i > 0) {
             inner.low = keys[i % 2];
@@ -205,6 +207,7 @@ check_tree(struct check *check, const struct tree *tree, const char *name)
     uint64_t findings = check->findings;
     ftk_status rc = FTK_OK;
 
+    FTK_ASSERT(page_ref_is_none(tree->root) == (tree->height == 0));
     check->keys = 0;
     if (!page_ref_is_none(tree->root))
         rc = check_page(check, tree->root, tree->height - 1u, &none);
@@ -218,12 +221,16 @@ static ftk_status
 check_coll(void *context, kiln_coll coll, const struct tree *tree, const uint8_t *name,
            size_t name_size)
 {
+    struct check *check = context;
     char text[64];
 
     (void)name;
     (void)name_size;
     snprintf(text, sizeof(text), "collection %u", coll);
-    return check_tree(context, tree, text);
+    if (coll >= check->txn->snapshot.coll_next)
+        finding(check, "%s: its number is still to be given out, from %u on", text,
+                check->txn->snapshot.coll_next);
+    return check_tree(check, tree, text);
 }
 
 /* The space map against what was reached; only while the snapshot is the newest. */

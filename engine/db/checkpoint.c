@@ -17,6 +17,7 @@ pin_newest(void *context)
 {
     kiln_db *db = context;
 
+    FTK_ASSERT(db->newest.id >= db->durable_id && db->newest.coll_next >= db->durable_coll_next);
     db->checkpoint_of = db->newest;
     atomic_store(&db->checkpoint_pin, db->newest.id);
     return db->newest.id;
@@ -92,6 +93,7 @@ write_header(void *context)
                             .wall_ns = ftk_clock_wall_ns(),
                             .flags = db_header_flags(db)};
 
+    FTK_ASSERT(header.pages_end > 0 && header.snapshot.lsn >= atomic_load(&db->durable_lsn));
     for (unsigned i = 0; i < sizeof(header.identity); i++)
         header.identity[i] = db->identity[i];
     log_place_put(db, &header);

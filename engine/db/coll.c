@@ -42,6 +42,7 @@ catalog_get(kiln_txn *txn, const void *key, size_t key_size, uint8_t *value, uin
     struct node_entry entry;
     ftk_status rc;
 
+    FTK_ASSERT(key_size > 1 && key_size <= NAME_KEY_MAX);
     txn_unhold(txn);
     rc = tree_get(txn, &txn->catalog, key, key_size, &entry);
     if (rc != FTK_OK)
@@ -85,6 +86,7 @@ tree_read(kiln_txn *txn, kiln_coll coll, struct tree *tree)
 static ftk_status
 tree_renew(kiln_txn *txn, struct tree *tree)
 {
+    FTK_ASSERT(!txn->write && !tree->dirty);
     uint64_t changes = tree->changes + 1;
     struct tree fresh = {.id = tree->id, .dropped = true, .renewal = txn->renewals};
     ftk_status rc = tree_read(txn, tree->id, &fresh);
@@ -127,9 +129,11 @@ txn_tree_slow(kiln_txn *txn, kiln_coll coll, struct tree **tree_out)
         else if (rc == FTK_NOTFOUND)
             rc = FTK_FAIL(FTK_NOTFOUND, "there is no collection %u", coll);
     }
-    if (rc == FTK_OK)
-        *tree_out = txn->tree_last = open;
-    return rc;
+    if (rc != FTK_OK)
+        return rc;
+    FTK_ASSERT(open->id == coll && !open->dropped);
+    *tree_out = txn->tree_last = open;
+    return FTK_OK;
 }
 
 ftk_status
@@ -139,6 +143,7 @@ coll_cursor_ready(kiln_cursor *cursor)
 
     if (cursor->txn == NULL)
         return FTK_ANSWER(FTK_STATE, "the cursor's transaction has ended");
+    FTK_ASSERT(!cursor->positioned);
     if (cursor->tree->renewal != cursor->txn->renewals)
         rc = tree_renew(cursor->txn, cursor->tree);
     cursor->renewed = rc != FTK_OK;
@@ -148,6 +153,9 @@ coll_cursor_ready(kiln_cursor *cursor)
 static uint32_t
 entry_encode(const struct tree *tree, const void *name, size_t name_size, uint8_t *entry)
 {
+    FTK_ASSERT(page_ref_is_none(tree->root) == (tree->height == 0));
+    FTK_ASSERT(tree->height > 0 || tree->keys == 0);
+    FTK_ASSERT(name_size <= KILN_COLLECTION_NAME_MAX && !tree->dropped);
     page_ref_put(entry + CATALOG_ROOT, tree->root);
     entry[CATALOG_HEIGHT] = tree->height;
     entry[CATALOG_FLAGS] = tree->flags;
@@ -165,6 +173,7 @@ coll_create_numbered(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *n
     struct tree none = {.id = coll, .dropped = true, .renewal = txn->renewals};
     ftk_status rc;
 
+    FTK_ASSERT(coll > 0 && name_size > 0 && name_size <= KILN_COLLECTION_NAME_MAX);
     number_key(coll, key);
     name_key[0] = 'n';
     memcpy(name_key + 1, name, name_size);
@@ -248,6 +257,7 @@ coll_write_entries(kiln_txn *txn)
     uint8_t key[5], entry[CATALOG_ENTRY_MAX];
     ftk_status rc;
 
+    FTK_ASSERT(txn->write && txn->savepoint_count == 0); /* no rollback takes `dirty` back */
     for (size_t i = 0; i < txn->tree_count; i++) {
         struct tree *tree = txn->trees[i];
         uint32_t size = 0;

@@ -78,6 +78,7 @@ apply_one(struct replay *replay, struct gathered *g)
     size_t done;
     ftk_status rc;
 
+    FTK_ASSERT(g->count > 0 && g->count <= g->capacity);
     for (size_t i = 0; i < g->count; i++) {
         g->keys[i].data = replay->bytes + (uintptr_t)g->keys[i].data;
         g->values[i].data = replay->bytes + (uintptr_t)g->values[i].data;
@@ -98,6 +99,7 @@ gathered_forget(struct replay *replay)
             gathered_release(g); /* all of them so large would be too much */
         g->count = 0;
     }
+    FTK_ASSERT(replay->gathered_count <= COLLS_MAX && replay->gathered_ops <= GATHER_OPS);
     replay->gathered_ops = 0;
     replay->bytes_used = 0;
 }
@@ -172,6 +174,8 @@ gather_put(struct replay *replay, kiln_coll coll, const uint8_t *key, size_t key
         rc = gathered_grow(g);
     if (rc != FTK_OK)
         return rc;
+    FTK_ASSERT(g->coll == coll && g->count < g->capacity);
+    FTK_ASSERT(replay->bytes_used + key_size + value_size <= GATHER_BYTES);
     to = replay->bytes + replay->bytes_used;
     memcpy(to, key, key_size + value_size); /* the value follows the key in the record */
     g->keys[g->count] = (kiln_slice){(const void *)(uintptr_t)replay->bytes_used, key_size};
@@ -378,6 +382,7 @@ replay_commit(struct replay *replay)
     if (txn == NULL)
         return FTK_OK;
     rc = apply_gathered(replay);
+    FTK_ASSERT(!txn->logs && txn->reserve); /* of a replay */
     replay->txn = NULL;
     replay->bytes_in_txn = 0;
     if (rc == FTK_OK)
@@ -447,6 +452,7 @@ replay_record(struct replay *replay, const struct rfl_record *record)
     if (replay->large_open)
         return malformed(record->lsn, "transaction ends inside a large value");
     replay->large_id = 0;
+    FTK_ASSERT(record->lsn_end > replay->lsn && replay->gathered_count <= COLLS_MAX);
     replay->txn_id = id;
     replay->lsn = record->lsn_end;
     replay->txns++;
@@ -518,6 +524,7 @@ recovery_run(kiln_db *db)
     if (replay->large_id != 0)
         replay_abort(replay);
     FTK_TRY(misfit(replay_commit(replay), end));
+    FTK_ASSERT(replay->txn == NULL && db->newest.lsn >= start);
     FTK_TRY(progress(db, end - start, end - start));
     db->recovered_txns = replay->txns;
     db->recovered_ops = replay->ops;

@@ -48,9 +48,11 @@ warm_children(struct warm *warm, struct page_ref ref, uint32_t level)
         return rc;
     FTK_TRY(tree_check_page(txn, ref, level));
     count = node_count(node.page);
+    FTK_ASSERT(level > 0 && count <= WARM_CHILDREN);
     if (level == 1) { /* leaves wait for more of them */
         if (warm->count + count > warm->capacity)
             FTK_TRY(warm_flush(warm));
+        FTK_ASSERT(warm->count + count <= warm->capacity);
         for (uint32_t i = 0; i < count; i++)
             warm->ids[warm->count++] = page_ref_id(node_child(node.page, i));
         goto out;

@@ -17,6 +17,7 @@
 static struct txn_savepoint *
 newest(kiln_txn *txn)
 {
+    FTK_ASSERT(txn->savepoint_count > 0);
     return &txn->savepoints[txn->savepoint_count - 1];
 }
 
@@ -54,6 +55,7 @@ txn_savepoint(kiln_txn *txn)
                                .catalog = txn->catalog,
                                .applied = txn->snapshot.applied,
                                .birth_floor = txn->birth_floor};
+    FTK_ASSERT(txn->db->birth_next > txn->birth);
     txn->birth = txn->birth_floor = txn->db->birth_next++;
     txn->tree_last = NULL;
     txn_log_op(txn, OP_SAVEPOINT);
@@ -69,6 +71,7 @@ pages_keep(kiln_txn *txn, size_t from)
     struct space_extents *retired = &txn->retired_own;
     size_t kept = from;
 
+    FTK_ASSERT(from <= retired->count);
     for (size_t i = from; i < retired->count; i++) {
         struct space_extent extent = retired->items[i];
         if (extent.birth < txn->birth_floor || !txn_page_drop(txn, extent))

@@ -49,6 +49,7 @@ slots_build(kiln_txn *txn, size_t count)
 
     while (slots < 2 * count)
         slots *= 2;
+    FTK_ASSERT(count > SCANNED && count >= txn->tree_count);
     if (slots <= txn->tree_slot_count) {
         memset(txn->tree_slots, 0, txn->tree_slot_count * sizeof(*fresh));
     } else {
@@ -117,6 +118,7 @@ static void
 before_push(kiln_txn *txn, struct tree *tree, const struct tree *was)
 {
     FTK_ASSERT(txn->before_count < txn->before_capacity);
+    FTK_ASSERT(txn->savepoint_count > 0 && tree->noted < txn->birth_floor);
     txn->before[txn->before_count++] = (struct tree_before){tree, *was};
     tree->noted = txn->birth_floor;
 }
@@ -131,8 +133,10 @@ trees_add(kiln_txn *txn, const struct tree *tree, const struct tree *was)
     *added = *tree;
     if (txn->tree_count > SCANNED)
         txn->tree_slots[find_slot(txn, tree->id)] = (uint32_t)txn->tree_count;
+    added->noted = 0;
     if (txn->savepoint_count > 0)
         before_push(txn, added, was);
+    FTK_ASSERT(trees_find(txn, tree->id) == added);
     return added;
 }
 
@@ -172,6 +176,7 @@ trees_restore(kiln_txn *txn, const struct txn_savepoint *savepoint)
     while (txn->before_count > savepoint->trees_before) {
         const struct tree_before *before = &txn->before[--txn->before_count];
         uint64_t changes = before->tree->changes + 1;
+        FTK_ASSERT(before->tree->id == before->was.id);
         *before->tree = before->was;
         before->tree->changes = changes;
     }

@@ -57,6 +57,7 @@ txn_object(kiln_db *db, kiln_txn **txn_out)
             continue;
         txn = atomic_exchange(&db->idle[i], NULL);
         if (txn != NULL) {
+            FTK_ASSERT(txn->db == db && atomic_load(&txn->slot->snapshot) == 0);
             *txn_out = txn;
             return FTK_OK;
         }
@@ -79,6 +80,7 @@ txn_idle(kiln_txn *txn)
 {
     kiln_db *db = txn->db;
 
+    FTK_ASSERT(txn->cursors == NULL && txn->held_page == 0 && txn->extension == NULL);
     if (txn->batch_bytes > BATCH_KEPT) {
         ftk_free(txn->batch_memory);
         txn->batch_memory = NULL;
@@ -112,7 +114,6 @@ txn_start(kiln_txn *txn)
                                  .height = (uint8_t)txn->snapshot.catalog_height};
     atomic_fetch_add(&txn->db->open_txns, 1);
 }
-
 
 /* ---- begin ----------------------------------------------------------------------------------- */
 
@@ -148,6 +149,7 @@ begin_write(kiln_db *db, kiln_txn **txn_out)
         }
     }
     snapshots_reclaim(db);
+    FTK_ASSERT(db->birth_next > db->newest.id && db->coll_next >= db->newest.coll_next);
     txn->write = true;
     txn->beside = NULL;
     txn->snapshot = db->newest;
@@ -231,7 +233,9 @@ txn_renew(kiln_txn *txn)
     }
     if (txn->extension != NULL)
         db_extension_records.txn_end(txn);
+    uint64_t before = txn->snapshot.id;
     db_pin(txn->db, txn->slot, &txn->snapshot, &txn->beside);
+    FTK_ASSERT(txn->snapshot.id >= before);
     txn->catalog = (struct tree){.root = txn->snapshot.catalog_root,
                                  .keys = txn->snapshot.catalog_keys,
                                  .height = (uint8_t)txn->snapshot.catalog_height};
@@ -296,6 +300,7 @@ txn_abort(kiln_txn *txn)
     end_common(txn);
     if (txn->write) {
         window_abort(txn);
+        FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
         txn->savepoint_count = 0;
         cache_unreserve(txn->cache);
         txn_pages_give_back(txn, &txn->born.list, 0);
@@ -312,6 +317,9 @@ commit_pages(kiln_txn *txn, uint64_t id)
 {
     struct publish publish = {txn->db, &txn->snapshot};
 
+    FTK_ASSERT(id >= txn->birth && id > txn->db->newest.id);
+    FTK_ASSERT(txn->snapshot.lsn >= txn->db->newest.lsn);
+    FTK_ASSERT(page_ref_is_none(txn->catalog.root) == (txn->catalog.height == 0));
     txn->snapshot.id = id;
     txn->snapshot.coll_next = txn->db->coll_next;
     txn->snapshot.catalog_root = txn->catalog.root;
@@ -348,6 +356,7 @@ commit_prepare(kiln_txn *txn)
     if (txn_is_ended(txn))
         rc = FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: it was aborted");
 out:
+    FTK_ASSERT(rc != FTK_OK || txn->savepoint_count == 0);
     return rc;
 }
 

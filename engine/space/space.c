@@ -86,6 +86,12 @@ space_is_live(const struct space *space, uint64_t page)
 }
 
 bool
+space_has(const struct space *space, uint64_t page, uint32_t count)
+{
+    return page >= space__first_page(space) && page + count <= space->pages_end;
+}
+
+bool
 space_is_fixed(const struct space *space, uint64_t page)
 {
     uint64_t map = space__map_page(space, page >> space->group_shift, 0);
@@ -102,6 +108,7 @@ file_grow(struct space *space)
     uint64_t step = bytes / 8;
     ftk_status rc;
 
+    FTK_ASSERT(space->pages_end <= space->pages_file);
     step = step < GROW_BYTES_MIN ? GROW_BYTES_MIN : step > GROW_BYTES_MAX ? GROW_BYTES_MAX : step;
     step &= ~(uint64_t)(GROW_BYTES_LAST - 1);
     if (space->read_only) { /* replay in memory: nothing is written */
@@ -143,6 +150,7 @@ room_at_end(struct space *space, uint64_t count, bool reserve)
 static void
 avail_clear(struct space *space, uint64_t page)
 {
+    FTK_ASSERT(space__bit(space->avail, page) && space->pages_avail > 0);
     space->avail[page / 64] &= ~(UINT64_C(1) << (page % 64));
     space->groups[page >> space->group_shift].avail--;
     space->pages_avail--;
@@ -273,6 +281,8 @@ alloc_at_end(struct space *space, uint32_t count, bool reserve, uint64_t *page_o
     rc = space__groups_extend(space, page + count);
     if (rc != FTK_OK)
         return rc;
+    FTK_ASSERT(page >= space->pages_end && page + count <= space->pages_file);
+    FTK_ASSERT(!space_is_fixed(space, page) && !space_is_fixed(space, page + count - 1));
     space->pages_end = page + count;
     *page_out = page;
     return FTK_OK;
@@ -285,6 +295,7 @@ space_alloc(struct space *space, bool reserve, uint64_t *page_out)
 
     if (space->hot_count > 0) {
         *page_out = space->hot[--space->hot_count];
+        FTK_ASSERT(*page_out < space->pages_end);
         return FTK_OK;
     }
     if (space->pages_avail > (reserve || !space->grow_failed ? 0 : RESERVE_PAGES)) {
@@ -346,6 +357,7 @@ space_alloc_run(struct space *space, uint32_t count, bool reserve, uint64_t *pag
             continue;
         for (uint32_t i = 0; i < count; i++)
             avail_clear(space, page + i);
+        FTK_ASSERT(page >> space->group_shift == group && page + count <= space->pages_end);
         *page_out = page;
         return FTK_OK;
     }
@@ -369,7 +381,7 @@ space__give(struct space *space, uint64_t page, uint32_t count, bool hot)
                 return;
             }
         }
-        FTK_DEBUG_ASSERT(!space__bit(space->avail, id));
+        FTK_DEBUG_ASSERT(!space__bit(space->avail, id) && !space_is_fixed(space, id));
         space->avail[id / 64] |= UINT64_C(1) << (id % 64);
         group->avail++;
         group->run_max = UINT32_MAX;
@@ -380,6 +392,8 @@ space__give(struct space *space, uint64_t page, uint32_t count, bool hot)
 void
 space_unalloc(struct space *space, uint64_t page, uint32_t count)
 {
+    FTK_ASSERT(count > 0 && page + count <= space->pages_end);
+    FTK_ASSERT(!space_is_fixed(space, page) && !space__bit(space->live, page));
     for (uint32_t i = 0; i < count; i++)
         cache_free(space->cache, page + i);
     space__give(space, page, count, true);
@@ -415,6 +429,8 @@ space_open(const struct space_options *options, struct space **space_out)
     space->read_only = options->read_only;
     space->pages_max = fast->pages_max;
     space->checkpoint = options->checkpoint;
+    FTK_ASSERT(options->page_bytes >= 4096 &&
+               (options->page_bytes & (options->page_bytes - 1)) == 0);
     FTK_TRY(ftk_region_reserve(fast->pages_max / 8 + 8, (void **)&space->live));
     FTK_TRY(ftk_region_reserve(fast->pages_max / 8 + 8, (void **)&space->avail));
     FTK_TRY(ftk_file_size(options->file, &size));
@@ -473,6 +489,7 @@ space_trim(struct space *space)
         last = space->pages_end;
     while (last > space__first_page(space) + 2 && !space__bit(space->live, last - 1))
         last--;
+    FTK_ASSERT(last >= space__first_page(space) + 2); /* the first group's map pages */
     /* The header's pages_end stays: ids above `last` are free and read as nothing. */
     pages = last;
     if (pages >= space->pages_file)

@@ -122,6 +122,8 @@ void space_compare_end(struct space *space);
 bool space_is_live(const struct space *space, uint64_t page);
 bool space_is_fixed(const struct space *space, uint64_t page);
 
+/* By the writer: all of these ids have been given out at some time. */
+bool space_has(const struct space *space, uint64_t page, uint32_t count);
 /* Expensive; by the writer between two calls.  What does not agree, NULL: all does. */
 const char *space_check(struct space *space);
 /* Neither live nor free: the writer has made these pages, or they wait for reuse. */

@@ -175,6 +175,7 @@ group_freeze(struct space *space, uint64_t group, uint8_t *page)
     unsigned copy = g->copy_checkpoint[0] <= g->copy_checkpoint[1] ? 0 : 1;
     uint64_t page_id = space__map_page(space, group, copy);
 
+    FTK_ASSERT(space->checkpoint > g->copy_checkpoint[1 - copy]); /* the twin stays the older one */
     memset(page, 0, space->page_bytes);
     page[PAGE_TYPE] = PAGE_MAP;
     ftk_put_le64(page + MAP_CHECKPOINT, space->checkpoint);
@@ -196,6 +197,8 @@ space_checkpoint_begin(struct space *space, uint64_t checkpoint, uint64_t (*pin)
     ftk_status rc = FTK_OK;
 
     ftk_mutex_lock(&space->mutex);
+    FTK_ASSERT(space->checkpointing == 0 && space->group_count > 0);
+    FTK_ASSERT(checkpoint >= space->checkpoint); /* again after one that failed */
     for (size_t i = 0; i < space->group_count; i++)
         dirty += space->groups[i].dirty;
     frozen_release(space);
@@ -213,7 +216,9 @@ space_checkpoint_begin(struct space *space, uint64_t checkpoint, uint64_t (*pin)
     space->frozen_pages_end = space__map_page(space, space->group_count - 1, 1) + 1;
     if (space->frozen_pages_end < space->shown.pages_end)
         space->frozen_pages_end = space->shown.pages_end;
+    FTK_ASSERT(space->frozen_count == dirty);
     space->checkpointing = pin(context);
+    FTK_ASSERT(space->checkpointing >= space->durable);
 out:
     ftk_mutex_unlock(&space->mutex);
     return rc;
@@ -230,6 +235,7 @@ space_checkpoint_write(struct space *space, struct ftk_iobufs *bufs, uint64_t *p
         uint8_t *page = space->frozen_maps + i * space->page_bytes;
         uint64_t page_id = ftk_get_le64(page + PAGE_BIRTH);
         struct ftk_iobuf *buf;
+        FTK_ASSERT(page[PAGE_TYPE] == PAGE_MAP && space_is_fixed(space, page_id));
         ftk_put_le64(page + PAGE_BIRTH, 0);
         ftk_put_le64(page + PAGE_CHECKSUM, page_checksum(space, page, page_id));
         ftk_iobuf_acquire(bufs, &buf);
@@ -245,6 +251,7 @@ void
 space_checkpoint_end(struct space *space, bool ok)
 {
     ftk_mutex_lock(&space->mutex);
+    FTK_ASSERT(!ok || space->checkpointing >= space->durable);
     for (size_t i = 0; i < space->frozen_count; i++) {
         struct space_group *g = &space->groups[space->frozen_groups[i]];
         unsigned copy = g->copy_checkpoint[0] <= g->copy_checkpoint[1] ? 0 : 1;
@@ -267,6 +274,7 @@ void
 space_set_durable(struct space *space, uint64_t snapshot)
 {
     ftk_mutex_lock(&space->mutex);
+    FTK_ASSERT(space->durable == 0 && space->checkpointing == 0);
     space->durable = snapshot;
     space->hot_birth = snapshot;
     ftk_mutex_unlock(&space->mutex);

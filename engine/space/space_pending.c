@@ -62,6 +62,7 @@ live_change(struct space *space, const struct space_extents *extents, bool alive
     for (size_t i = 0; i < extents->count; i++) {
         uint64_t page = space_extent_page(extents->items[i]);
         uint32_t count = space_extent_count(extents->items[i]);
+        FTK_ASSERT(page + count <= space->pages_end);
         for (; count > 0; count--, page++) {
             uint64_t bit = UINT64_C(1) << (page % 64);
             uint64_t *word = &space->live[page / 64];
@@ -91,6 +92,8 @@ space_commit(struct space *space, const struct space_extents *born,
     publish(context);
     if (dead->count > 0) {
         FTK_ASSERT(space->limbo.count < space->limbo.capacity);
+        FTK_ASSERT(space->limbo.count == 0 ||
+                   space->limbo.items[space->limbo.count - 1].snapshot < death);
         space->limbo.items[space->limbo.count++] =
             (struct space_batch){.snapshot = death, .extents = *dead};
         for (size_t i = 0; i < dead->count; i++)
@@ -147,6 +150,7 @@ free_extent(struct space *space, struct space_extent extent)
 
     for (uint32_t i = 0; i < count; i++)
         cache_free(space->cache, page + i);
+    FTK_ASSERT(space->pages_pending >= count);
     space->pages_pending -= count;
     space__give(space, page, count, extent.birth > space->hot_birth);
 }
@@ -241,6 +245,7 @@ space_reclaim(struct space *space, uint64_t published, const uint64_t *pinned, s
     size_t kept = 0, seen = 0;
 
     ftk_mutex_lock(&space->mutex);
+    FTK_ASSERT(count == 0 || pinned[0] <= pinned[count - 1]);
     pins.durable = space->durable;
     pins.checkpointing = space->checkpointing;
     space->hot_birth = pins.checkpointing > pins.durable ? pins.checkpointing : pins.durable;

@@ -276,7 +276,9 @@ txn_page_retire(kiln_txn *txn, uint64_t page, uint32_t count, uint64_t birth)
 
     if (atomic_load_explicit(&txn->prepared, memory_order_relaxed) > 0)
         take_prepared(txn);
-    if (birth < txn->birth_first)
+    if (FTK_UNLIKELY(!space_has(txn->db->space, page, count)))
+        txn->ended = true; /* a reference on disk leads nowhere: nothing of this is committed */
+    else if (birth < txn->birth_first)
         space_extents_push(&txn->dead, extent);
     else if (birth < txn->birth_floor || !txn_page_drop(txn, extent))
         space_extents_push(&txn->retired_own, extent);
