@@ -292,7 +292,7 @@ coll_each(kiln_txn *txn,
     kiln_slice key, value;
     ftk_status rc;
 
-    FTK_TRY(cursor_open_tree(txn, &txn->catalog, 0, &cursor));
+    FTK_TRY(cursor_open_tree(txn, &txn->catalog, KILN_CURSOR_SCAN, &cursor));
     rc = cursor_seek(cursor, "c", 1);
     while (rc == FTK_OK) {
         struct tree tree, *open = NULL;
@@ -339,7 +339,7 @@ coll_name_next(kiln_txn *txn, kiln_coll after, uint64_t skip, char *buffer, size
     uint8_t from[5];
     ftk_status rc;
 
-    FTK_TRY(cursor_open_tree(txn, &txn->catalog, 0, &cursor));
+    FTK_TRY(cursor_open_tree(txn, &txn->catalog, KILN_CURSOR_SCAN, &cursor));
     number_key(after, from);
     rc = cursor_seek(cursor, from, sizeof(from));
     for (; rc == FTK_OK; rc = cursor_next(cursor)) {
