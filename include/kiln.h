@@ -577,7 +577,8 @@ typedef struct kiln_check_options {
     size_t size;
     void (*finding)(void *context, const char *text);
     void *context;
-    /* done, total: pages and then records, about; not 0: cancel */
+    /* done, total: pages and then records, about; not 0: cancel.  The last call of a check that
+     * went to its end has done == total, and its answer is not looked at. */
     int (*progress)(void *context, uint64_t done, uint64_t total);
     void *progress_context;
 } kiln_check_options;

@@ -75,84 +75,116 @@ utils_get(const struct utils_call *call)
         result = utils_begin(call, KILN_READ, &session);
     if (result != UTILS_OK)
         return result;
-    result = utils_end(call, &session, get_pieces(call, &session, key));
-    return result != UTILS_OK ? result : utils_flush(call);
+    return utils_end(call, &session, get_pieces(call, &session, key));
 }
 
 /* ---- put ------------------------------------------------------------------------------------ */
 
+/*
+ * What is to be put.  The first bytes are read to memory: a file that ends there is known, whatever
+ * the file system says of its size (0 for those of /proc, a page for those of /sys).  The rest of a
+ * longer one goes in piece by piece where its size is known, and else through memory.
+ */
+struct source {
+    FILE *in;
+    char *head; /* owned */
+    size_t head_size, head_done;
+};
+
+/* Read to the end of the file, or until `room` bytes are there; false: no memory. */
+static bool
+head_read(struct source *source, size_t room)
+{
+    char *more = realloc(source->head, room);
+    size_t count;
+
+    if (more == NULL)
+        return false;
+    source->head = more;
+    while (source->head_size < room && (count = fread(source->head + source->head_size, 1,
+                                                      room - source->head_size, source->in)) > 0)
+        source->head_size += count;
+    return true;
+}
+
+static bool
+is_at_end(const struct source *source)
+{
+    return feof(source->in) || ferror(source->in);
+}
+
+/* Bytes of a regular file from where it was to be read; 0: not known. */
+static uint64_t
+size_known(const struct source *source)
+{
+    off_t at = ftello(source->in);
+    struct stat info;
+
+    if (at < 0 || fstat(fileno(source->in), &info) != 0 || !S_ISREG(info.st_mode) ||
+        info.st_size <= at)
+        return 0;
+    return source->head_size + (uint64_t)(info.st_size - at);
+}
+
+/* As kiln_value_write asks. */
 static int
 source_read(void *context, void *buffer, size_t buffer_size)
 {
-    return fread(buffer, 1, buffer_size, context) != buffer_size;
+    struct source *source = context;
+    size_t left = source->head_size - source->head_done;
+    size_t count = left < buffer_size ? left : buffer_size;
+
+    memcpy(buffer, source->head + source->head_done, count);
+    source->head_done += count;
+    return fread((char *)buffer + count, 1, buffer_size - count, source->in) != buffer_size - count;
 }
 
-/* All that a stream of unknown length holds; owned. */
-static char *
-read_all(FILE *in, size_t *size_out)
-{
-    size_t room = 65536, size = 0, count;
-    char *data = malloc(room), *more;
-
-    while (data != NULL && (count = fread(data + size, 1, room - size, in)) > 0) {
-        size += count;
-        if (size < room)
-            continue;
-        more = realloc(data, room *= 2);
-        if (more == NULL)
-            free(data);
-        data = more;
-    }
-    *size_out = size;
-    return data;
-}
-
-/* A regular file goes in piece by piece, anything else through memory. */
 static int
-put_stream(const struct utils_call *call, const struct utils_session *session, kiln_slice key,
-           FILE *in)
+put_source(const struct utils_call *call, const struct utils_session *session, kiln_slice key,
+           struct source *source)
 {
-    uint32_t flags = call->options & UTILS_INSERT ? KILN_PUT_INSERT : KILN_PUT_REPLACE;
-    kiln_slice found;
-    struct stat info;
+    size_t room = PIECE_BYTES;
+    uint64_t size = 0;
     kiln_status status;
-    size_t size;
-    char *data;
 
-    if (flags == KILN_PUT_REPLACE && fstat(fileno(in), &info) == 0 && S_ISREG(info.st_mode)) {
-        status = kiln_value_write(session->txn, session->coll, key.data, key.size,
-                                  (uint64_t)info.st_size, source_read, in);
-        if (status == KILN_CANCELED)
-            return utils_complain(call, "%s: %s", call->file,
-                                  ferror(in) ? strerror(errno) : "it became shorter");
-        return status == KILN_OK ? UTILS_OK : access_fail(call, status);
-    }
-    if (flags == KILN_PUT_INSERT &&
-        kiln_get(session->txn, session->coll, key.data, key.size, &found) == KILN_OK)
-        return access_fail(call, KILN_EXISTS);
-    data = read_all(in, &size);
-    if (data == NULL)
-        return utils_complain(call, "%s: out of memory", call->file);
-    if (ferror(in)) {
-        free(data);
+    while (head_read(source, room) && !is_at_end(source) && (size = size_known(source)) == 0 &&
+           source->head_size <= KILN_VALUE_MAX)
+        room = room < KILN_VALUE_MAX / 2 ? room * 2 : (size_t)KILN_VALUE_MAX + 1;
+    if (ferror(source->in))
         return utils_complain(call, "%s: %s", call->file, strerror(errno));
-    }
-    status = kiln_put(session->txn, session->coll, key.data, key.size, data, size, flags);
-    free(data);
-    return status == KILN_OK ? UTILS_OK : access_fail(call, status);
+    if (source->head_size < room && !feof(source->in))
+        return utils_complain(call, "%s: out of memory", call->file);
+    if (size == 0)
+        size = source->head_size;
+    status = kiln_value_write(session->txn, session->coll, key.data, key.size, size, source_read,
+                              source);
+    if (status == KILN_CANCELED)
+        return utils_complain(call, "%s: %s", call->file,
+                              ferror(source->in) ? strerror(errno) : "it became shorter meanwhile");
+    if (status != KILN_OK)
+        return access_fail(call, status);
+    if (getc(source->in) != EOF)
+        return utils_complain(call, "%s: it became longer meanwhile", call->file);
+    return UTILS_OK;
 }
 
 static int
 put_file(const struct utils_call *call, const struct utils_session *session, kiln_slice key)
 {
-    FILE *in = strcmp(call->file, "-") == 0 ? stdin : fopen(call->file, "rb");
+    struct source source = {NULL, NULL, 0, 0};
+    uint64_t size;
     int result;
 
-    if (in == NULL)
+    if ((call->options & UTILS_INSERT) &&
+        kiln_value_size(session->txn, session->coll, key.data, key.size, &size) == KILN_OK)
+        return access_fail(call, KILN_EXISTS);
+    source.in = strcmp(call->file, "-") == 0 ? stdin : fopen(call->file, "rb");
+    if (source.in == NULL)
         return utils_complain(call, "%s: %s", call->file, strerror(errno));
-    result = put_stream(call, session, key, in);
-    if (in != stdin)
-        fclose(in);
+    result = put_source(call, session, key, &source);
+    if (source.in != stdin)
+        fclose(source.in);
+    free(source.head);
     return result;
 }
 

@@ -9,22 +9,58 @@
 
 #include "ftk/number.h"
 
-static const struct option long_options[] = {
-    {"hex", no_argument, NULL, UTILS_HEX},
-    {"json", no_argument, NULL, UTILS_JSON},
-    {"raw", no_argument, NULL, UTILS_RAW},
-    {"create", no_argument, NULL, UTILS_CREATE},
-    {"insert", no_argument, NULL, UTILS_INSERT},
-    {"batch", required_argument, NULL, UTILS_BATCH},
-    {"file", required_argument, NULL, UTILS_FILE},
-    {"progress", no_argument, NULL, UTILS_PROGRESS},
-    {"cache", required_argument, NULL, UTILS_CACHE},
-    {"rfl-dir", required_argument, NULL, UTILS_RFL_DIR},
-    {"without-log", no_argument, NULL, UTILS_WITHOUT_LOG},
-    {"accept-loss", no_argument, NULL, UTILS_ACCEPT_LOSS},
-    {"log-moved", no_argument, NULL, UTILS_LOG_MOVED},
-    {NULL, 0, NULL, 0},
+/* All options, for parsing and for help. */
+static const struct {
+    enum utils_option option;
+    const char *name, *argument, *about;
+} all_options[] = {
+    {UTILS_HEX, "hex", NULL, "keys and values are hexadecimal, two digits a byte"},
+    {UTILS_JSON, "json", NULL, "output as JSON"},
+    {UTILS_RAW, "raw", NULL, "nothing but the bytes of the value"},
+    {UTILS_CREATE, "create", NULL, "make the database and the collection when they are missing"},
+    {UTILS_INSERT, "insert", NULL, "a key that is there already is an error"},
+    {UTILS_BATCH, "batch", "N", "lines in a transaction (10000; a dump: all of it)"},
+    {UTILS_FILE, "file", "FILE", "where the value comes from (-: standard input)"},
+    {UTILS_PROGRESS, "progress", NULL, "show on standard error how far it is"},
+    {UTILS_CACHE, "cache", "SIZE", "memory for pages, at least 4M (a quarter of the machine's)"},
+    {UTILS_RFL_DIR, "rfl-dir", "DIR", "the roll-forward log (a new database: inside it)"},
+    {UTILS_WITHOUT_LOG, "without-log", NULL, "go on without the log, which is missing"},
+    {UTILS_ACCEPT_LOSS, "accept-loss", NULL, "do so although commits may be lost"},
+    {UTILS_LOG_MOVED, "log-moved", NULL, "the log was moved to where --rfl-dir says"},
+    {UTILS_HELP, "help", NULL, "this text; also -h"},
 };
+
+enum { OPTION_COUNT = sizeof(all_options) / sizeof(all_options[0]) };
+
+static void
+long_options_make(struct option options[OPTION_COUNT + 1])
+{
+    for (int i = 0; i < OPTION_COUNT; i++)
+        options[i] = (struct option){
+            all_options[i].name,
+            all_options[i].argument != NULL ? required_argument : no_argument,
+            NULL,
+            (int)all_options[i].option,
+        };
+    options[OPTION_COUNT] = (struct option){NULL, 0, NULL, 0};
+}
+
+void
+utils_help(FILE *out, const struct utils_command *command)
+{
+    char left[40];
+
+    fprintf(out, "usage: kiln %s %s\n%s\n\n", command->name, command->synopsis, command->about);
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        const char *argument = all_options[i].argument;
+
+        if (((command->options | UTILS_HELP) & all_options[i].option) == 0)
+            continue;
+        snprintf(left, sizeof(left), "--%s %s", all_options[i].name,
+                 argument != NULL ? argument : "");
+        fprintf(out, "  %-16s %s\n", left, all_options[i].about);
+    }
+}
 
 /* ---- messages ------------------------------------------------------------------------------- */
 
@@ -49,16 +85,6 @@ utils_fail(const struct utils_call *call, kiln_status status, const char *what)
     const char *words = error->status == status ? error->text : kiln_status_text(status);
 
     return utils_complain(call, "%s: %s (%s)", what, words, kiln_status_name(status));
-}
-
-int
-utils_flush(const struct utils_call *call)
-{
-    errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return UTILS_OK;
-    return utils_complain(call, "standard output: %s",
-                          errno != 0 ? strerror(errno) : "a write failed");
 }
 
 /* ---- arguments ------------------------------------------------------------------------------ */
@@ -95,15 +121,21 @@ int
 utils_call_parse(const struct utils_command *command, int argc, char **argv,
                  struct utils_call *call)
 {
+    struct option long_options[OPTION_COUNT + 1];
     int option;
 
+    long_options_make(long_options);
     *call = (struct utils_call){.command = command, .batch = 10000};
     opterr = 0;
     optind = 1;
-    while ((option = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
         if (option == ':') {
             utils_complain(call, "%s needs a value", argv[optind - 1]);
             return UTILS_USAGE;
+        }
+        if (option == UTILS_HELP || option == 'h') {
+            call->options |= UTILS_HELP;
+            return UTILS_OK;
         }
         if (option == '?' || (command->options & (unsigned)option) == 0) {
             utils_complain(call, "it has no such option; usage: kiln %s %s", command->name,

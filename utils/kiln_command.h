@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "kiln.h"
 
@@ -34,6 +35,7 @@ enum utils_option {
     UTILS_WITHOUT_LOG = 1 << 10,
     UTILS_ACCEPT_LOSS = 1 << 11,
     UTILS_LOG_MOVED = 1 << 12,
+    UTILS_HELP = 1 << 13, /* of every command */
 };
 
 struct utils_call;
@@ -41,6 +43,7 @@ struct utils_call;
 struct utils_command {
     const char *name;
     const char *synopsis;
+    const char *about; /* a sentence */
     int arguments_min, arguments_max;
     unsigned options; /* enum utils_option */
     int (*run)(const struct utils_call *call);
@@ -58,9 +61,13 @@ struct utils_call {
     int argument_count;
 };
 
-/* argv[0] is the command's name.  Reports what is wrong; UTILS_OK or UTILS_USAGE. */
+/* argv[0] is the command's name.  Reports what is wrong; UTILS_OK or UTILS_USAGE.  With UTILS_HELP
+ * among the options given nothing else of the call is there. */
 int utils_call_parse(const struct utils_command *command, int argc, char **argv,
                      struct utils_call *call_out);
+
+/* What a command does, and its options. */
+void utils_help(FILE *out, const struct utils_command *command);
 
 /* "kiln COMMAND: words"; returns UTILS_FAILED. */
 int utils_complain(const struct utils_call *call, const char *format, ...)
@@ -68,8 +75,6 @@ int utils_complain(const struct utils_call *call, const char *format, ...)
 /* The same with the words of the status behind: those of the thread's last error where it is this
  * one, else those of the status alone. */
 int utils_fail(const struct utils_call *call, kiln_status status, const char *what);
-/* Flush standard output; a write error that went before counts. */
-int utils_flush(const struct utils_call *call);
 
 /* An open database (first argument), a transaction, and a collection (second argument, when there
  * is one). */

@@ -16,12 +16,17 @@ check_finding(void *context, const char *text)
     puts(text);
 }
 
+/* A line when the percentage changes: a terminal and a file get at most 101 of them. */
 static int
 check_progress(void *context, uint64_t done, uint64_t total)
 {
-    (void)context;
-    fprintf(stderr, "\r%llu of %llu pages and records", (unsigned long long)done,
-            (unsigned long long)total);
+    int *shown = context;
+    int percent = total == 0 || done >= total ? 100 : (int)(100.0 * (double)done / (double)total);
+
+    if (percent <= *shown)
+        return 0;
+    *shown = percent;
+    fprintf(stderr, "\r%3d %% of %llu pages and records", percent, (unsigned long long)total);
     return 0;
 }
 
@@ -30,6 +35,7 @@ utils_check(const struct utils_call *call)
 {
     struct utils_session session;
     uint64_t findings = 0;
+    int shown = -1;
     kiln_check_options options = KILN_CHECK_OPTIONS_INIT;
     kiln_status status;
     int result = utils_begin(call, KILN_READ, &session);
@@ -40,8 +46,9 @@ utils_check(const struct utils_call *call)
     options.context = &findings;
     if (call->options & UTILS_PROGRESS)
         options.progress = check_progress;
+    options.progress_context = &shown;
     status = kiln_check(session.db, &options);
-    if (call->options & UTILS_PROGRESS)
+    if (shown >= 0)
         fputc('\n', stderr);
     if (findings > 0)
         result = utils_complain(call, "%s: %llu findings", call->arguments[0],
@@ -50,8 +57,7 @@ utils_check(const struct utils_call *call)
         result = utils_fail(call, status, call->arguments[0]);
     else
         puts("ok");
-    result = utils_end(call, &session, result);
-    return result != UTILS_OK ? result : utils_flush(call);
+    return utils_end(call, &session, result);
 }
 
 /* ---- list ----------------------------------------------------------------------------------- */
@@ -109,8 +115,7 @@ utils_list(const struct utils_call *call)
     result = each_collection(call, &session, json ? list_json : list_text);
     if (json)
         fputs("]\n", stdout);
-    result = utils_end(call, &session, result);
-    return result != UTILS_OK ? result : utils_flush(call);
+    return utils_end(call, &session, result);
 }
 
 /* ---- stat ----------------------------------------------------------------------------------- */
@@ -199,6 +204,5 @@ utils_stat(const struct utils_call *call)
         call->argument_count > 1 ? stat_collection(&session, json) : stat_database(&session, json);
     if (status != KILN_OK)
         result = utils_fail(call, status, call->arguments[0]);
-    result = utils_end(call, &session, result);
-    return result != UTILS_OK ? result : utils_flush(call);
+    return utils_end(call, &session, result);
 }

@@ -57,5 +57,5 @@ utils_recover(const struct utils_call *call)
     closed = kiln_close(db);
     if (closed != KILN_OK && result == UTILS_OK)
         result = utils_fail(call, closed, "close");
-    return result != UTILS_OK ? result : utils_flush(call);
+    return result;
 }

@@ -142,8 +142,7 @@ utils_dump(const struct utils_call *call)
         result = utils_fail(call, status, call->arguments[0]);
     else
         printf(MARK_END "%" PRIu64 " %016" PRIx64 "\n", dump.contents.count, dump.contents.sum);
-    result = utils_end(call, &session, result);
-    return result != UTILS_OK ? result : utils_flush(call);
+    return utils_end(call, &session, result);
 }
 
 /* ---- load ----------------------------------------------------------------------------------- */
@@ -246,6 +245,9 @@ load_line(struct load *load, char *line, size_t size)
     char *tab;
 
     size -= whole;
+    if (size > 0 && line[size - 1] == '\r')
+        return load_fail(load, "it ends in a carriage return (CR LF): lines end in a line feed "
+                               "alone, and a carriage return of a value is \\r");
     if (load->ended)
         return load_fail(load, "there is more behind the end of the dump");
     tab = memchr(line, '\t', size);
@@ -318,5 +320,5 @@ utils_load(const struct utils_call *call)
     result = utils_end(call, &session, result);
     if (result == UTILS_OK)
         printf("%llu\n", (unsigned long long)load.contents.count);
-    return result != UTILS_OK ? result : utils_flush(call);
+    return result;
 }

@@ -278,6 +278,8 @@ kiln_check(kiln_db *db, const kiln_check_options *options)
     rc = db_extension_records.check(check.txn, &calls);
     if (rc == FTK_CORRUPT)
         rc = FTK_OK; /* counted */
+    if (rc == FTK_OK && options != NULL && options->progress != NULL) /* the whole, exactly */
+        options->progress(options->progress_context, check.total, check.total);
 out:
     ftk_free(check.seen);
     if (check.txn != NULL)

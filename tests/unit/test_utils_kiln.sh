@@ -46,6 +46,31 @@ run 2 get db c --hex 0g
 run 0 help
 says out.txt "kiln check"
 
+# ---- help of each command: what it does and every option it takes, on standard output
+for command in check stat list get put delete dump load recover; do
+    run 0 $command --help
+    says out.txt "usage: kiln $command "
+    says out.txt '--rfl-dir DIR'
+    [ -s err.txt ] && fault "kiln $command --help writes on standard error"
+    cp out.txt help.txt
+    run 0 $command -h
+    cmp -s out.txt help.txt || fault "kiln $command -h is not --help"
+    run 0 $command db --help some more
+    cmp -s out.txt help.txt || fault "kiln $command db --help is not --help"
+    run 0 help $command
+    cmp -s out.txt help.txt || fault "kiln help $command is not --help"
+    run 2 help $command more
+    for option in $(grep -oE -e '--[a-z-]+' help.txt); do
+        "$kiln" $command "$option" 1 >out.txt 2>err.txt
+        grep -q 'no such option' err.txt && fault "kiln $command --help names $option, and does not take it"
+    done
+done
+run 0 -h
+says out.txt "kiln check"
+run 2 help bake
+run 2 get --frobnicate --help
+[ ! -e db ] || fault "a question for help made a database"
+
 # ---- numbers: gigatest and kiln take the same forms, and refuse in the same words
 for size in 12x 1k '' 8192T 1e6 ' 8m' 0x800000 4.0000001m; do
     run 2 check db --cache "$size"
@@ -228,13 +253,98 @@ cmp -s value out.txt || fault "a large value from standard input was changed"
 run 1 put db c gone --file none.txt
 : >in.txt
 
-# ---- output that cannot be written is an error
-"$kiln" dump db c >/dev/full 2>err.txt && fault "a full disk goes unnoticed"
-says err.txt 'standard output'
+# ---- files whose size nobody knows before they are read
+head -c 3000001 value >middle
+run 0 put few c fifo --create --file <(cat middle)
+run 0 get few c fifo --raw
+cat middle | cmp -s - out.txt || fault "a value from a pipe was changed"
+run 0 put few c proc --file /proc/version
+run 0 get few c proc --raw
+cat /proc/version | cmp -s - out.txt || # cmp believes the size, too
+    fault "a file of /proc was changed"
+for page in /sys/kernel/mm/transparent_hugepage/enabled /sys/devices/system/cpu/online; do
+    [ -r $page ] || continue # says that it has 4096 bytes
+    run 0 put few c sys --file $page
+    run 0 get few c sys --raw
+    cat $page | cmp -s - out.txt || fault "a file of /sys was changed"
+done
+run 0 put few c empty --file /dev/null
+run 0 get few c empty --raw
+[ -s out.txt ] && fault "/dev/null is not empty"
+for bytes in 0 1 1048575 1048576 1048577 2097152; do
+    head -c $bytes value >part
+    run 0 put few c part --file part
+    run 0 get few c part --raw
+    cmp -s part out.txt || fault "a file of $bytes bytes was changed"
+    "$kiln" put few c part --file - < <(cat part) || fault "$bytes bytes from a pipe"
+    run 0 get few c part --raw
+    cmp -s part out.txt || fault "$bytes bytes from a pipe were changed"
+done
+for name in - /dev/stdin; do
+    { printf 'head of 18 bytes.\n'; cat middle; } >in.txt
+    run 0 put few c stdin --file $name
+    run 0 get few c stdin --raw
+    cmp -s in.txt out.txt || fault "--file $name was changed"
+done
+{
+    dd bs=18 count=1 status=none >head.txt # a script has read some
+    "$kiln" put few c rest --file - || fault "the rest of a regular file"
+} <in.txt
+: >in.txt
+run 0 get few c rest --raw
+cmp -s middle out.txt || fault "the rest of a regular file was changed"
+run 1 put few c dir --file .
+says err.txt 'directory'
+run 1 put few c fifo --file middle --insert
+prints err.txt 'kiln put: the key is there already'
+run 0 put few c big2 --file middle --insert
+run 0 get few c big2 --raw
+cmp -s middle out.txt || fault "put --insert --file changed a value"
+
+# ---- lines that end as on other systems are refused, not taken with a byte more
+for lines in 'a\t1\r\n' 'a\t1\nb\t2\r\n' 'a\t1\r' '\r\n' '#kiln dump 1 escaped\r\na\t1\r\n#end 1 0\r\n'; do
+    printf "$lines" >in.txt
+    run 1 load crlf c --create
+    says err.txt 'it ends in a carriage return'
+    run 1 load crlf c --create --hex
+    run 1 get crlf c a
+done
+printf '61\t62\r\n' >in.txt
+run 1 load crlf c --create --hex
+says err.txt 'it ends in a carriage return'
+printf 'a\rb\tc\rd\\r\n' >in.txt
+run 0 load crlf c --create # inside a line, and escaped, it is a byte as others
+: >in.txt
+run 0 get crlf c 610d62 --hex
+prints out.txt 630d640d
+
+# ---- output that cannot be written is an error, whoever writes it and however little
+printf 'x\ty\n' >in.txt
+for words in 'dump few c' 'get few c proc' 'list few' 'list few --json' 'stat few' 'stat few c --json' \
+    'check few' 'load few c' 'recover few' 'help' '--help' 'version' 'get --help' 'help get'; do
+    status=0
+    # shellcheck disable=SC2086 # words on purpose
+    "$kiln" $words >/dev/full 2>err.txt <in.txt || status=$?
+    [ $status -eq 1 ] || fault "kiln $words: a full disk goes unnoticed: status $status"
+    says err.txt 'standard output: No space left'
+    # shellcheck disable=SC2086
+    "$kiln" $words >&- 2>err.txt <in.txt && fault "kiln $words: a closed standard output goes unnoticed"
+done
+: >in.txt
 
 # ---- check: good, and with one bit changed
-run 0 check db
+run 0 check few
 prints out.txt ok
+[ -s err.txt ] && fault "check shows its progress without being asked"
+for one in few empty; do
+    run 0 check $one --progress
+    prints out.txt ok
+    tr '\r' '\n' <err.txt | grep . >progress.txt
+    tail -n 1 progress.txt | grep -q '^100 %' || { fault "the progress of $one ends at:"; cat progress.txt; }
+    sort -n -c progress.txt || fault "the progress of $one goes back"
+    [ "$(wc -l <progress.txt)" -le 101 ] || fault "the progress of $one is long"
+done
+run 0 check db
 cp -r db bad
 size=$(stat -c %s bad/data.kdb)
 for ((at = 65536; at < size; at += 1 << 20)); do
