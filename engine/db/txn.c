@@ -74,7 +74,8 @@ out:
     return rc;
 }
 
-/* Give the object back for the next transaction. */
+/* Give the object back for the next transaction.  This one counts as open until txn_gone: a commit
+ * that waits for the device needs the database. */
 static void
 txn_idle(kiln_txn *txn)
 {
@@ -87,7 +88,6 @@ txn_idle(kiln_txn *txn)
         txn->batch_bytes = 0;
     }
     atomic_store(&txn->slot->snapshot, 0);
-    atomic_fetch_sub(&db->open_txns, 1);
     for (size_t i = 0; i < DB_IDLE_TXNS; i++) {
         kiln_txn *none = NULL;
         if (atomic_load_explicit(&db->idle[i], memory_order_relaxed) == NULL &&
@@ -95,6 +95,13 @@ txn_idle(kiln_txn *txn)
             return;
     }
     txn_free(txn);
+}
+
+/* The last that the call does with the database: from here on it may be closed. */
+static void
+txn_gone(kiln_db *db)
+{
+    FTK_ASSERT(atomic_fetch_sub(&db->open_txns, 1) > 0);
 }
 
 static void
@@ -309,6 +316,7 @@ txn_abort(kiln_txn *txn)
         atomic_fetch_add(&db->aborts, 1);
     }
     txn_idle(txn);
+    txn_gone(db);
 }
 
 /* Pages change hands and the snapshot becomes the newest; the log has the transaction. */
@@ -489,7 +497,9 @@ txn_commit(kiln_txn *txn)
     end_common(txn);
     db_writer_unlock(db);
     txn_idle(txn);
-    return commit_wait(db, &snapshot, &promise, durability);
+    rc = commit_wait(db, &snapshot, &promise, durability);
+    txn_gone(db);
+    return rc;
 }
 
 ftk_status
@@ -511,7 +521,7 @@ txn_commit_replay(kiln_txn *txn, uint64_t id, uint64_t lsn)
     db_writer_unlock(db);
     txn_idle(txn);
     db_publish(db, &snapshot);
-    if (db->read_only)
-        return FTK_OK;
-    return checkpointer_throttle(db->checkpointer);
+    rc = db->read_only ? FTK_OK : checkpointer_throttle(db->checkpointer);
+    txn_gone(db);
+    return rc;
 }

@@ -211,9 +211,34 @@ weak_commits_after_strong_ones_that_hold_do_not_wait(void)
     end();
 }
 
+/* A commit that waits for the device needs the database: it has not ended. */
+static void
+a_database_is_not_closed_under_a_commit_that_waits(void)
+{
+    struct committer committer;
+    uint64_t before;
+
+    begin();
+    before = commits();
+    gate_hold(GATE_SYNC);
+    start(&committer, "k", KILN_FULL);
+    REQUIRE(gate_wait(GATE_SYNC));
+    wait_logged(before + 1);
+    linger(); /* its object has been given back */
+    STATUS(kiln_close(db), KILN_STATE);
+    CHECK(!atomic_load(&committer.returned));
+    gate_let(GATE_SYNC);
+    ftk_thread_join(&committer.thread);
+    CHECK_EQ(committer.status, KILN_OK);
+    CHECK(seen("k"));
+    OK(kiln_close(db));
+    simdisk_free(disk);
+}
+
 TEST_MAIN("engine_promises", TEST(a_lazy_commit_does_not_show_the_full_one_before_it),
           TEST(an_os_commit_does_not_show_the_full_one_before_it),
           TEST(a_lazy_commit_does_not_show_the_os_one_before_it),
           TEST(a_promise_is_kept_over_a_row_of_weaker_ones),
           TEST(what_a_failed_sync_takes_is_not_shown_by_those_who_follow),
-          TEST(weak_commits_after_strong_ones_that_hold_do_not_wait))
+          TEST(weak_commits_after_strong_ones_that_hold_do_not_wait),
+          TEST(a_database_is_not_closed_under_a_commit_that_waits))
