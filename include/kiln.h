@@ -180,8 +180,8 @@ KILN_API void kiln_options_init(kiln_options *options); /* the same, for C++ and
 KILN_API kiln_status kiln_open(const char *path, const kiln_options *options, kiln_db **db_out);
 
 /*
- * Checkpoint, then close.  Every transaction must have ended (KILN_STATE otherwise, the database
- * stays open).  The handle is gone after any other status; an error means that the last checkpoint
+ * Checkpoint, then close.  Every transaction must have ended, a commit returned (KILN_STATE
+ * otherwise, the database stays open).  The handle is gone after any other status; an error means that the last checkpoint
  * was not written: what was committed is in the log and is recovered by the next open.
  */
 KILN_API kiln_status kiln_close(kiln_db *db);
@@ -304,8 +304,9 @@ enum { /* flags of puts */
 
 /*
  * The value of a key.  *value_out is borrowed: valid until the next call on the transaction or its
- * end, and never past a write to the same collection in this transaction.  A value too large to be
- * held in the cache at once gives KILN_TOOBIG: read it with kiln_value_read.
+ * end, and never past a write to the same collection in this transaction.  That next call may have
+ * it as its key or value: kiln_get, kiln_put, kiln_delete.  A value too large to be held in the
+ * cache at once gives KILN_TOOBIG: read it with kiln_value_read.
  */
 KILN_API kiln_status kiln_get(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size,
                               kiln_slice *value_out);

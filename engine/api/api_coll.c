@@ -37,6 +37,17 @@ check_key(const void *key, size_t size)
     return FTK_FAIL(FTK_INVALID, "an empty key");
 }
 
+/*
+ * What kiln_get or a cursor lent lies in pages that the call may change in place, copy, or let go:
+ * a key or a small value is copied first; the run of a large one stays held until the call ends.
+ */
+static inline bool
+is_lent(const kiln_txn *txn, const void *data)
+{
+    return (uint64_t)((uintptr_t)data - (uintptr_t)txn->fast->base) >> txn->fast->page_shift <
+           txn->fast->pages_max;
+}
+
 kiln_status
 kiln_coll_drop(kiln_txn *txn, kiln_coll coll)
 {
@@ -98,11 +109,14 @@ kiln_coll_name(kiln_txn *txn, uint64_t n, char *buffer, size_t buffer_size, kiln
 kiln_status
 kiln_get(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, kiln_slice *value_out)
 {
+    uint8_t lent[KILN_KEY_MAX];
     struct node_entry entry;
     struct tree *tree;
     ftk_status rc;
 
     *value_out = (kiln_slice){NULL, 0};
+    if (FTK_UNLIKELY(is_lent(txn, key)) && key_size <= sizeof(lent))
+        key = memcpy(lent, key, key_size);
     txn_unhold(txn);
     rc = txn_tree(txn, coll, &tree);
     if (FTK_UNLIKELY(rc != FTK_OK))
@@ -224,22 +238,65 @@ out:
 
 /* ---- put, delete ----------------------------------------------------------------------------- */
 
+static kiln_status
+put(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32_t flags)
+{
+    struct tree *tree;
+    ftk_status rc = write_begin(txn, coll, &tree);
+
+    if (rc == FTK_OK)
+        rc = check_key(key.data, key.size);
+    if (FTK_UNLIKELY(rc != FTK_OK))
+        return txn_answer(txn, rc);
+    if (FTK_UNLIKELY(flags > KILN_PUT_UPDATE || (value.data == NULL && value.size > 0)))
+        return txn_answer(txn, FTK_FAIL(FTK_INVALID, "put: flags %#x or no value", flags));
+    return txn_answer(txn, logged_put(txn, tree, key, value, flags));
+}
+
+static kiln_status
+put_lent(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32_t flags)
+{
+    bool large = value_is_large(txn->db, key.size, value.size);
+    uint64_t held_page = 0, held_count = txn->held_count;
+    bool held_run = txn->held_run;
+    uint8_t *copy = NULL;
+    kiln_status rc;
+
+    if (key.size > KILN_KEY_MAX)
+        return txn_answer(txn, check_key(key.data, key.size));
+    rc = (kiln_status)ftk_alloc(key.size + (large ? 0 : value.size) + 1, (void **)&copy);
+    if (rc != KILN_OK)
+        return txn_answer(txn, (ftk_status)rc);
+    if (key.size > 0)
+        memcpy(copy, key.data, key.size);
+    if (large) { /* nobody changes a run */
+        held_page = txn->held_page;
+        txn->held_page = 0;
+        txn->held_run = false;
+    } else if (value.size > 0) {
+        value.data = memcpy(copy + key.size, value.data, value.size);
+    }
+    rc = put(txn, coll, (kiln_slice){copy, key.size}, value, flags);
+    if (held_page != 0) {
+        FTK_ASSERT(txn->held_page == 0);
+        txn->held_page = held_page;
+        txn->held_count = held_count;
+        txn->held_run = held_run;
+        txn_unhold(txn);
+    }
+    ftk_free(copy);
+    return rc;
+}
+
 kiln_status
 kiln_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, const void *value,
          size_t value_size, uint32_t flags)
 {
-    struct tree *tree;
-    ftk_status rc;
+    const kiln_slice key_slice = {key, key_size}, value_slice = {value, value_size};
 
-    rc = write_begin(txn, coll, &tree);
-    if (rc == FTK_OK)
-        rc = check_key(key, key_size);
-    if (FTK_UNLIKELY(rc != FTK_OK))
-        return txn_answer(txn, rc);
-    if (FTK_UNLIKELY(flags > KILN_PUT_UPDATE || (value == NULL && value_size > 0)))
-        return txn_answer(txn, FTK_FAIL(FTK_INVALID, "put: flags %#x or no value", flags));
-    rc = logged_put(txn, tree, (kiln_slice){key, key_size}, (kiln_slice){value, value_size}, flags);
-    return txn_answer(txn, rc);
+    if (FTK_UNLIKELY(is_lent(txn, value) || is_lent(txn, key)))
+        return put_lent(txn, coll, key_slice, value_slice, flags);
+    return put(txn, coll, key_slice, value_slice, flags);
 }
 
 kiln_status
@@ -283,9 +340,12 @@ out:
 kiln_status
 kiln_delete(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size)
 {
+    uint8_t lent[KILN_KEY_MAX];
     struct tree *tree;
     ftk_status rc;
 
+    if (FTK_UNLIKELY(is_lent(txn, key)) && key_size <= sizeof(lent))
+        key = memcpy(lent, key, key_size);
     FTK_TRY(write_begin(txn, coll, &tree));
     FTK_TRY(check_key(key, key_size));
     rc = logged_delete(txn, tree, (kiln_slice){key, key_size});
