@@ -21,6 +21,7 @@ db_publish(kiln_db *db, const struct db_snapshot *snapshot)
         atomic_store(&p->words[5], snapshot->applied);
         atomic_fetch_add(&p->sequence, 1);
     }
+    FTK_ASSERT((atomic_load(&p->sequence) & 1) == 0);
     ftk_mutex_unlock(&db->publish_mutex);
 }
 
@@ -79,6 +80,7 @@ snapshots_reclaim(kiln_db *db)
             pins = more;
             capacity *= 2;
         }
+        FTK_ASSERT(count < capacity);
         pins[count++] = id;
     }
     qsort(pins, count, sizeof(*pins), ftk_u64_order);

@@ -9,6 +9,7 @@ queue_remove(kiln_db *db, struct writer_wait *wait)
     struct writer_wait *last = NULL;
 
     while (*at != wait) {
+        FTK_ASSERT(*at != NULL); /* who was not granted the turn is in the queue */
         last = *at;
         at = &(*at)->next;
     }
@@ -61,10 +62,12 @@ db_writer_unlock(kiln_db *db)
 {
     ftk_mutex_lock(&db->queue_mutex);
     struct writer_wait *first = db->queue_first;
+    FTK_ASSERT(db->queue_busy && (first == NULL) == (db->queue_last == NULL));
     if (first != NULL) { /* handed over: nobody can overtake */
         db->queue_first = first->next;
         if (db->queue_first == NULL)
             db->queue_last = NULL;
+        FTK_ASSERT(!first->granted);
         first->granted = true;
         ftk_cond_signal(&first->cond);
     } else {
