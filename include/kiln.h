@@ -181,8 +181,9 @@ KILN_API kiln_status kiln_open(const char *path, const kiln_options *options, ki
 
 /*
  * Checkpoint, then close.  Every transaction must have ended, a commit returned (KILN_STATE
- * otherwise, the database stays open).  The handle is gone after any other status; an error means that the last checkpoint
- * was not written: what was committed is in the log and is recovered by the next open.
+ * otherwise, the database stays open).  The handle is gone after any other status; an error means
+ * that the last checkpoint was not written: what was committed is in the log and is recovered by
+ * the next open.
  */
 KILN_API kiln_status kiln_close(kiln_db *db);
 

@@ -1,8 +1,8 @@
 /*
- * tests/unit/test_engine_lent.c -- values that the database lent, given back to it in the next call.
+ * tests/unit/test_engine_lent.c -- values that the database lent, given back in the next call.
  *
- * What kiln_get or a cursor lent lies in the cache.  A put, a delete or a get that is called with it
- * may change that page, copy it, split it, or let it be evicted before it has read it.
+ * What kiln_get or a cursor lent lies in the cache.  A put, a delete or a get that is called with
+ * it may change that page, copy it, split it, or let it be evicted before it has read it.
  */
 #include "tests/unit/engine_testing.h"
 
