@@ -59,6 +59,51 @@ segments_remove(struct giga_run *run, const char *path)
     return good;
 }
 
+static bool
+has_segments(const char *path)
+{
+    struct dirent *entry;
+    DIR *directory = opendir(path);
+    bool found = false;
+
+    while (directory != NULL && !found && (entry = readdir(directory)) != NULL)
+        found = is_segment(entry->d_name);
+    if (directory != NULL)
+        closedir(directory);
+    return found;
+}
+
+bool
+giga_database_may_remove(const struct giga_options *options, char *reason, size_t reason_size)
+{
+    kiln_options open_options;
+    kiln_db *db = NULL;
+    kiln_status rc;
+
+    kiln_options_init(&open_options);
+    open_options.flags = KILN_OPEN_READONLY;
+    open_options.rfl_dir = options->rfl_dir;
+    rc = kiln_open(options->db, &open_options, &db);
+    if (rc == KILN_OK) {
+        kiln_close(db);
+        return true;
+    }
+    if (rc == KILN_FOREIGN)
+        snprintf(reason, reason_size,
+                 "data.kdb is not a kiln database: --overwrite leaves it alone; remove it "
+                 "yourself, or give another --db");
+    else if (rc == KILN_INUSE)
+        snprintf(reason, reason_size,
+                 "the database is in use: --overwrite removes none that is open");
+    else if (options->rfl_dir != NULL && has_segments(options->rfl_dir))
+        snprintf(reason, reason_size,
+                 "--overwrite leaves the log in %s alone, which may be another database's: %s",
+                 options->rfl_dir, kiln_error_last()->text);
+    else
+        return true; /* damaged, of another version, too long a log for the cache: kiln's it is */
+    return false;
+}
+
 bool
 giga_database_remove(struct giga_run *run)
 {
@@ -72,7 +117,8 @@ giga_database_remove(struct giga_run *run)
             return giga_fail(run, KILN_OK, "cannot remove %s: %s", path, strerror(errno));
     }
     snprintf(path, sizeof(path), "%s/rfl", db);
-    if (!segments_remove(run, run->options->rfl_dir != NULL ? run->options->rfl_dir : path))
+    if (!segments_remove(run, path) ||
+        (run->options->rfl_dir != NULL && !segments_remove(run, run->options->rfl_dir)))
         return false;
     rmdir(db);
     return true;
@@ -139,13 +185,31 @@ rounds_read(struct giga_run *run, kiln_txn *txn)
 
 /* ---- plan and dictionary -------------------------------------------------------------------- */
 
+/* As "1,000 of 2,000 objects, --order random ..., 2 rounds of changes". */
+static void
+there_text(const struct giga_run *run, const struct giga_plan *plan, char *text, size_t text_size)
+{
+    char loaded[FTK_NUMBER_TEXT_MAX];
+    char count[FTK_NUMBER_TEXT_MAX];
+
+    snprintf(text, text_size,
+             "%s of %s objects, --order %s --ids %s --index %s --seed %" PRIu64 ", %" PRIu32
+             " rounds of changes",
+             ftk_count_text(loaded, run->model.loaded), ftk_count_text(count, plan->count),
+             giga_order_text(plan->order), giga_ids_text(plan->ids),
+             giga_indexes_text(plan->indexes), plan->seed, run->model.round_count);
+}
+
 static bool
 differs(struct giga_run *run, const char *what, const char *there, const char *here)
 {
+    char all[256];
+
+    there_text(run, &run->model.plan, all, sizeof(all));
     return giga_fail(run, KILN_OK,
                      "the database in %s was made with %s %s, this command says %s: leave the "
-                     "option out, or give another --db",
-                     run->options->db, what, there, here);
+                     "option out, or give another --db; there is: %s",
+                     run->options->db, what, there, here, all);
 }
 
 /* What the command line says about the plan must be what the database was made with. */
@@ -276,8 +340,6 @@ plan_read(struct giga_run *run, kiln_txn *txn)
         return giga_fail(run, KILN_OK,
                          "the options in collection " META_COLLECTION
                          " are not what gigatest writes");
-    if (!plan_agrees(run, &plan))
-        return false;
     giga_model_init(&run->model, &plan);
     if (!dictionary_find(run, txn) || !rounds_read(run, txn))
         return false;
@@ -286,8 +348,34 @@ plan_read(struct giga_run *run, kiln_txn *txn)
         return giga_fail(run, rc, "cannot count the records");
     if (run->model.round_count > 0) /* rounds begin after the load has ended */
         run->model.loaded = plan.count;
+    if (!plan_agrees(run, &plan))
+        return false;
     run->made = true;
     return true;
+}
+
+/* Another program's: the names of its first collections. */
+static bool
+not_ours(struct giga_run *run, kiln_txn *txn)
+{
+    char name[KILN_COLLECTION_NAME_MAX + 1];
+    char names[300] = "";
+    size_t used = 0;
+    kiln_coll coll = 0;
+    kiln_status rc;
+
+    while ((rc = kiln_coll_next(txn, coll, name, sizeof(name), &coll)) == KILN_OK) {
+        const char *comma = used > 0 ? ", " : "";
+
+        if (used + strlen(comma) + strlen(name) + sizeof(", ...") > sizeof(names)) {
+            snprintf(names + used, sizeof(names) - used, ", ...");
+            break;
+        }
+        used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s", comma, name);
+    }
+    return giga_fail(run, KILN_OK,
+                     "the database in %s was not made by gigatest: it has the collections %s",
+                     run->options->db, names);
 }
 
 /* An interrupted creation may leave a database without anything: then the plan is stored now. */
@@ -312,11 +400,14 @@ plan_find(struct giga_run *run)
         bool empty = kiln_txn_id(txn) <= 1 ||
                      kiln_coll_next(txn, 0, name, sizeof(name), &coll) == KILN_NOTFOUND;
 
+        if (!empty)
+            not_ours(run, txn);
         kiln_txn_abort(txn);
         if (empty && !run->options->verify_only)
             return plan_store(run);
-        return giga_fail(run, KILN_OK, "the database in %s %s", run->options->db,
-                         empty ? "holds nothing yet" : "was not made by gigatest");
+        return empty ? giga_fail(run, KILN_OK, "the database in %s holds nothing yet",
+                                 run->options->db)
+                     : false;
     }
     giga_fail(run, rc, "cannot open collection " META_COLLECTION);
     kiln_txn_abort(txn);

@@ -5,9 +5,15 @@
 
 #include "gigatest/giga_run.h"
 
-/* All of these note what goes wrong in run->fault and return false then. */
+/* All of these that take a run note what goes wrong in run->fault and return false then. */
 
 bool giga_database_exists(const struct giga_options *options);
+/*
+ * May --overwrite remove what is there?  Not what kiln has not made, what another process has open,
+ * and, outside of the database's directory, a log that is not known to be this database's.  false:
+ * `reason` is a sentence.
+ */
+bool giga_database_may_remove(const struct giga_options *options, char *reason, size_t reason_size);
 /* The files of a database, and its directories when they are empty then; nothing else. */
 bool giga_database_remove(struct giga_run *run);
 

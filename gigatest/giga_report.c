@@ -111,14 +111,20 @@ report_write(struct giga_run *run, const char *path, void (*write)(struct giga_r
     bool standard = strcmp(path, "-") == 0;
     FILE *out = standard ? stdout : fopen(path, "w");
     bool good;
+    int cause;
 
     if (out == NULL)
         return giga_fail(run, KILN_OK, "cannot write %s: %s", path, strerror(errno));
+    errno = 0;
     write(run, out);
     good = fflush(out) == 0 && !ferror(out);
-    if (!standard && fclose(out) != 0)
+    cause = errno;
+    if (!standard && fclose(out) != 0 && good) {
         good = false;
-    return good || giga_fail(run, KILN_OK, "cannot write %s: %s", path, strerror(errno));
+        cause = errno;
+    }
+    return good || giga_fail(run, KILN_OK, "cannot write %s: %s", path,
+                             cause != 0 ? strerror(cause) : "a write failed");
 }
 
 bool

@@ -1,4 +1,5 @@
 /* gigatest/gigatest.c -- main of the bulk loader.  Rules: README.md; manual: gigatest.1. */
+#include <errno.h>
 #include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,20 +21,47 @@
 
 enum { EXIT_DONE = 0, EXIT_BAD = 1, EXIT_USAGE = 2, EXIT_SIGNAL = 128 };
 
+/* All that was written to standard output is there; errno may say why not. */
+static bool
+output_good(void)
+{
+    errno = 0;
+    return fflush(stdout) == 0 && !ferror(stdout);
+}
+
+static int
+output_conclude(void)
+{
+    if (output_good())
+        return EXIT_DONE;
+    fprintf(stderr, "gigatest: cannot write standard output: %s\n",
+            errno != 0 ? strerror(errno) : "a write failed");
+    return EXIT_BAD;
+}
+
 /* What stands in the way before anything is done; NULL: nothing. */
 static const char *
 refusal(const struct giga_options *options, bool exists)
 {
+    static char reason[1024];
+    struct stat stat_now;
+
+    if (exists && options->overwrite && !giga_database_may_remove(options, reason, sizeof(reason)))
+        return reason;
     if (exists && !options->resume && !options->overwrite && !options->verify_only)
         return options->verify
                    ? "a database is there already: --verify without COUNT checks it, --resume goes "
                      "on with it, --overwrite removes it first"
                    : "a database is there already: --resume goes on with it, --overwrite removes "
                      "it first";
-    if (!exists && options->verify_only)
-        return "there is no database to verify";
-    if (!exists && options->resume)
-        return "there is no database to go on with";
+    if (!exists && (options->verify_only || options->resume)) {
+        snprintf(reason, sizeof(reason), "there is no database to %s: %s",
+                 options->verify_only ? "verify" : "go on with",
+                 stat(options->db, &stat_now) != 0 ? strerror(errno)
+                 : S_ISDIR(stat_now.st_mode)       ? "the directory has no data.kdb"
+                                                   : "it is not a directory");
+        return reason;
+    }
     return NULL;
 }
 
@@ -135,7 +163,9 @@ conclude(struct giga_run *run, bool good)
 
     if (!options->quiet)
         giga_report_text(run, stdout);
-    fflush(stdout);
+    if (!output_good())
+        giga_fail(run, KILN_OK, "cannot write standard output: %s",
+                  errno != 0 ? strerror(errno) : "a write failed");
     if (options->json != NULL)
         giga_report_json(run, options->json);
     if (options->html != NULL)
@@ -204,11 +234,11 @@ main(int argc, char **argv)
     }
     if (options.help) {
         giga_options_help(stdout);
-        return EXIT_DONE;
+        return output_conclude();
     }
     if (options.version) {
         printf("gigatest %s\n", kiln_version());
-        return EXIT_DONE;
+        return output_conclude();
     }
     reason = refusal(&options, giga_database_exists(&options));
     if (reason != NULL) {

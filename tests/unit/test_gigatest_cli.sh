@@ -56,6 +56,69 @@ for other in "2000" "--seed 2" "--order random" "--ids given" "--index age"; do
 done
 run 0 --resume --db d 1000 --seed 1 --order sequential --ids auto --index name --verify
 
+# what a refused --resume says
+run 1 --resume --db d 2000
+says err.txt "was made with COUNT 1,000, this command says 2,000"
+says err.txt "there is: 1,000 of 1,000 objects, --order sequential --ids auto --index name --seed 1, 0 rounds"
+mkdir bare
+run 2 --resume --db bare
+says err.txt "the directory has no data.kdb"
+echo file >plain
+run 2 --resume --db plain
+says err.txt "it is not a directory"
+"$KILN_BUILD/bin/kiln" put --create other 'towns by name' k v
+run 1 --resume --db other
+says err.txt "was not made by gigatest: it has the collections towns by name"
+
+# --overwrite removes no file that is not kiln's, no open database, no log of another one
+mkdir foreign
+head -c 100000 /dev/zero >foreign/data.kdb
+run 2 1000 --db foreign --overwrite
+says err.txt "data.kdb is not a kiln database"
+[ "$(stat -c %s foreign/data.kdb)" = 100000 ] || fault "--overwrite took a file that is not kiln's"
+echo precious >foreign/data.kdb
+run 2 1000 --db foreign --overwrite
+[ "$(cat foreign/data.kdb)" = precious ] || fault "--overwrite took a short file that is not kiln's"
+run 0 1000 --db one --quiet
+run 0 1000 --db two --quiet
+run 2 1000 --db one --overwrite --rfl-dir two/rfl
+run 0 --verify --db two --quiet
+run 0 --verify --db one --quiet
+mkdir one/rfl/mine && echo mine >one/rfl/mine/0000000000000000.rfl
+run 0 500 --db one --overwrite --quiet
+[ -s one/rfl/mine/0000000000000000.rfl ] || fault "--overwrite took a file below the log's directory"
+run 0 1000 --db apart --rfl-dir apartlog --quiet
+echo mine >apartlog/mine.txt
+run 0 500 --db apart --rfl-dir apartlog --overwrite --verify --quiet
+[ -s apartlog/mine.txt ] || fault "--overwrite took a foreign file beside the log"
+dd if=/dev/urandom of=one/data.kdb bs=4096 seek=16 count=40 conv=notrunc status=none # damaged, but kiln's
+run 0 500 --db one --overwrite --verify --quiet
+mkfifo held
+"$KILN_BUILD/bin/kiln" load one c --create <held >held.txt &
+holder=$!
+exec 9>held
+for _ in $(seq 300); do
+    [ "$("$KILN_BUILD/bin/kiln" get one c k 2>&1 | grep -c INUSE)" = 1 ] && break
+    sleep 0.1
+done
+run 2 1000 --db one --overwrite
+says err.txt "in use"
+exec 9>&-
+wait $holder || fault "a database that was in use was harmed"
+
+# output that cannot be written is told
+for words in --help --version '--verify --db two' '--verify --db two --quiet --json -'; do
+    status=0
+    # shellcheck disable=SC2086 # words on purpose
+    "$gigatest" $words >/dev/full 2>err.txt </dev/null || status=$?
+    [ $status -eq 1 ] || fault "gigatest $words: a full standard output goes unnoticed: status $status"
+    says err.txt "No space left"
+done
+for report in --json --html; do
+    run 1 --verify --db two --quiet $report /dev/full
+    says err.txt "cannot write /dev/full: No space left"
+done
+
 # removal takes what is the database's and nothing else
 run 0 1000 --db gone --remove --quiet
 [ -e gone ] && fault "--remove left something"
