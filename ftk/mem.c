@@ -4,10 +4,12 @@
  * 1. Every allocation passes alloc_begin, which counts it and asks the fault points.
  * 2. With no fault armed, a fault point costs one relaxed load.
  * 3. The allocator is the program's: a library that brought its own could not be loaded by dlopen.
- * 4. Allocations are counted in shards, one cache line each, so that threads do not share a line.
+ * 4. Each allocation knows its size, so that all of kiln's can be told.
+ * 5. Allocations are counted in shards, one cache line each, so that threads do not share a line.
  */
 #include "ftk/mem.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -80,18 +82,51 @@ ftk_fault_due(enum ftk_fault kind)
 
 struct alloc_shard {
     _Alignas(64) _Atomic uint64_t count;
+    _Atomic uint64_t
+        bytes; /* taken less given back by its threads: only the sum of all has sense */
 };
 
 static struct alloc_shard alloc_shards[ALLOC_SHARDS];
 static _Atomic unsigned alloc_shard_next;
 static _Thread_local unsigned alloc_shard_own; /* index + 1; 0 before the first allocation */
 
-static void
-alloc_count(void)
+static struct alloc_shard *
+alloc_shard(void)
 {
     if (FTK_UNLIKELY(alloc_shard_own == 0))
         alloc_shard_own = atomic_fetch_add(&alloc_shard_next, 1) % ALLOC_SHARDS + 1;
-    atomic_fetch_add_explicit(&alloc_shards[alloc_shard_own - 1].count, 1, memory_order_relaxed);
+    return &alloc_shards[alloc_shard_own - 1];
+}
+
+/* In front of every allocation. */
+struct alloc_head {
+    size_t bytes;    /* as asked for */
+    uint32_t offset; /* of the caller's memory in the allocator's */
+    uint32_t mark;
+};
+static_assert(sizeof(struct alloc_head) == 16, "malloc's alignment is kept");
+
+#define ALLOC_MARK UINT32_C(0x6b696c6e)
+
+static struct alloc_head *
+head_of(void *memory)
+{
+    struct alloc_head *head = (struct alloc_head *)memory - 1;
+
+    FTK_ASSERT(head->mark == ALLOC_MARK); /* not ours, or freed before */
+    return head;
+}
+
+/* The caller's memory in the allocator's. */
+static void *
+head_put(void *base, size_t offset, size_t bytes)
+{
+    void *memory = (uint8_t *)base + offset;
+
+    ((struct alloc_head *)memory)[-1] =
+        (struct alloc_head){.bytes = bytes, .offset = (uint32_t)offset, .mark = ALLOC_MARK};
+    atomic_fetch_add_explicit(&alloc_shard()->bytes, bytes, memory_order_relaxed);
+    return memory;
 }
 
 static ftk_status
@@ -105,22 +140,26 @@ alloc_failed(size_t size)
 static bool
 alloc_begin(size_t size)
 {
-    alloc_count();
-    return size <= PTRDIFF_MAX && !FTK_UNLIKELY(ftk_fault_due(FTK_FAULT_ALLOC));
+    atomic_fetch_add_explicit(&alloc_shard()->count, 1, memory_order_relaxed);
+    return size <= PTRDIFF_MAX / 2 && !FTK_UNLIKELY(ftk_fault_due(FTK_FAULT_ALLOC));
 }
 
 ftk_status
 ftk_alloc(size_t size, void **out)
 {
-    *out = alloc_begin(size) ? malloc(size == 0 ? 1 : size) : NULL;
-    return *out != NULL ? FTK_OK : alloc_failed(size);
+    void *base = alloc_begin(size) ? malloc(sizeof(struct alloc_head) + size) : NULL;
+
+    *out = base != NULL ? head_put(base, sizeof(struct alloc_head), size) : NULL;
+    return base != NULL ? FTK_OK : alloc_failed(size);
 }
 
 ftk_status
 ftk_zalloc(size_t size, void **out)
 {
-    *out = alloc_begin(size) ? calloc(1, size == 0 ? 1 : size) : NULL;
-    return *out != NULL ? FTK_OK : alloc_failed(size);
+    void *base = alloc_begin(size) ? calloc(1, sizeof(struct alloc_head) + size) : NULL;
+
+    *out = base != NULL ? head_put(base, sizeof(struct alloc_head), size) : NULL;
+    return base != NULL ? FTK_OK : alloc_failed(size);
 }
 
 ftk_status
@@ -137,24 +176,32 @@ ftk_zalloc_array(size_t size, size_t count, void **out)
 ftk_status
 ftk_alloc_aligned(size_t alignment, size_t size, void **out)
 {
-    void *memory = NULL;
+    size_t offset = alignment < sizeof(struct alloc_head) ? sizeof(struct alloc_head) : alignment;
+    void *base = NULL;
 
     FTK_ASSERT(alignment >= sizeof(void *) && (alignment & (alignment - 1)) == 0);
+    FTK_ASSERT(alignment <= UINT32_MAX);
     *out = NULL;
-    if (!alloc_begin(size) || posix_memalign(&memory, alignment, size == 0 ? 1 : size) != 0)
+    if (!alloc_begin(size) || posix_memalign(&base, offset, offset + size) != 0)
         return alloc_failed(size);
-    *out = memory;
+    *out = head_put(base, offset, size);
     return FTK_OK;
 }
 
 ftk_status
 ftk_realloc(void **inout, size_t size)
 {
-    void *memory = alloc_begin(size) ? realloc(*inout, size == 0 ? 1 : size) : NULL;
+    struct alloc_head *head = *inout == NULL ? NULL : head_of(*inout);
+    size_t before = head == NULL ? 0 : head->bytes;
+    void *base = NULL;
 
-    if (memory == NULL)
+    FTK_ASSERT(head == NULL || head->offset == sizeof *head); /* aligned memory does not move */
+    if (alloc_begin(size))
+        base = realloc(head, sizeof *head + size);
+    if (base == NULL)
         return alloc_failed(size);
-    *inout = memory;
+    atomic_fetch_sub_explicit(&alloc_shard()->bytes, before, memory_order_relaxed);
+    *inout = head_put(base, sizeof *head, size);
     return FTK_OK;
 }
 
@@ -162,22 +209,24 @@ ftk_status
 ftk_strdup(const char *text, char **out)
 {
     size_t size = strlen(text) + 1;
-    void *memory = NULL;
+    ftk_status rc = ftk_alloc(size, (void **)out);
 
-    *out = NULL;
-    if (alloc_begin(size))
-        memory = malloc(size);
-    if (memory == NULL)
-        return alloc_failed(size);
-    memcpy(memory, text, size);
-    *out = memory;
-    return FTK_OK;
+    if (rc == FTK_OK)
+        memcpy(*out, text, size);
+    return rc;
 }
 
 void
 ftk_free(void *memory)
 {
-    free(memory);
+    struct alloc_head *head;
+
+    if (memory == NULL)
+        return;
+    head = head_of(memory);
+    head->mark = 0;
+    atomic_fetch_sub_explicit(&alloc_shard()->bytes, head->bytes, memory_order_relaxed);
+    free((uint8_t *)memory - head->offset);
 }
 
 /* ---- regions ------------------------------------------------------------------------------ */
@@ -222,6 +271,16 @@ ftk_region_discard(void *address, size_t size)
 }
 
 /* ---- statistics --------------------------------------------------------------------------- */
+
+uint64_t
+ftk_mem_bytes(void)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < ALLOC_SHARDS; i++)
+        bytes += atomic_load_explicit(&alloc_shards[i].bytes, memory_order_relaxed);
+    return bytes;
+}
 
 uint64_t
 ftk_mem_allocs(void)

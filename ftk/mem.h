@@ -32,6 +32,8 @@ void ftk_region_release(void *region, size_t size);
 /* Give the memory of whole pages back to the operating system; contents become zero. */
 void ftk_region_discard(void *address, size_t size);
 
+/* Bytes in live allocations, as they were asked for; regions do not count. */
+uint64_t ftk_mem_bytes(void);
 /* Number of allocations since the process began. */
 uint64_t ftk_mem_allocs(void);
 

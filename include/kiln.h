@@ -208,6 +208,7 @@ typedef struct kiln_txn_options {
                                    0: do not wait */
 } kiln_txn_options;
 #define KILN_TXN_OPTIONS_INIT {.size = sizeof(kiln_txn_options), .timeout_ms = 0xffffffffu}
+KILN_API void kiln_txn_options_init(kiln_txn_options *options);
 
 /*
  * Begin a transaction.  Writers: one at a time, first come first served.  Readers: any number, they
@@ -357,8 +358,9 @@ KILN_API kiln_status kiln_range_estimate(kiln_txn *txn, kiln_coll coll, kiln_sli
 
 /*
  * Bulk builder: fill an empty collection from keys in strictly ascending order, faster and denser
- * than puts.  Nothing else may use the transaction between begin and end.  KILN_INVALID: a key not
- * above its predecessor.
+ * than puts.  Until its end the collection reads as empty, and changes of it, savepoints (also
+ * their release and rollback) and the commit, which then aborts, are KILN_STATE.  KILN_INVALID: a
+ * key not above its predecessor.  A builder outlives its transaction until it is ended or aborted.
  */
 typedef struct kiln_bulk kiln_bulk;
 KILN_API kiln_status kiln_bulk_begin(kiln_txn *txn, kiln_coll coll, kiln_bulk **bulk_out);
@@ -452,12 +454,14 @@ typedef struct kiln_item {
     int64_t integer; /* KILN_INT, KILN_DATETIME, KILN_BOOL (0 or 1) */
     double real;     /* KILN_DOUBLE */
     kiln_slice data; /* KILN_TEXT, KILN_BYTES: borrowed from the record */
+    uint64_t reserved[2]; /* zero, also in values that are searched for */
 } kiln_item;
 typedef struct kiln_walk {
     const kiln_record *record;
     size_t position; /* private */
     uint32_t depth;  /* private */
     size_t ends[KILN_RECORD_DEPTH_MAX]; /* private */
+    uint64_t reserved[4];               /* private */
 } kiln_walk;
 KILN_API void kiln_walk_begin(kiln_walk *walk, const kiln_record *record);
 KILN_API kiln_status kiln_walk_next(kiln_walk *walk, kiln_item *item_out); /* KILN_NOTFOUND: end */
@@ -494,6 +498,7 @@ typedef struct kiln_index_part {
     const kiln_field *path;  /* groups from the top level down to the field's parent; may be NULL */
     uint32_t path_count;
     uint32_t flags;
+    uint64_t reserved[3];    /* zero: KILN_INVALID otherwise */
 } kiln_index_part;
 typedef struct kiln_index_options {
     size_t size;
@@ -504,6 +509,7 @@ typedef struct kiln_index_options {
     uint32_t flags;
 } kiln_index_options;
 #define KILN_INDEX_OPTIONS_INIT {.size = sizeof(kiln_index_options)}
+KILN_API void kiln_index_options_init(kiln_index_options *options);
 /* Define an index and, when the container has records, build it inside this transaction.  A record
  * gets an entry for each combination of its values; a record with no value for any part gets none
  * (a missing value of some parts counts as below all values).  Texts sort by their bytes; of a text
@@ -585,6 +591,7 @@ typedef struct kiln_check_options {
     void *progress_context;
 } kiln_check_options;
 #define KILN_CHECK_OPTIONS_INIT {.size = sizeof(kiln_check_options)}
+KILN_API void kiln_check_options_init(kiln_check_options *options);
 KILN_API kiln_status kiln_check(kiln_db *db, const kiln_check_options *options);
 
 typedef struct kiln_stat {
@@ -615,6 +622,7 @@ typedef struct kiln_stat {
     uint64_t in_place_changes; /* entries changed without copying their page */
     uint64_t in_place_returns; /* times that a reader or checkpoint made a writer copy after all */
     uint64_t recovered_txns, recovered_ops, recovery_ns;
+    uint64_t heap_bytes; /* that kiln has allocated in this process, beside its caches */
 } kiln_stat;
 
 typedef enum kiln_checkpoint_state {
@@ -624,6 +632,7 @@ typedef enum kiln_checkpoint_state {
     KILN_CHECKPOINT_HEADER = 3
 } kiln_checkpoint_state;
 
+KILN_API void kiln_stat_init(kiln_stat *stat);
 KILN_API kiln_status kiln_stat_get(kiln_db *db, kiln_stat *stat_inout);
 
 typedef struct kiln_coll_stat {
@@ -634,6 +643,7 @@ typedef struct kiln_coll_stat {
     uint64_t key_bytes, value_bytes; /* as the user gave them, large values included */
     uint64_t used_bytes;             /* of leaf and inner pages */
 } kiln_coll_stat;
+KILN_API void kiln_coll_stat_init(kiln_coll_stat *stat);
 /* Shape of one tree; walks the whole tree. */
 KILN_API kiln_status kiln_coll_stat_get(kiln_txn *txn, kiln_coll coll, kiln_coll_stat *stat_inout);
 

@@ -163,6 +163,7 @@ stat_database(const struct utils_session *session, bool json)
         {"recovery_ns", stat.recovery_ns},
         {"cache_limit_bytes", stat.cache_limit_bytes},
         {"cache_used_bytes", stat.cache_used_bytes},
+        {"heap_bytes", stat.heap_bytes},
     };
     rows_write(rows, sizeof(rows) / sizeof(rows[0]), json);
     return KILN_OK;

@@ -24,7 +24,11 @@ write_begin(kiln_txn *txn, kiln_coll coll, struct tree **tree_out)
     ftk_status rc = txn_check_write(txn);
 
     txn_unhold(txn);
-    return rc != FTK_OK ? rc : txn_tree(txn, coll, tree_out);
+    if (rc == FTK_OK)
+        rc = txn_tree(txn, coll, tree_out);
+    if (rc == FTK_OK && FTK_UNLIKELY((*tree_out)->building))
+        rc = FTK_FAIL(FTK_STATE, "a bulk builder is at work on collection %u", coll);
+    return rc;
 }
 
 static ftk_status
@@ -417,6 +421,12 @@ out:
     return txn_answer(txn, rc);
 }
 
+static kiln_status
+builder_ended(void)
+{
+    return FTK_ANSWER(FTK_STATE, "the bulk builder's transaction has ended");
+}
+
 kiln_status
 kiln_bulk_add(kiln_bulk *bulk, const void *key, size_t key_size, const void *value,
               size_t value_size)
@@ -424,6 +434,8 @@ kiln_bulk_add(kiln_bulk *bulk, const void *key, size_t key_size, const void *val
     kiln_txn *txn = bulk_txn(bulk);
     ftk_status rc;
 
+    if (FTK_UNLIKELY(txn == NULL))
+        return builder_ended();
     FTK_TRY(txn_check_write(txn));
     FTK_TRY(check_key(key, key_size));
     FTK_TRY(bulk_check_order(bulk, key, key_size));
@@ -440,8 +452,13 @@ kiln_status
 kiln_bulk_end(kiln_bulk *bulk)
 {
     kiln_txn *txn = bulk_txn(bulk);
-    ftk_status rc = txn_check_write(txn);
+    ftk_status rc;
 
+    if (txn == NULL) {
+        bulk_free(bulk);
+        return builder_ended();
+    }
+    rc = txn_check_write(txn);
     bulk_end(bulk);
     return txn_answer(txn, rc);
 }
@@ -449,5 +466,9 @@ kiln_bulk_end(kiln_bulk *bulk)
 kiln_status
 kiln_bulk_abort(kiln_bulk *bulk)
 {
-    return bulk != NULL ? bulk_abort(bulk) : FTK_OK;
+    if (bulk != NULL && bulk_txn(bulk) != NULL)
+        return bulk_abort(bulk);
+    if (bulk != NULL)
+        bulk_free(bulk); /* its keys went with the transaction */
+    return KILN_OK;
 }

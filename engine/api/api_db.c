@@ -8,6 +8,36 @@ kiln_options_init(kiln_options *options)
     *options = (kiln_options)KILN_OPTIONS_INIT;
 }
 
+void
+kiln_txn_options_init(kiln_txn_options *options)
+{
+    *options = (kiln_txn_options)KILN_TXN_OPTIONS_INIT;
+}
+
+void
+kiln_index_options_init(kiln_index_options *options)
+{
+    *options = (kiln_index_options)KILN_INDEX_OPTIONS_INIT;
+}
+
+void
+kiln_check_options_init(kiln_check_options *options)
+{
+    *options = (kiln_check_options)KILN_CHECK_OPTIONS_INIT;
+}
+
+void
+kiln_stat_init(kiln_stat *stat)
+{
+    *stat = (kiln_stat){.size = sizeof(*stat)};
+}
+
+void
+kiln_coll_stat_init(kiln_coll_stat *stat)
+{
+    *stat = (kiln_coll_stat){.size = sizeof(*stat)};
+}
+
 kiln_status
 kiln_open(const char *path, const kiln_options *options, kiln_db **db_out)
 {

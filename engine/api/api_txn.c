@@ -49,22 +49,37 @@ kiln_txn_id(const kiln_txn *txn)
     return txn->write ? txn->birth : txn->snapshot.id;
 }
 
+/* A builder's open pages are known to itself alone. */
+static ftk_status
+no_builders(const kiln_txn *txn)
+{
+    if (FTK_UNLIKELY(txn->bulks != NULL))
+        return FTK_FAIL(FTK_STATE, "a bulk builder is at work: end or abort it first");
+    return FTK_OK;
+}
+
 kiln_status
 kiln_savepoint(kiln_txn *txn)
 {
-    return txn_answer(txn, txn_savepoint(txn));
+    ftk_status rc = no_builders(txn);
+
+    return txn_answer(txn, rc != FTK_OK ? rc : txn_savepoint(txn));
 }
 
 kiln_status
 kiln_savepoint_release(kiln_txn *txn)
 {
-    return txn_answer(txn, txn_savepoint_release(txn));
+    ftk_status rc = no_builders(txn);
+
+    return txn_answer(txn, rc != FTK_OK ? rc : txn_savepoint_release(txn));
 }
 
 kiln_status
 kiln_savepoint_rollback(kiln_txn *txn)
 {
-    return txn_answer(txn, txn_savepoint_rollback(txn));
+    ftk_status rc = no_builders(txn);
+
+    return txn_answer(txn, rc != FTK_OK ? rc : txn_savepoint_rollback(txn));
 }
 
 kiln_status

@@ -107,6 +107,7 @@ kiln_stat_get(kiln_db *db, kiln_stat *stat_inout)
     stat_io(db, &stat);
     stat_log(db, &stat);
     stat_txns(db, &stat);
+    stat.heap_bytes = ftk_mem_bytes();
     stat.size = size < sizeof(stat) ? size : sizeof(stat);
     memcpy(stat_inout, &stat, stat.size);
     stat_inout->size = size;

@@ -115,6 +115,7 @@ txn_start(kiln_txn *txn)
     txn->held_page = 0;
     txn->held_run = false;
     txn->cursors = NULL;
+    txn->bulks = NULL;
     FTK_ASSERT(txn->window == NULL);
     txn->catalog = (struct tree){.root = txn->snapshot.catalog_root,
                                  .keys = txn->snapshot.catalog_keys,
@@ -257,6 +258,8 @@ static void
 end_common(kiln_txn *txn)
 {
     txn_unhold(txn);
+    while (txn->bulks != NULL)
+        bulk_detach(txn->bulks);
     while (txn->cursors != NULL)
         cursor_detach(txn->cursors);
     if (txn->extension != NULL)
@@ -476,6 +479,8 @@ txn_commit(kiln_txn *txn)
     }
     if (txn_is_ended(txn))
         rc = FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: it was aborted");
+    else if (txn->bulks != NULL)
+        rc = FTK_FAIL(FTK_STATE, "a bulk builder is at work: the transaction was aborted");
     if (rc == FTK_OK)
         rc = commit_prepare(txn);
     if (rc == FTK_OK && !txn->catalog.dirty && txn->ops_size == 0 && txn->fragments == 0 &&

@@ -41,6 +41,9 @@ value_check(const struct dict_index *index, const kiln_item *value, uint32_t num
     if (value->type != 0 && value->type != (kiln_type)index->parts[number].type)
         return FTK_FAIL(FTK_INVALID, "index '%s': value %u is of type %d, the field of type %d",
                         index->name, number, (int)value->type, index->parts[number].type);
+    if (value->reserved[0] != 0 || value->reserved[1] != 0)
+        return FTK_FAIL(FTK_INVALID, "index '%s': value %u: reserved bytes are not zero",
+                        index->name, number);
     if (has_text(value->type) && value->data.data == NULL && value->data.size > 0)
         return FTK_FAIL(FTK_INVALID, "index '%s': value %u is NULL", index->name, number);
     return FTK_OK;

@@ -12,6 +12,9 @@ part_check(const struct dict *dict, const kiln_index_part *part, uint32_t number
     const struct record_types *types = &dict->types;
     uint32_t field;
 
+    for (size_t i = 0; i < sizeof part->reserved / sizeof part->reserved[0]; i++)
+        if (part->reserved[i] != 0)
+            return FTK_FAIL(FTK_INVALID, "part %u: reserved bytes are not zero", number);
     if ((part->flags & ~(uint32_t)(KILN_DESCENDING | KILN_REQUIRED)) != 0)
         return FTK_FAIL(FTK_INVALID, "part %u: unknown flags 0x%x", number, part->flags);
     if (part->path_count > KILN_RECORD_DEPTH_MAX || (part->path == NULL && part->path_count > 0))

@@ -11,7 +11,8 @@
 #include "ftk/mem.h"
 
 struct kiln_bulk {
-    kiln_txn *txn;
+    kiln_txn *txn;   /* NULL: it has ended */
+    kiln_bulk *next; /* of the transaction */
     struct tree *tree;
     uint32_t height;
     struct page_ref open[TREE_HEIGHT_MAX]; /* by level: 0 is the leaf */
@@ -36,6 +37,9 @@ bulk_begin(kiln_txn *txn, struct tree *tree, struct kiln_bulk **bulk_out)
         return rc;
     bulk->txn = txn;
     bulk->tree = tree;
+    bulk->next = txn->bulks;
+    txn->bulks = bulk;
+    tree->building = true;
     *bulk_out = bulk;
     return FTK_OK;
 }
@@ -197,6 +201,28 @@ bulk_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size, const struc
 }
 
 void
+bulk_detach(struct kiln_bulk *bulk)
+{
+    kiln_bulk **at = &bulk->txn->bulks;
+
+    while (*at != bulk)
+        at = &(*at)->next;
+    *at = bulk->next;
+    FTK_ASSERT(bulk->tree->building);
+    bulk->tree->building = false;
+    bulk->txn = NULL;
+    bulk->tree = NULL;
+}
+
+void
+bulk_free(struct kiln_bulk *bulk)
+{
+    if (bulk->txn != NULL)
+        bulk_detach(bulk);
+    ftk_free(bulk);
+}
+
+void
 bulk_end(struct kiln_bulk *bulk)
 {
     struct tree *tree = bulk->tree;
@@ -209,7 +235,7 @@ bulk_end(struct kiln_bulk *bulk)
         tree->dirty = true;
         tree->changes++;
     }
-    ftk_free(bulk);
+    bulk_free(bulk);
 }
 
 /* What was logged is taken back the same way in a replay: the keys, then the clearing. */

@@ -159,6 +159,8 @@ ftk_status bulk_check_order(const struct kiln_bulk *bulk, const void *key, size_
 ftk_status bulk_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size,
                     const struct node_value *value);
 void bulk_end(struct kiln_bulk *bulk);
+void bulk_detach(struct kiln_bulk *bulk); /* its transaction ends: nothing but bulk_free is left */
+void bulk_free(struct kiln_bulk *bulk);
 ftk_status bulk_abort(struct kiln_bulk *bulk);
 kiln_txn *bulk_txn(struct kiln_bulk *bulk);
 struct tree *bulk_tree(const struct kiln_bulk *bulk);

@@ -22,6 +22,7 @@ struct tree {
     uint8_t height;
     bool dirty; /* the catalog entry must be written */
     bool dropped;
+    bool building; /* a bulk builder is at work: nobody else may change it */
     struct page_ref root; /* none: empty */
     uint64_t keys;
     uint64_t changes;   /* counts modifications: cursors look */
@@ -97,6 +98,7 @@ struct kiln_txn {
     uint64_t held_count; /* pages of a run, 1 for a leaf */
     bool held_run;
     kiln_cursor *cursors;
+    kiln_bulk *bulks; /* builders not yet ended */
 
     /* a writer's */
     /* Pages that can be made or retired without failing.  Changed by whoever holds the window's

@@ -101,6 +101,34 @@ memory_is_given_and_refused(void)
 }
 
 static void
+live_allocations_are_counted_in_bytes(void)
+{
+    uint64_t before = ftk_mem_bytes();
+    void *plain, *zeroed, *aligned, *grown = NULL;
+    char *text;
+
+    REQUIRE_OK(ftk_alloc(100, &plain));
+    REQUIRE_OK(ftk_zalloc(0, &zeroed));
+    REQUIRE_OK(ftk_alloc_aligned(4096, 5000, &aligned));
+    CHECK_EQ((uintptr_t)aligned % 4096, 0);
+    REQUIRE_OK(ftk_strdup("four", &text));
+    REQUIRE_OK(ftk_realloc(&grown, 10));
+    REQUIRE_OK(ftk_realloc(&grown, 70000));
+    CHECK_EQ(ftk_mem_bytes() - before, 100 + 0 + 5000 + 5 + 70000);
+    ftk_fault_arm(FTK_FAULT_ALLOC, 1, 1);
+    CHECK_STATUS(ftk_realloc(&grown, 80000), FTK_NOMEM);
+    ftk_fault_disarm();
+    CHECK_EQ(ftk_mem_bytes() - before, 100 + 0 + 5000 + 5 + 70000);
+    ftk_free(plain);
+    ftk_free(zeroed);
+    ftk_free(aligned);
+    ftk_free(text);
+    ftk_free(grown);
+    ftk_free(NULL);
+    CHECK_EQ(ftk_mem_bytes(), before);
+}
+
+static void
 faults_hit_the_calls_they_were_armed_for(void)
 {
     void *memory[5];
@@ -347,6 +375,7 @@ the_log_goes_to_its_owner(void)
 
 TEST_MAIN("ftk_base", TEST(every_code_has_a_name_and_a_text),
           TEST(the_last_error_belongs_to_its_thread), TEST(memory_is_given_and_refused),
+          TEST(live_allocations_are_counted_in_bytes),
           TEST(faults_hit_the_calls_they_were_armed_for),
           TEST(a_region_is_address_space_until_touched),
           TEST(varints_come_back_and_bad_ones_do_not), TEST(byte_order_is_explicit),
