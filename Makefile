@@ -154,6 +154,14 @@ $(BUILD)/obj/%.o: %.cc $(BUILD)/flags
 	$(call say,CXX,$<)
 	$(Q)$(CXX) $(CPPFLAGS_ALL) $(CXXFLAGS_ALL) -MMD -MP -c -o $@ $<
 
+# The commit that is built, for the reports of gigatest; its one object is made anew when it changes.
+COMMIT := $(if $(wildcard .git),$(shell git describe --always --dirty --abbrev=12 2>/dev/null))
+$(BUILD)/commit: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(COMMIT)' | cmp -s - $@ || printf '%s\n' '$(COMMIT)' >$@
+$(BUILD)/obj/gigatest/giga_machine.o: $(BUILD)/commit
+$(BUILD)/obj/gigatest/giga_machine.o: POINTS := -DGIGA_COMMIT='"$(COMMIT)"'
+
 ifdef SCHEDULE
 $(LIB_OBJ): POINTS := $(SCHEDULE_POINTS)
 $(SUPPORT_OBJ): POINTS := -DFTK_SCHEDULE_QUIET=1

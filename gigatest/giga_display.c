@@ -22,6 +22,7 @@ enum { PAIR_TITLE = 1, PAIR_HEADING, PAIR_BAR, PAIR_WARN, PAIR_DIM };
 static SCREEN *screen;
 static bool keys_come;
 static bool bars_smooth; /* the terminal can show block elements */
+static bool help_shown;
 
 /* ---- the terminal after a fault ------------------------------------------------------------- */
 
@@ -85,7 +86,9 @@ leave_prepare(void)
 static void
 colours_start(void)
 {
-    if (!has_colors() || start_color() != OK)
+    const char *no_color = getenv("NO_COLOR"); /* no-color.org: set and not empty */
+
+    if ((no_color != NULL && *no_color != 0) || !has_colors() || start_color() != OK)
         return;
     use_default_colors();
     init_pair(PAIR_TITLE, COLOR_BLACK, COLOR_CYAN);
@@ -209,48 +212,126 @@ share_draw(int y, double share)
     put(y, 2 + width, 1, "]");
 }
 
-/* Objects per second over the last `width` samples, as bars of `height` rows. */
+#define BARS_MAX 512
+
+/* Objects per second, of the last samples that fit. */
+struct history {
+    double rates[BARS_MAX];
+    uint32_t count;
+    double most;
+    uint64_t first_ns, last_ns;
+};
+
+static void
+history_make(struct history *history, const struct giga_series *series, uint32_t width)
+{
+    uint32_t step = 1 + series->sample_count / (8 * width + 1);
+    uint32_t bars = series->sample_count / step;
+    uint32_t first = bars > width ? bars - width : 0;
+
+    memset(history, 0, sizeof(*history));
+    for (uint32_t i = first; i + 1 < bars && history->count < BARS_MAX && history->count < width;
+         i++, history->count++) {
+        const struct giga_sample *left = &series->samples[(uint64_t)i * step];
+        const struct giga_sample *right = &series->samples[(uint64_t)(i + 1) * step];
+        uint64_t ns = right->ns - left->ns;
+        double rate = ns == 0 ? 0 : (double)(right->work - left->work) * 1e9 / (double)ns;
+
+        if (history->count == 0)
+            history->first_ns = left->ns;
+        history->last_ns = right->ns;
+        history->rates[history->count] = rate;
+        history->most = rate > history->most ? rate : history->most;
+    }
+}
+
+/* Two digits and a unit, right-aligned in AXIS_WIDE - 1 columns: the highest bar, and none. */
+#define AXIS_WIDE 7
+static void
+history_axes(const struct history *history, int y, int x, int width, int height)
+{
+    char text[FTK_NUMBER_TEXT_MAX];
+    char label[FTK_NUMBER_TEXT_MAX + 4];
+    double most = history->most;
+
+    if (most >= 1e6)
+        snprintf(text, sizeof(text), "%.3gm", most / 1e6);
+    else
+        snprintf(text, sizeof(text), most >= 1e3 ? "%.3gk" : "%.3g",
+                 most >= 1e3 ? most / 1e3 : most);
+    snprintf(label, sizeof(label), "%*.*s", AXIS_WIDE - 1, AXIS_WIDE - 1, text);
+    put(y, x, AXIS_WIDE, label);
+    snprintf(label, sizeof(label), "%*s", AXIS_WIDE - 1, "0");
+    put(y + height - 1, x, AXIS_WIDE, label);
+    put(y + height, x + AXIS_WIDE, width - AXIS_WIDE,
+        ftk_seconds_text(text, (double)history->first_ns / 1e9));
+    ftk_seconds_text(text, (double)history->last_ns / 1e9);
+    if (history->count > 2 * 12)
+        put(y + height, x + AXIS_WIDE + (int)history->count - (int)strlen(text), width, text);
+}
+
+/* Bars of `height` rows, a row below for the time, the scale on their left. */
 static void
 history_draw(const struct giga_series *series, int y, int x, int width, int height)
 {
     static const char *const blocks[] = {" ",      "\u2581", "\u2582", "\u2583", "\u2584",
                                          "\u2585", "\u2586", "\u2587", "\u2588"};
-    uint32_t step = 1 + series->sample_count / (8 * (uint32_t)width + 1);
-    uint32_t bars = series->sample_count / step;
-    uint32_t first = bars > (uint32_t)width ? bars - (uint32_t)width : 0;
-    double rates[512] = {0};
-    double most = 1;
-    uint32_t count = 0;
+    struct history history;
 
-    for (uint32_t i = first; i + 1 < bars && count < 512 && count < (uint32_t)width; i++, count++) {
-        const struct giga_sample *left = &series->samples[(uint64_t)i * step];
-        const struct giga_sample *right = &series->samples[(uint64_t)(i + 1) * step];
-        uint64_t ns = right->ns - left->ns;
-
-        rates[count] = ns == 0 ? 0 : (double)(right->work - left->work) * 1e9 / (double)ns;
-        most = rates[count] > most ? rates[count] : most;
-    }
+    if (width <= AXIS_WIDE)
+        return;
+    history_make(&history, series, (uint32_t)(width - AXIS_WIDE));
+    if (history.count == 0)
+        return;
+    history_axes(&history, y, x, width, height);
     attron(COLOR_PAIR(PAIR_BAR));
-    for (uint32_t i = 0; i < count; i++) {
-        int eighths = (int)(rates[i] / most * height * 8 + 0.5);
+    for (uint32_t i = 0; i < history.count; i++) {
+        double share = history.most > 0 ? history.rates[i] / history.most : 0;
+        int eighths = (int)(share * height * 8 + 0.5);
 
         for (int line = 0; line < height; line++) {
             int here = eighths - (height - 1 - line) * 8;
 
             here = here < 0 ? 0 : here > 8 ? 8 : here;
             if (bars_smooth)
-                mvaddstr(y + line, x + (int)i, blocks[here]);
+                mvaddstr(y + line, x + AXIS_WIDE + (int)i, blocks[here]);
             else
-                mvaddch(y + line, x + (int)i, here >= 4 ? '#' : ' ');
+                mvaddch(y + line, x + AXIS_WIDE + (int)i, here >= 4 ? '#' : ' ');
         }
     }
     attroff(COLOR_PAIR(PAIR_BAR));
 }
 
 static void
+help_draw(void)
+{
+    static const char *const texts[] = {
+        "q, ESC   stop at the end of the running transaction; all committed is kept",
+        "c        make a checkpoint now",
+        "r        draw the screen anew",
+        "?, h     this text, and back",
+        "",
+        "Total, Done        objects of this kind of work",
+        "Dirty              cache pages that the next checkpoint has to write",
+        "Log to replay      what an open would have to do after a crash now",
+        "Buffer waits       times that an I/O had to wait for a buffer",
+        "Ended out of order I/Os that ended before one that began earlier",
+        "Writers slowed     time that commits slept for the checkpoint to keep up",
+        "",
+        "Everything else: gigatest(1)",
+    };
+
+    for (int i = 0; i < (int)(sizeof(texts) / sizeof(*texts)); i++) {
+        if (2 + i < LINES - 1)
+            put(2 + i, 2, COLS - 2, texts[i]);
+    }
+}
+
+static void
 foot_draw(const struct giga_moment *moment)
 {
-    const char *keys = COLS >= 60 ? " q or ESC: stop   c: checkpoint now   r: redraw" : " q c r";
+    const char *keys =
+        COLS >= 60 ? " q or ESC: stop   c: checkpoint now   r: redraw   ?: help" : " q c r ?";
 
     if (LINES < 2)
         return;
@@ -275,7 +356,7 @@ columns_draw(const struct giga_view *view, const struct giga_series *series, int
     int half = COLS / 2;
     int left = rows_draw(&view->work, y, 1, half - 2);
     int right = rows_draw(&view->cache, y, half + 1, half - 2);
-    int height = LINES - left - 4;
+    int height = LINES - left - 5; /* heading, times, foot */
 
     rows_draw(&view->device, right + 1, half + 1, half - 2);
     if (height < 4)
@@ -299,6 +380,12 @@ giga_display_draw(const struct giga_moment *moment)
         put(0, x, 1, " ");
     put(0, 1, COLS - 1, view.title);
     attroff(COLOR_PAIR(PAIR_TITLE) | A_BOLD);
+    if (help_shown) {
+        help_draw();
+        foot_draw(moment);
+        refresh();
+        return;
+    }
     share_draw(2, view.share);
     if (COLS >= COLUMN_WIDE) {
         columns_draw(&view, moment->series, y);
@@ -333,6 +420,10 @@ giga_display_key(int wait_ms)
     case 'R':
     case 12:
     case KEY_RESIZE: clearok(stdscr, TRUE); return GIGA_KEY_REDRAW;
+    case '?':
+    case 'h':
+    case 'H':
+    case KEY_F(1): help_shown = !help_shown; return GIGA_KEY_REDRAW;
     default: return GIGA_KEY_NONE;
     }
 }

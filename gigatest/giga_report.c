@@ -27,6 +27,9 @@ giga_figures_make(struct giga_figures *figures, struct giga_run *run)
         figures->bytes_per_object = (double)results->data_bytes / (double)results->objects;
     if (seconds > 0)
         figures->checkpoint_bytes_per_second = (double)stat->checkpoint_bytes / seconds;
+    figures->checkpoint_write_seconds = seconds;
+    figures->checkpoint_sync_seconds = giga_series_sync_seconds(&run->series, stat);
+    giga_machine_learn(&figures->machine, run->options->db);
     figures->data_used_bytes = stat->file_bytes - stat->file_pages_free * stat->page_bytes;
 }
 
@@ -61,10 +64,12 @@ stat_text(struct giga_run *run, const struct giga_figures *figures, FILE *out)
     fprintf(out, "device      %s written", ftk_bytes_text(a, results->device_bytes_written));
     if (results->device_rate > 0)
         fprintf(out, "; it can do %s", ftk_rate_text(a, results->device_rate));
-    fprintf(out, "\ncheckpoints %" PRIu64 ", %s at %s; writers slowed %s\n", stat->checkpoints,
-            ftk_bytes_text(a, stat->checkpoint_bytes),
-            ftk_rate_text(b, figures->checkpoint_bytes_per_second),
-            ftk_seconds_text(c, (double)stat->throttle_ns / 1e9));
+    fprintf(out, "\ncheckpoints %" PRIu64 ", %s written in %s at %s, then synced in %s;",
+            stat->checkpoints, ftk_bytes_text(a, stat->checkpoint_bytes),
+            ftk_seconds_text(b, figures->checkpoint_write_seconds),
+            ftk_rate_text(c, figures->checkpoint_bytes_per_second),
+            ftk_seconds_text(d, figures->checkpoint_sync_seconds));
+    fprintf(out, " writers slowed %s\n", ftk_seconds_text(a, (double)stat->throttle_ns / 1e9));
     fprintf(out, "buffers     %s waits, %s in all; %s writes ended out of order\n",
             ftk_count_text(a, stat->io_waits), ftk_seconds_text(b, (double)stat->io_wait_ns / 1e9),
             ftk_count_text(c, stat->io_out_of_order));
@@ -74,6 +79,18 @@ stat_text(struct giga_run *run, const struct giga_figures *figures, FILE *out)
     fprintf(out, "%s\n", ftk_latency_text(a, figures->commits.max));
     fprintf(out, "memory      %s at most, cache limit %s\n",
             ftk_bytes_text(a, figures->peak_rss_bytes), ftk_bytes_text(b, stat->cache_limit_bytes));
+}
+
+static void
+machine_text(const struct giga_machine *machine, FILE *out)
+{
+    char memory[FTK_NUMBER_TEXT_MAX];
+
+    fprintf(out, "machine     %s, %" PRIu32 " cores, %s; %s\n", machine->cpu, machine->cores,
+            ftk_bytes_text(memory, machine->memory_bytes), machine->kernel);
+    fprintf(out, "            %s on %s\n", machine->file_system, machine->device);
+    fprintf(out, "build       kiln %s, commit %s, %s\n", kiln_version(), machine->commit,
+            machine->compiler);
 }
 
 void
@@ -96,6 +113,7 @@ giga_report_text(struct giga_run *run, FILE *out)
     }
     if (results->stat_known)
         stat_text(run, &figures, out);
+    machine_text(&figures.machine, out);
     if (results->verify_ran && results->verified)
         fprintf(out, "verified    %s objects and their index entries, in %s\n",
                 ftk_count_text(a, results->objects), ftk_seconds_text(b, results->verify_seconds));

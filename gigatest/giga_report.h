@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "gigatest/giga_machine.h"
 #include "gigatest/giga_run.h"
 
 /* Figures that more than one report shows. */
@@ -13,6 +14,9 @@ struct giga_figures {
     struct giga_histogram_copy commits;
     uint64_t p50_ns, p99_ns, p999_ns;
     uint64_t peak_rss_bytes;
+    /* Of all checkpoints; writing as kiln counts it, syncing (and headers) as it was seen. */
+    double checkpoint_write_seconds, checkpoint_sync_seconds;
+    struct giga_machine machine;
 };
 void giga_figures_make(struct giga_figures *figures, struct giga_run *run);
 

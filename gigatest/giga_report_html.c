@@ -354,6 +354,8 @@ results_table(FILE *out, struct giga_run *run, const struct giga_figures *figure
     snprintf(text, sizeof(text), "%llu, %s", (unsigned long long)stat->checkpoints,
              ftk_bytes_text(part, stat->checkpoint_bytes));
     cell(out, "Checkpoints", text);
+    cell(out, "Checkpoints: writing", ftk_seconds_text(text, figures->checkpoint_write_seconds));
+    cell(out, "Checkpoints: syncing", ftk_seconds_text(text, figures->checkpoint_sync_seconds));
     cell(out, "Commits", ftk_count_text(text, figures->commits.count));
     cell(out, "Commit p50", ftk_latency_text(text, figures->p50_ns));
     cell(out, "Commit p99.9", ftk_latency_text(text, figures->p999_ns));
@@ -393,7 +395,24 @@ options_table(FILE *out, struct giga_run *run)
     cell(out, "Page", ftk_bytes_text(text, run->results.stat.page_bytes));
     cell(out, "Checkpoint interval", ftk_seconds_text(text, options->checkpoint_ms / 1e3));
     cell(out, "Direct I/O", options->no_direct ? "no" : "yes");
+    fputs("</table>\n", out);
+}
+
+static void
+machine_table(FILE *out, const struct giga_machine *machine)
+{
+    char text[FTK_NUMBER_TEXT_MAX];
+
+    fputs("<table>\n", out);
+    cell(out, "CPU", machine->cpu);
+    cell(out, "Cores", ftk_count_text(text, machine->cores));
+    cell(out, "Memory", ftk_bytes_text(text, machine->memory_bytes));
+    cell(out, "Kernel", machine->kernel);
+    cell(out, "File system", machine->file_system);
+    cell(out, "Device", machine->device);
+    cell(out, "Compiler", machine->compiler);
     cell(out, "kiln", kiln_version());
+    cell(out, "Commit", machine->commit);
     fputs("</table>\n", out);
 }
 
@@ -529,6 +548,8 @@ giga_report_html_write(struct giga_run *run, FILE *out)
     results_table(out, run, &figures);
     fputs("</div><div><h2>Options</h2>\n", out);
     options_table(out, run);
+    fputs("</div><div><h2>Machine and build</h2>\n", out);
+    machine_table(out, &figures.machine);
     fputs("</div></section>\n", out);
     data_write(out, points);
     fputs(giga_html_tail, out);

@@ -79,6 +79,21 @@ engine_write(struct giga_json *json, const kiln_stat *stat)
 }
 
 static void
+machine_write(struct giga_json *json, const struct giga_machine *machine)
+{
+    giga_json_begin(json, "machine", '{');
+    giga_json_text(json, "cpu", machine->cpu);
+    giga_json_count(json, "cores", machine->cores);
+    giga_json_count(json, "memory_bytes", machine->memory_bytes);
+    giga_json_text(json, "kernel", machine->kernel);
+    giga_json_text(json, "file_system", machine->file_system);
+    giga_json_text(json, "device", machine->device);
+    giga_json_text(json, "compiler", machine->compiler);
+    giga_json_text(json, "commit", machine->commit);
+    giga_json_end(json, '}');
+}
+
+static void
 column_write(struct giga_json *json, const char *key, const double *values, uint32_t count)
 {
     giga_json_begin(json, key, '[');
@@ -176,6 +191,8 @@ load_write(struct giga_json *json, struct giga_run *run, const struct giga_figur
         giga_json_null(json, "device_bytes_per_second_limit");
     giga_json_count(json, "checkpoints", results->stat.checkpoints);
     giga_json_real(json, "checkpoint_bytes_per_second", figures->checkpoint_bytes_per_second);
+    giga_json_real(json, "checkpoint_write_seconds", figures->checkpoint_write_seconds);
+    giga_json_real(json, "checkpoint_sync_seconds", figures->checkpoint_sync_seconds);
     commits_write(json, figures);
     giga_json_count(json, "peak_rss_bytes", figures->peak_rss_bytes);
     giga_json_count(json, "heap_bytes", results->heap_bytes);
@@ -195,6 +212,7 @@ giga_report_json_write(struct giga_run *run, FILE *out)
     giga_json_text(&json, "program", "gigatest");
     giga_json_text(&json, "version", kiln_version());
     giga_json_count(&json, "started", run->start_wall_ns / 1000000000);
+    machine_write(&json, &figures.machine);
     load_write(&json, run, &figures);
     giga_json_count(&json, "seed", run->made ? run->model.plan.seed : run->options->plan.seed);
     options_write(&json, run);

@@ -53,14 +53,16 @@ giga_series_add(struct giga_series *series, const struct giga_sample *sample)
     series->samples[series->sample_count++] = *sample;
 }
 
+/* sync_ns: how long it took from the end of writing, in case that was not seen to begin. */
 static void
-checkpoint_close(struct giga_series *series, uint64_t ns)
+checkpoint_close(struct giga_series *series, uint64_t ns, uint64_t sync_ns)
 {
     struct giga_checkpoint_span *span = &series->checkpoints[series->checkpoint_count - 1];
+    uint64_t lasted = ns - span->start_ns;
 
     span->end_ns = ns;
     if (span->sync_ns == 0)
-        span->sync_ns = ns;
+        span->sync_ns = ns - (sync_ns < lasted ? sync_ns : lasted);
     series->checkpoint_open = false;
 }
 
@@ -80,16 +82,17 @@ giga_series_checkpoint(struct giga_series *series, uint64_t ns, const kiln_stat 
         series->checkpoints_seen = stat->checkpoints;
     if (stat->checkpoints > series->checkpoints_seen) {
         uint64_t lasted = stat->checkpoint_last_total_ns;
+        uint64_t wrote = stat->checkpoint_last_ns;
 
         if (!series->checkpoint_open) /* began and ended between two looks */
             checkpoint_open(series, ns > lasted ? ns - lasted : 0);
         if (series->checkpoint_open)
-            checkpoint_close(series, ns);
+            checkpoint_close(series, ns, lasted > wrote ? lasted - wrote : 0);
         series->checkpoints_seen = stat->checkpoints;
     }
     if (stat->checkpoint_state == KILN_CHECKPOINT_IDLE) {
         if (series->checkpoint_open)
-            checkpoint_close(series, ns);
+            checkpoint_close(series, ns, 0);
         return;
     }
     if (!series->checkpoint_open)
@@ -97,6 +100,21 @@ giga_series_checkpoint(struct giga_series *series, uint64_t ns, const kiln_stat 
     if (series->checkpoint_open && stat->checkpoint_state >= KILN_CHECKPOINT_SYNCING &&
         series->checkpoints[series->checkpoint_count - 1].sync_ns == 0)
         series->checkpoints[series->checkpoint_count - 1].sync_ns = ns;
+}
+
+double
+giga_series_sync_seconds(const struct giga_series *series, const kiln_stat *stat)
+{
+    uint64_t sum_ns = 0;
+
+    for (uint32_t i = 0; i < series->checkpoint_count; i++) {
+        if (series->checkpoints[i].end_ns != 0)
+            sum_ns += series->checkpoints[i].end_ns - series->checkpoints[i].sync_ns;
+    }
+    if (stat->checkpoints > series->checkpoints_seen &&
+        stat->checkpoint_last_total_ns > stat->checkpoint_last_ns)
+        sum_ns += stat->checkpoint_last_total_ns - stat->checkpoint_last_ns;
+    return (double)sum_ns / 1e9;
 }
 
 void

@@ -48,6 +48,9 @@ bool giga_series_due(const struct giga_series *series, uint64_t ns);
 void giga_series_add(struct giga_series *series, const struct giga_sample *sample);
 /* Follow the checkpoints; call it often.  Those beyond GIGA_CHECKPOINTS_MAX are not kept. */
 void giga_series_checkpoint(struct giga_series *series, uint64_t ns, const kiln_stat *stat);
+/* From the end of writing to the end, of all checkpoints that were followed, and of the last of
+ * `stat` when that ended behind the last look. */
+double giga_series_sync_seconds(const struct giga_series *series, const kiln_stat *stat);
 void giga_series_stage(struct giga_series *series, uint64_t ns, enum giga_stage stage);
 /* The last sample at least `ago_ns` older than the newest; the oldest one if all are younger; NULL
  * when there are fewer than two. */

@@ -236,6 +236,17 @@ json_report_is_valid_and_complete(void)
         "series",
         "phases",
         "error",
+        "machine",
+        "cpu",
+        "cores",
+        "memory_bytes",
+        "kernel",
+        "file_system",
+        "device",
+        "compiler",
+        "commit",
+        "checkpoint_write_seconds",
+        "checkpoint_sync_seconds",
     };
     char *text;
 
@@ -266,6 +277,41 @@ json_report_of_nothing_is_valid(void)
     text = written(giga_report_json_write);
     CHECK(json_valid(text));
     free(text);
+    giga_run_release(&run);
+}
+
+static void
+every_report_names_the_machine(void)
+{
+    static void (*const reports[])(struct giga_run *, FILE *) = {
+        giga_report_text,
+        giga_report_json_write,
+        giga_report_html_write,
+    };
+    struct giga_machine machine;
+    char gone[100];
+
+    giga_machine_learn(&machine, "/no/such/place/at/all");
+    CHECK_STR(machine.file_system, "unknown");
+    CHECK_STR(machine.device, "unknown");
+    giga_machine_learn(&machine, "/proc");
+    CHECK_STR(machine.file_system, "proc");
+    snprintf(gone, sizeof(gone), "%s", "/proc/not-there-yet"); /* then its parent's */
+    giga_machine_learn(&machine, gone);
+    CHECK_STR(machine.file_system, "proc");
+    CHECK(machine.cores > 0);
+    CHECK(machine.memory_bytes > 1 << 20);
+    CHECK_HAS(machine.kernel, "Linux ");
+    CHECK(machine.cpu[0] != 0 && machine.commit[0] != 0);
+    run_invent(".");
+    for (size_t i = 0; i < sizeof(reports) / sizeof(*reports); i++) {
+        char *text = written(reports[i]);
+
+        CHECK_HAS(text, machine.kernel);
+        CHECK_HAS(text, machine.compiler);
+        CHECK_HAS(text, machine.commit);
+        free(text);
+    }
     giga_run_release(&run);
 }
 
@@ -359,5 +405,6 @@ a_view_of_nothing_is_well(void)
 
 TEST_MAIN("gigatest_reports", TEST(the_checker_can_say_no), TEST(json_writer_escapes_and_nests),
           TEST(json_report_is_valid_and_complete), TEST(json_report_of_nothing_is_valid),
-          TEST(html_report_stands_alone), TEST(summary_tells_speed_and_size),
-          TEST(a_view_shows_the_moment), TEST(a_view_of_nothing_is_well))
+          TEST(every_report_names_the_machine), TEST(html_report_stands_alone),
+          TEST(summary_tells_speed_and_size), TEST(a_view_shows_the_moment),
+          TEST(a_view_of_nothing_is_well))

@@ -38,11 +38,15 @@ screen "Per second now"
 screen "Buffer waits"
 screen "q or ESC: stop"
 "${tmux[@]}" send-keys c r x
+screen "objects per second over time"
+"${tmux[@]}" send-keys '?'
+screen "draw the screen anew"
+"${tmux[@]}" send-keys h
+screen "Per second now"
 "${tmux[@]}" resize-window -x 50 -y 12
-sleep 0.6
+screen " q c r ?" # the short foot: it was drawn anew
 screen "Total"
 "${tmux[@]}" resize-window -x 8 -y 2
-sleep 0.6
 "${tmux[@]}" resize-window -x 100 -y 40
 screen "checkpoint"
 "${tmux[@]}" send-keys q
@@ -50,5 +54,22 @@ screen "status 130"
 screen "objects are committed and kept"
 [ "$(cat echo.txt)" = echo ] || fault "the terminal does not echo any more"
 "${tmux[@]}" kill-server
+
+# NO_COLOR: attributes, but no colour; without it there is colour
+colours() {
+    "${tmux[@]}" capture-pane -e -p 2>/dev/null | grep -c "$(printf '\033')\\[[0-9;]*\\(3\\|4\\)[0-7][;m]"
+}
+for no_color in 1 ''; do
+    rm -rf e
+    tmux=(tmux -L "gigatest-$$-colour$no_color" -f /dev/null) # a server of its own: the last one may linger
+    "${tmux[@]}" new-session -d -x 100 -y 40 \
+        "cd '$PWD'; TERM=screen-256color NO_COLOR=$no_color '$gigatest' 50m --db e --durability os"
+    screen "Per second now"
+    case $no_color in
+    1) [ "$(colours)" -eq 0 ] || fault "colours in spite of NO_COLOR" ;;
+    *) [ "$(colours)" -gt 0 ] || fault "no colours" ;;
+    esac
+    "${tmux[@]}" kill-server
+done
 run 0 --verify --db d --quiet
 finish

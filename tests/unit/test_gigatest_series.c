@@ -122,6 +122,29 @@ a_checkpoint_between_two_looks_is_seen(void)
 }
 
 static void
+writing_and_syncing_are_told_apart(void)
+{
+    kiln_stat stat = {.size = sizeof(stat),
+                      .checkpoints = 1,
+                      .checkpoint_last_total_ns = 4000000,
+                      .checkpoint_last_ns = 1000000};
+
+    giga_series_init(&series);
+    CHECK(giga_series_sync_seconds(&series, &stat) > 0.00299); /* nobody looked: the last counts */
+    giga_series_checkpoint(&series, 20000000, &stat);          /* it was between two looks */
+    REQUIRE_EQ(series.checkpoint_count, 1);
+    CHECK_EQ(series.checkpoints[0].start_ns, 16000000);
+    CHECK_EQ(series.checkpoints[0].sync_ns, 17000000);
+    CHECK_EQ(series.checkpoints[0].end_ns, 20000000);
+    CHECK(giga_series_sync_seconds(&series, &stat) > 0.00299);
+    CHECK(giga_series_sync_seconds(&series, &stat) < 0.00301);
+    stat.checkpoint_last_ns = UINT64_MAX; /* nonsense does no harm */
+    stat.checkpoints = 2;
+    giga_series_checkpoint(&series, 30000000, &stat);
+    CHECK_EQ(series.checkpoints[1].sync_ns, 30000000);
+}
+
+static void
 many_checkpoints_fill_nothing_over(void)
 {
     giga_series_init(&series);
@@ -136,4 +159,5 @@ many_checkpoints_fill_nothing_over(void)
 TEST_MAIN("gigatest_series", TEST(memory_is_bounded_and_time_is_kept),
           TEST(rates_survive_the_merging), TEST(the_worst_moment_survives_the_merging),
           TEST(too_few_samples_make_no_points), TEST(checkpoints_become_spans),
-          TEST(a_checkpoint_between_two_looks_is_seen), TEST(many_checkpoints_fill_nothing_over))
+          TEST(a_checkpoint_between_two_looks_is_seen), TEST(writing_and_syncing_are_told_apart),
+          TEST(many_checkpoints_fill_nothing_over))
