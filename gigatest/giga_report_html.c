@@ -16,13 +16,22 @@
 #include "gigatest/giga_points.h"
 #include "gigatest/giga_report.h"
 
-/* The drawing area inside an SVG of WIDTH x HEIGHT. */
-#define WIDTH 960.0
-#define HEIGHT 230.0
-#define LEFT 64.0
-#define RIGHT 12.0
-#define TOP 10.0
-#define BOTTOM 26.0
+/*
+ * An SVG and the drawing area in it.  Each plot is drawn in two shapes, and the page shows the one
+ * that fits: text in a wide one that is scaled down to a telephone cannot be read.
+ */
+struct shape {
+    const char *style;
+    double width, height;
+    double left, right, top, bottom; /* margins */
+    uint32_t times_max;              /* labels along the time */
+};
+
+static const struct shape shapes[] = {
+    {"wide", 960, 250, 76, 12, 10, 42, 10},
+    {"narrow", 360, 250, 64, 10, 10, 42, 4},
+};
+
 #define PLOT_LINES_MAX 3
 
 struct line {
@@ -45,6 +54,7 @@ struct plot {
 };
 
 struct axes {
+    const struct shape *shape;
     double seconds;
     double low, high; /* scaled; powers of ten when logarithmic */
     bool logarithmic;
@@ -71,7 +81,8 @@ x_of(const struct axes *axes, double seconds)
 {
     double share = axes->seconds > 0 ? seconds / axes->seconds : 0;
 
-    return LEFT + (WIDTH - LEFT - RIGHT) * (share > 1 ? 1 : share);
+    return axes->shape->left +
+           (axes->shape->width - axes->shape->left - axes->shape->right) * (share > 1 ? 1 : share);
 }
 
 static double
@@ -84,7 +95,8 @@ y_of(const struct axes *axes, double value)
     else
         share = value / axes->high;
     share = share < 0 ? 0 : share > 1 ? 1 : share;
-    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share;
+    return axes->shape->height - axes->shape->bottom -
+           (axes->shape->height - axes->shape->top - axes->shape->bottom) * share;
 }
 
 /* The least round number that is not below `value`. */
@@ -146,15 +158,35 @@ y_tick(FILE *out, const struct axes *axes, double value)
     fprintf(out,
             "<line class=grid x1=%.1f x2=%.1f y1=%.1f y2=%.1f /><text class=tick x=%.1f "
             "y=%.1f text-anchor=end>",
-            LEFT, WIDTH - RIGHT, y, y, LEFT - 8, y + 4);
+            axes->shape->left, axes->shape->width - axes->shape->right, y, y, axes->shape->left - 8,
+            y + 4);
     tick_text(out, value);
     fputs("</text>\n", out);
+}
+
+/* What the axes are of: the unit along the values, the clock along the time. */
+static void
+axes_name(FILE *out, const struct axes *axes, const char *unit)
+{
+    const struct shape *shape = axes->shape;
+    double middle = shape->top + (shape->height - shape->top - shape->bottom) / 2;
+
+    fprintf(out, "<path class=axis d=\"M%.1f %.1fV%.1fH%.1f\" />\n", shape->left, shape->top,
+            shape->height - shape->bottom, shape->width - shape->right);
+    fprintf(out,
+            "<text class=tick text-anchor=middle transform=\"translate(11 %.1f) rotate(-90)\">"
+            "%s</text>\n",
+            middle, unit);
+    fprintf(out, "<text class=tick x=%.1f y=%.1f text-anchor=middle>since the start, %s</text>\n",
+            (shape->left + shape->width - shape->right) / 2, shape->height - 6,
+            axes->seconds < 600 ? "seconds" : "h:mm");
 }
 
 static void
 axes_draw(FILE *out, const struct axes *axes)
 {
-    double step = nice(axes->seconds / 10);
+    const struct shape *shape = axes->shape;
+    double step = nice(axes->seconds / shape->times_max);
     uint32_t powers = (uint32_t)lround(log10(axes->high / (axes->low > 0 ? axes->low : 1)));
 
     if (axes->logarithmic) {
@@ -164,13 +196,13 @@ axes_draw(FILE *out, const struct axes *axes)
         for (uint32_t i = 0; i <= 4; i++)
             y_tick(out, axes, axes->high * i / 4);
     }
-    for (uint32_t i = 0; i <= 10 && step * i <= axes->seconds * 1.0001; i++) {
+    for (uint32_t i = 0; i <= shape->times_max && step * i <= axes->seconds * 1.0001; i++) {
         double t = step * i;
 
         fprintf(out, "<text class=tick x=%.1f y=%.1f text-anchor=middle>", x_of(axes, t),
-                HEIGHT - 8);
+                shape->height - shape->bottom + 16);
         if (axes->seconds < 600)
-            fprintf(out, "%g s</text>\n", t);
+            fprintf(out, "%g</text>\n", t);
         else
             fprintf(out, "%d:%02d</text>\n", (int)(t / 3600), (int)(t / 60) % 60);
     }
@@ -184,8 +216,9 @@ band(FILE *out, const struct axes *axes, const char *style, double from, double 
     double left = x_of(axes, from);
     double width = x_of(axes, to) - left;
 
-    fprintf(out, "<rect class=%s x=%.1f y=%.1f width=%.2f height=%.1f />\n", style, left, TOP,
-            width < 0.75 ? 0.75 : width, HEIGHT - TOP - BOTTOM);
+    fprintf(out, "<rect class=%s x=%.1f y=%.1f width=%.2f height=%.1f />\n", style, left,
+            axes->shape->top, width < 1.2 ? 1.2 : width,
+            axes->shape->height - axes->shape->top - axes->shape->bottom);
 }
 
 static void
@@ -212,11 +245,11 @@ stages_draw(FILE *out, const struct axes *axes, const struct giga_series *series
 
         if (stage < GIGA_STAGE_UPDATE || stage > GIGA_STAGE_CHECKPOINT)
             continue;
-        fprintf(out, "<line class=stage x1=%.1f x2=%.1f y1=%.1f y2=%.1f />\n", x, x, TOP,
-                HEIGHT - BOTTOM);
+        fprintf(out, "<line class=stage x1=%.1f x2=%.1f y1=%.1f y2=%.1f />\n", x, x,
+                axes->shape->top, axes->shape->height - axes->shape->bottom);
         if (stage != GIGA_STAGE_CHECKPOINT) /* a band shows that one */
-            fprintf(out, "<text class=\"tick mark\" x=%.1f y=%.1f>%s</text>\n", x + 4, TOP + 11,
-                    giga_stage_text(stage));
+            fprintf(out, "<text class=\"tick mark\" x=%.1f y=%.1f>%s</text>\n", x + 4,
+                    axes->shape->top + 11, giga_stage_text(stage));
     }
 }
 
@@ -230,20 +263,20 @@ line_draw(FILE *out, const struct axes *axes, const struct plot *plot, const str
         return;
     if (line->area) {
         fprintf(out, "<path class=\"area %s\" d=\"M%.1f %.1f", line->style,
-                x_of(axes, points->t[0]), HEIGHT - BOTTOM);
+                x_of(axes, points->t[0]), axes->shape->height - axes->shape->bottom);
         for (uint32_t i = 0; i < points->count; i++)
             fprintf(out, "L%.1f %.1f", x_of(axes, points->t[i]),
                     y_of(axes, line->values[i] / plot->scale));
         fprintf(out, "L%.1f %.1fZ\" />\n", x_of(axes, points->t[points->count - 1]),
-                HEIGHT - BOTTOM);
+                axes->shape->height - axes->shape->bottom);
     }
     fprintf(out, "<path class=\"line %s\" d=\"", line->style);
     for (uint32_t i = 0; i < points->count; i++) {
         bool gap = axes->logarithmic && line->values[i] <= 0; /* no commit in this step */
 
-        if (!gap)
-            fprintf(out, "%c%.1f %.1f", drawing ? 'L' : 'M', x_of(axes, points->t[i]),
-                    y_of(axes, line->values[i] / plot->scale));
+        if (!gap) /* a point without neighbours is a dot */
+            fprintf(out, "%c%.1f %.1f%s", drawing ? 'L' : 'M', x_of(axes, points->t[i]),
+                    y_of(axes, line->values[i] / plot->scale), drawing ? "" : "h0");
         drawing = !gap;
     }
     fputs("\" />\n", out);
@@ -254,7 +287,8 @@ legend_draw(FILE *out, const struct plot *plot, bool checkpoints)
 {
     fputs("<div class=legend>", out);
     for (uint32_t i = 0; i < plot->line_count; i++)
-        fprintf(out, "<span><i class=%s></i>%s</span>", plot->lines[i].style, plot->lines[i].name);
+        fprintf(out, "<span><i class=\"%s\"></i>%s</span>", plot->lines[i].style,
+                plot->lines[i].name);
     if (plot->limit > 0) {
         fprintf(out, "<span><i class=\"dash %s\"></i>", plot->limit_style);
         escape(out, plot->limit_name);
@@ -268,30 +302,46 @@ legend_draw(FILE *out, const struct plot *plot, bool checkpoints)
 }
 
 static void
+shape_draw(FILE *out, const struct axes *axes, const struct plot *plot,
+           const struct giga_points *points, const struct giga_series *series)
+{
+    const struct shape *shape = axes->shape;
+
+    fprintf(out,
+            "<svg class=\"plot %s\" viewBox=\"0 0 %.0f %.0f\" role=img aria-label=\"%s\" "
+            "data-left=%.0f data-right=%.0f>\n",
+            shape->style, shape->width, shape->height, plot->title, shape->left, shape->right);
+    bands_draw(out, axes, series);
+    axes_draw(out, axes);
+    axes_name(out, axes, plot->unit);
+    stages_draw(out, axes, series);
+    for (uint32_t i = 0; i < plot->line_count; i++)
+        line_draw(out, axes, plot, &plot->lines[i], points);
+    if (plot->limit > 0) {
+        double y = y_of(axes, plot->limit / plot->scale);
+
+        fprintf(out, "<line class=\"limit %s\" x1=%.1f x2=%.1f y1=%.1f y2=%.1f />\n",
+                plot->limit_style, shape->left, shape->width - shape->right, y, y);
+    }
+    fprintf(out, "<line class=cross y1=%.1f y2=%.1f /></svg>\n", shape->top,
+            shape->height - shape->bottom);
+}
+
+static void
 plot_draw(FILE *out, const struct plot *plot, const struct giga_points *points,
           const struct giga_series *series)
 {
     struct axes axes;
 
     axes_make(&axes, plot, points);
-    fprintf(out, "<section class=card><h2>%s <small>%s</small></h2>\n", plot->title, plot->unit);
+    fprintf(out, "<section class=\"card plots\"><h2>%s <small>%s</small></h2>\n", plot->title,
+            plot->unit);
     legend_draw(out, plot, series->checkpoint_count > 0);
-    fprintf(out,
-            "<svg class=plot viewBox=\"0 0 %.0f %.0f\" role=img aria-label=\"%s\" "
-            "data-low=%g data-high=%g data-log=%d>\n",
-            WIDTH, HEIGHT, plot->title, axes.low, axes.high, axes.logarithmic ? 1 : 0);
-    bands_draw(out, &axes, series);
-    axes_draw(out, &axes);
-    stages_draw(out, &axes, series);
-    for (uint32_t i = 0; i < plot->line_count; i++)
-        line_draw(out, &axes, plot, &plot->lines[i], points);
-    if (plot->limit > 0) {
-        double y = y_of(&axes, plot->limit / plot->scale);
-
-        fprintf(out, "<line class=\"limit %s\" x1=%.1f x2=%.1f y1=%.1f y2=%.1f />\n",
-                plot->limit_style, LEFT, WIDTH - RIGHT, y, y);
+    for (uint32_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
+        axes.shape = &shapes[i];
+        shape_draw(out, &axes, plot, points, series);
     }
-    fputs("<line class=cross y1=10 y2=204 /></svg></section>\n", out);
+    fputs("</section>\n", out);
 }
 
 /* ---- summary -------------------------------------------------------------------------------- */
@@ -459,9 +509,10 @@ plots_draw(FILE *out, struct giga_run *run, const struct giga_points *points)
         {"Commit latency",
          "µs, logarithmic",
          1,
-         {{"max", "c3", points->max_us, false},
-          {"p99", "c1", points->p99_us, false},
-          {"p50", "c2", points->p50_us, false}},
+         /* The last is on top; p99 is a wide band, so that both show where they are the same. */
+         {{"p50", "c2", points->p50_us, false},
+          {"p99", "c1 under", points->p99_us, false},
+          {"max", "c3", points->max_us, false}},
          3,
          true,
          0,
@@ -508,9 +559,9 @@ data_write(FILE *out, const struct giga_points *points)
     data_column(&json, "log MiB", points->log_bytes, count, 1048576);
     giga_json_end(&json, '}');
     giga_json_begin(&json, NULL, '{');
-    data_column(&json, "max µs", points->max_us, count, 1);
-    data_column(&json, "p99 µs", points->p99_us, count, 1);
     data_column(&json, "p50 µs", points->p50_us, count, 1);
+    data_column(&json, "p99 µs", points->p99_us, count, 1);
+    data_column(&json, "max µs", points->max_us, count, 1);
     giga_json_end(&json, '}');
     giga_json_end(&json, ']');
     giga_json_end(&json, '}');

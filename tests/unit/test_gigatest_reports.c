@@ -336,6 +336,51 @@ html_report_stands_alone(void)
     giga_run_release(&run);
 }
 
+static uint32_t
+occurrences(const char *text, const char *words)
+{
+    uint32_t count = 0;
+
+    while ((text = strstr(text, words)) != NULL) {
+        text += strlen(words);
+        count++;
+    }
+    return count;
+}
+
+static void
+plots_fit_narrow_screens_and_have_axes(void)
+{
+    char *text;
+
+    run_invent("d");
+    text = written(giga_report_html_write);
+    CHECK_EQ(occurrences(text, "<svg class=\"plot wide\" viewBox=\"0 0 960 "), 4);
+    CHECK_EQ(occurrences(text, "<svg class=\"plot narrow\" viewBox=\"0 0 360 "), 4);
+    CHECK_EQ(occurrences(text, "<path class=axis "), 8);
+    CHECK_EQ(occurrences(text, "since the start, seconds"), 8);
+    CHECK_HAS(text, "max-width:600px");
+    free(text);
+    giga_run_release(&run);
+}
+
+static void
+the_highest_latency_lies_on_top(void)
+{
+    const char *p99, *max;
+    char *text;
+
+    run_invent("d");
+    text = written(giga_report_html_write);
+    p99 = strstr(text, "<path class=\"line c1 under\"");
+    REQUIRE(p99 != NULL);
+    max = strstr(p99, "<path class=\"line c3\""); /* what is drawn later covers what was there */
+    REQUIRE(max != NULL);
+    CHECK(strstr(p99, "</svg>") > max);
+    free(text);
+    giga_run_release(&run);
+}
+
 static void
 summary_tells_speed_and_size(void)
 {
@@ -406,5 +451,6 @@ a_view_of_nothing_is_well(void)
 TEST_MAIN("gigatest_reports", TEST(the_checker_can_say_no), TEST(json_writer_escapes_and_nests),
           TEST(json_report_is_valid_and_complete), TEST(json_report_of_nothing_is_valid),
           TEST(every_report_names_the_machine), TEST(html_report_stands_alone),
+          TEST(plots_fit_narrow_screens_and_have_axes), TEST(the_highest_latency_lies_on_top),
           TEST(summary_tells_speed_and_size), TEST(a_view_shows_the_moment),
           TEST(a_view_of_nothing_is_well))
