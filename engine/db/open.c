@@ -234,7 +234,7 @@ adopt_header(kiln_db *db, const struct header *header)
 /*
  * Births of an earlier process that neither header nor log tell of: of pages that it wrote early,
  * for a transaction with savepoints or one that it aborted.  They must not be given again
- * (engine/README.md, rule 25), and nobody knows how many there were: so go on at a distance that
+ * (engine/txn/README.md, rule 3), and nobody knows how many there were: so go on at a distance that
  * meets the births of a page_ref by a chance of one in 2^24.
  */
 static void
@@ -378,7 +378,7 @@ open_data(kiln_db *db)
 }
 
 /*
- * The header can be read; is it on the device (rule 24)?  Yes if the last owner came to its end:
+ * The header can be read; is it on the device (rule 6)?  Yes if the last owner came to its end:
  * the log says so.  Otherwise both copies are written over themselves, byte for byte, so that no
  * crash can tear them, before anything is built on the header: its free pages are written next.
  */

@@ -12,7 +12,7 @@
  * the device, and a power cut could then tear both.  When that sync fails, what was read may be
  * gone after a power cut, and nothing must be built on it; a copy that cannot be written does no
  * harm here: an open after a process that did not come to its end writes both copies again
- * (engine/README.md, rule 24).
+ * (engine/db/README.md, rule 6).
  */
 #include <string.h>
 

@@ -35,8 +35,8 @@ enum {
  * page_ref: how one page names another, 8 bytes
  *   bits  0..39  page id; the reference is 0 where there is no page
  *   bits 40..63  the lowest 24 bits of `birth` in that page's header
- * A page is written once with a birth (engine/README.md, rule 25): what its place held before, or
- * holds because a write was lost, has another birth than its parent says.
+ * A page is written once with a birth (engine/txn/README.md, rule 3): what its place held before,
+ * or holds because a write was lost, has another birth than its parent says.
  */
 enum { PAGE_REF_BYTES = 8, PAGE_REF_ID_BITS = 40 };
 #define PAGE_ID_MAX ((UINT64_C(1) << PAGE_REF_ID_BITS) - 1)

@@ -50,7 +50,7 @@ take_prepared(kiln_txn *txn)
 }
 
 /* Write out this transaction's pages so that they can be evicted.  Those that it changes again get
- * a new birth: a page is written once with a birth (engine/README.md, rule 25). */
+ * a new birth: a page is written once with a birth (engine/txn/README.md, rule 3). */
 static ftk_status
 spill(kiln_txn *txn)
 {

@@ -352,7 +352,7 @@ window_leaf_take(kiln_txn *txn, struct tree *tree, const struct tree_path *path)
     struct window *window;
     uint32_t slot;
 
-    /* A page is written once with a birth (engine/README.md, rule 25). */
+    /* A page is written once with a birth (engine/txn/README.md, rule 3). */
     if (txn->window == NULL || txn_page_mine(txn, birth) || tree == &txn->catalog ||
         !cache_is_dirty(txn->fast, page))
         return NULL;
