@@ -34,10 +34,42 @@ giga_gauges_release(struct giga_gauges *gauges)
     pthread_mutex_destroy(&gauges->notes_lock);
 }
 
+static void
+stage_end_note(struct giga_gauges *gauges)
+{
+    struct giga_stage_end end = {
+        .stage = (enum giga_stage)atomic_load(&gauges->stage),
+        .total = atomic_load(&gauges->total),
+        .before = atomic_load(&gauges->before),
+        .done = atomic_load(&gauges->done),
+        .start_ns = atomic_load(&gauges->stage_ns),
+        .end_ns = ftk_clock_ns(),
+    };
+
+    pthread_mutex_lock(&gauges->notes_lock);
+    if (end.total > 0 && gauges->stage_end_count < GIGA_STAGE_ENDS_MAX)
+        gauges->stage_ends[gauges->stage_end_count++] = end;
+    pthread_mutex_unlock(&gauges->notes_lock);
+}
+
+bool
+giga_gauges_stage_end(struct giga_gauges *gauges, uint32_t number, struct giga_stage_end *end_out)
+{
+    bool found;
+
+    pthread_mutex_lock(&gauges->notes_lock);
+    found = number < gauges->stage_end_count;
+    if (found)
+        *end_out = gauges->stage_ends[number];
+    pthread_mutex_unlock(&gauges->notes_lock);
+    return found;
+}
+
 void
 giga_gauges_stage(struct giga_gauges *gauges, enum giga_stage stage, uint64_t total,
                   uint64_t before)
 {
+    stage_end_note(gauges);
     atomic_store(&gauges->total, total);
     atomic_store(&gauges->before, before);
     atomic_store(&gauges->done, before);

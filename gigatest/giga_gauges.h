@@ -33,6 +33,14 @@ enum giga_stage {
 };
 const char *giga_stage_text(enum giga_stage stage);
 
+/* A stage that is over: how much of it was done, and when. */
+struct giga_stage_end {
+    enum giga_stage stage;
+    uint64_t total, before, done;
+    uint64_t start_ns, end_ns; /* of the clock */
+};
+
+#define GIGA_STAGE_ENDS_MAX 64
 #define GIGA_NOTES_MAX 64
 #define GIGA_NOTE_BYTES 256
 
@@ -51,12 +59,17 @@ struct giga_gauges {
     pthread_mutex_t notes_lock;                  /* of all below; taken in kiln's messages */
     uint32_t note_count;                         /* notes ever */
     char notes[GIGA_NOTES_MAX][GIGA_NOTE_BYTES]; /* the last ones, a ring */
+    uint32_t stage_end_count;                    /* of stages with a total, up to the bound */
+    struct giga_stage_end stage_ends[GIGA_STAGE_ENDS_MAX];
 };
 
 void giga_gauges_init(struct giga_gauges *gauges);
 void giga_gauges_release(struct giga_gauges *gauges);
 void giga_gauges_stage(struct giga_gauges *gauges, enum giga_stage stage, uint64_t total,
                        uint64_t before);
+/* Stage `number` (0..) that had a total and is over; false: not yet, or not kept. */
+bool giga_gauges_stage_end(struct giga_gauges *gauges, uint32_t number,
+                           struct giga_stage_end *end_out);
 /* Lend the database to the watching thread; NULL takes it back: it is not in use then. */
 void giga_gauges_db(struct giga_gauges *gauges, kiln_db *db);
 /* False: no database to ask. */

@@ -21,7 +21,7 @@ struct giga_monitor {
     bool screen; /* the full one */
     bool lines;
     uint64_t drawn_ns, line_ns;
-    uint32_t notes_shown;
+    uint32_t notes_shown, stage_ends_shown;
     char note[GIGA_NOTE_BYTES];
     enum giga_stage stage_seen;
     struct giga_histogram_copy commits_before, commits_now, commits_ever;
@@ -170,10 +170,28 @@ notes_show(struct giga_monitor *monitor)
     }
 }
 
+/* How far each stage came: to its end, unless the run was stopped. */
+static void
+stage_ends_show(struct giga_monitor *monitor)
+{
+    struct giga_stage_end end;
+    char line[512];
+
+    while (monitor->lines &&
+           giga_gauges_stage_end(&monitor->run->gauges, monitor->stage_ends_shown, &end)) {
+        monitor->stage_ends_shown++;
+        giga_view_end_line(&end, monitor->run->start_ns, line, sizeof(line));
+        printf("%s\n", line);
+        fflush(stdout);
+    }
+}
+
 static void
 line_show(struct giga_monitor *monitor)
 {
     char line[512];
+
+    stage_ends_show(monitor);
 
     if (!monitor->lines || monitor->moment.stage < GIGA_STAGE_OPEN ||
         monitor->moment.ns < monitor->line_ns + monitor->run->options->interval_ms * 1000000)
@@ -258,6 +276,7 @@ monitor_run(void *context)
         giga_display_close();
     monitor->screen = false;
     notes_show(monitor);
+    stage_ends_show(monitor);
     return NULL;
 }
 

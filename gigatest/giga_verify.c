@@ -360,6 +360,7 @@ index_verify(struct verifier *verifier, const char *name, kiln_index index, bool
     giga_gauges_stage(&run->gauges, GIGA_STAGE_VERIFY_INDEX, counted, 0);
     entries = index_walk(verifier, name, cursor, names, &sum);
     kiln_index_cursor_close(cursor);
+    atomic_store(&run->gauges.done, entries);
     if (names)
         run->results.index_checksum = sum;
     if (giga_stop_wanted())

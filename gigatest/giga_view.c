@@ -217,3 +217,22 @@ giga_view_line(const struct giga_moment *moment, char *line, size_t line_size)
                  ftk_bytes_text(log, moment->stat.rfl_since_checkpoint_bytes),
                  checkpoint_text(moment->stat.checkpoint_state));
 }
+
+void
+giga_view_end_line(const struct giga_stage_end *end, uint64_t run_ns, char *line, size_t line_size)
+{
+    uint64_t ns = end->end_ns > end->start_ns ? end->end_ns - end->start_ns : 1;
+    uint64_t at_ns = end->end_ns > run_ns ? end->end_ns - run_ns : 0;
+    char at[FTK_NUMBER_TEXT_MAX];
+    char done[FTK_NUMBER_TEXT_MAX];
+    char total[FTK_NUMBER_TEXT_MAX];
+    char took[FTK_NUMBER_TEXT_MAX];
+    char rate[FTK_NUMBER_TEXT_MAX];
+
+    snprintf(
+        line, line_size, "%8s  %s  %s of %s (%.1f %%) in %s: %s/s",
+        ftk_seconds_text(at, (double)at_ns / 1e9), giga_stage_text(end->stage),
+        ftk_count_text(done, end->done), ftk_count_text(total, end->total),
+        100.0 * (double)end->done / (double)end->total, ftk_seconds_text(took, (double)ns / 1e9),
+        ftk_count_text(rate, (uint64_t)((double)(end->done - end->before) * 1e9 / (double)ns)));
+}

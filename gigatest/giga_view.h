@@ -52,4 +52,8 @@ double giga_rate_overall(const struct giga_moment *moment);
 /* The device's write rate over the last second or so, bytes per second. */
 double giga_rate_device(const struct giga_moment *moment);
 
+/* One line for a stage that is over; run_ns: the clock when the run began. */
+void giga_view_end_line(const struct giga_stage_end *end, uint64_t run_ns, char *line,
+                        size_t line_size);
+
 #endif

@@ -27,6 +27,10 @@ says err.txt "none: there is no database to go on with"
 run 0 $((50000 / slow)) --db d --verify --json report.json --html report.html --interval 0.05
 says out.txt "objects/s"
 says out.txt "verified "
+for stage in loading "verifying records" "verifying index" "checking pages"; do # each to its end
+    [ "$(grep -c "  $stage  [0-9,]* of [0-9,]* (100.0 %) in " out.txt)" -eq 1 ] ||
+        { fault "$stage does not end at 100 %, once:"; cat out.txt; }
+done
 grep -q "$(printf '\033')" out.txt && fault "control characters without a terminal"
 [ "$(json report.json objects)" = $((50000 / slow)) ] || fault "the report says other objects"
 [ "$(json report.json verified)" = true ] || fault "the report does not say verified"

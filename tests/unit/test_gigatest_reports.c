@@ -430,6 +430,31 @@ a_view_shows_the_moment(void)
 }
 
 static void
+a_stage_that_is_over_says_how_far_it_came(void)
+{
+    struct giga_gauges gauges;
+    struct giga_stage_end end;
+    char line[512];
+
+    giga_gauges_init(&gauges);
+    giga_gauges_stage(&gauges, GIGA_STAGE_LOAD, 2000, 500);
+    CHECK(!giga_gauges_stage_end(&gauges, 0, &end)); /* starting had no total */
+    atomic_store(&gauges.done, 2000);
+    giga_gauges_stage(&gauges, GIGA_STAGE_CLOSE, 0, 0);
+    giga_gauges_stage(&gauges, GIGA_STAGE_DONE, 0, 0);
+    REQUIRE(giga_gauges_stage_end(&gauges, 0, &end));
+    CHECK(!giga_gauges_stage_end(&gauges, 1, &end));
+    end.end_ns = end.start_ns + 3000000000;
+    giga_view_end_line(&end, end.start_ns, line, sizeof(line));
+    CHECK_HAS(line, "3.0 s  loading  2,000 of 2,000 (100.0 %) in 3.0 s: 500/s");
+    for (int i = 0; i < 3 * GIGA_STAGE_ENDS_MAX; i++)
+        giga_gauges_stage(&gauges, GIGA_STAGE_UPDATE, 10, 0);
+    CHECK(giga_gauges_stage_end(&gauges, GIGA_STAGE_ENDS_MAX - 1, &end));
+    CHECK(!giga_gauges_stage_end(&gauges, GIGA_STAGE_ENDS_MAX, &end));
+    giga_gauges_release(&gauges);
+}
+
+static void
 a_view_of_nothing_is_well(void)
 {
     struct giga_moment moment = {.options = &options, .series = &run.series};
@@ -453,4 +478,4 @@ TEST_MAIN("gigatest_reports", TEST(the_checker_can_say_no), TEST(json_writer_esc
           TEST(every_report_names_the_machine), TEST(html_report_stands_alone),
           TEST(plots_fit_narrow_screens_and_have_axes), TEST(the_highest_latency_lies_on_top),
           TEST(summary_tells_speed_and_size), TEST(a_view_shows_the_moment),
-          TEST(a_view_of_nothing_is_well))
+          TEST(a_stage_that_is_over_says_how_far_it_came), TEST(a_view_of_nothing_is_well))
