@@ -98,9 +98,9 @@ run 0 500 --db apart --rfl-dir apartlog --overwrite --verify --quiet
 dd if=/dev/urandom of=one/data.kdb bs=4096 seek=16 count=40 conv=notrunc status=none # damaged, but kiln's
 run 0 500 --db one --overwrite --verify --quiet
 mkfifo held
-"$KILN_BUILD/bin/kiln" load one c --create <held >held.txt &
+exec 9<>held # both ends: opening it waits for nobody
+timeout 100 "$KILN_BUILD/bin/kiln" load one c --create <held 9<&- >held.txt &
 holder=$!
-exec 9>held
 for _ in $(seq 300); do
     [ "$("$KILN_BUILD/bin/kiln" get one c k 2>&1 | grep -c INUSE)" = 1 ] && break
     sleep 0.1

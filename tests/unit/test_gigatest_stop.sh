@@ -12,11 +12,13 @@ interrupt() {
     shift 2
     "$gigatest" "$@" --plain --interval 0.05 >out.txt 2>err.txt </dev/null &
     pid=$!
-    for _ in $(seq 200); do
+    for _ in $(seq 3000); do
         grep -qE "$stage  [1-9]" out.txt && break
+        kill -0 $pid 2>/dev/null || break
         sleep 0.02
     done
-    kill -"$signal" $pid
+    grep -qE "$stage  [1-9]" out.txt || fault "SIG$signal: $stage did not begin in a minute"
+    kill -"$signal" $pid || fault "SIG$signal: the run had ended before it could be stopped"
     kill -"$signal" $pid 2>/dev/null
     kill -"$signal" $pid 2>/dev/null
     wait $pid || status=$?

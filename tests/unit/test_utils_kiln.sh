@@ -355,14 +355,16 @@ run 0 check db
 
 # ---- a reader replays the log of a process that was killed, and writes nothing
 mkfifo pipe
-"$kiln" load kdb c --create --batch 1 <pipe &
+exec 9<>pipe # both ends: opening it waits for nobody
+"$kiln" load kdb c --create --batch 1 <pipe 9<&- &
 pid=$!
-exec 9>pipe
 printf 'one\t1\ntwo\t2\nthree\t3\n' >&9
-for _ in $(seq 100); do
-    [ -e kdb/data.kdb ] && grep -qa three kdb/rfl/*.rfl && break
+found=0
+for _ in $(seq 300); do
+    [ -e kdb/data.kdb ] && grep -qa three kdb/rfl/*.rfl && found=1 && break
     sleep 0.1
 done
+[ $found -eq 1 ] || fault "three lines are not committed in 30 seconds"
 run 1 get kdb c one
 says err.txt INUSE
 kill -9 $pid
@@ -378,12 +380,13 @@ run 0 put kdb c four 4
 run 0 check kdb
 
 # ---- a replay that does not fit into the cache says so, and fits into a larger one
-"$kiln" load big c --create --batch 2000 <pipe &
+exec 9<>pipe
+"$kiln" load big c --create --batch 2000 <pipe 9<&- &
 pid=$!
-exec 9>pipe
-seq 60000 | awk '{ printf "%d\t%0100d\n", $1 * 7919 % 60000, $1 }' >&9
-for _ in $(seq 100); do
-    [ -e big/data.kdb ] && grep -qa "$(printf '%0100d' 60000)" big/rfl/*.rfl && break
+seq 60000 | timeout 60 awk '{ printf "%d\t%0100d\n", $1 * 7919 % 60000, $1 }' >&9
+found=0
+for _ in $(seq 300); do
+    [ -e big/data.kdb ] && grep -qa "$(printf '%0100d' 60000)" big/rfl/*.rfl && found=1 && break
     sleep 0.1
 done
 kill -9 $pid
