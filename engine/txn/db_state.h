@@ -1,10 +1,7 @@
 /*
  * engine/txn/db_state.h -- the database: what is shared by its transactions.
  *
- * Lock order (outermost first):
- *   writer queue > catalog/records caches > window > space mutex > cache and log locks
- * The writer queue is held from the beginning of a write transaction until its commit record is in
- * the log's buffer; it is not held while a commit waits for the disk.
+ * Lock order: engine/README.md.
  *
  * Three snapshots matter:
  *   newest     of the last commit; the next writer builds on it (writer lock; space mutex to set)

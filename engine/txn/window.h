@@ -56,7 +56,7 @@
  *    A window that was committed between a reader's two loads of the published snapshot has changed
  *    it before it left COMMITTING: the second load sees that.
  *
- * Lock order: writer queue > window mutex > space mutex, cache and log locks.
+ * Lock order: engine/README.md.
  */
 #ifndef ENGINE_WINDOW_H
 #define ENGINE_WINDOW_H
