@@ -111,9 +111,10 @@ giga_report_text(struct giga_run *run, FILE *out)
                 ftk_count_text(
                     c, phase->seconds > 0 ? (uint64_t)((double)phase->done / phase->seconds) : 0));
     }
-    if (results->stat_known)
+    if (results->stat_known && run->made) /* else the database was refused */
         stat_text(run, &figures, out);
-    machine_text(&figures.machine, out);
+    if (run->made)
+        machine_text(&figures.machine, out);
     if (results->verify_ran && results->verified)
         fprintf(out, "verified    %s objects and their index entries, in %s\n",
                 ftk_count_text(a, results->objects), ftk_seconds_text(b, results->verify_seconds));

@@ -139,7 +139,8 @@ resume_tell(struct giga_run *run)
     if (run->options->verify_only)
         return;
     if (!run->made) {
-        fprintf(stderr, "gigatest: nothing was committed yet\n");
+        if (!run->options->resume) /* else the database was refused */
+            fprintf(stderr, "gigatest: nothing was committed yet\n");
         return;
     }
     for (uint32_t i = 0; i < run->options->phase_count; i++) {

@@ -63,6 +63,7 @@ run 0 --resume --db d 1000 --seed 1 --order sequential --ids auto --index name -
 # what a refused --resume says
 run 1 --resume --db d 2000
 says err.txt "was made with COUNT 1,000, this command says 2,000"
+[ "$(wc -l <err.txt)" -eq 1 ] && [ ! -s out.txt ] || fault "a refusal says more than why: $(cat err.txt out.txt)"
 says err.txt "there is: 1,000 of 1,000 objects, --order sequential --ids auto --index name --seed 1, 0 rounds"
 mkdir bare
 run 2 --resume --db bare
@@ -73,6 +74,7 @@ says err.txt "it is not a directory"
 "$KILN_BUILD/bin/kiln" put --create other 'towns by name' k v
 run 1 --resume --db other
 says err.txt "was not made by gigatest: it has the collections towns by name"
+[ "$(wc -l <err.txt)" -eq 1 ] && [ ! -s out.txt ] || fault "a refusal says more than why: $(cat err.txt out.txt)"
 
 # --overwrite removes no file that is not kiln's, no open database, no log of another one
 mkdir foreign
