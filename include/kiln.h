@@ -7,8 +7,10 @@
  *   - Texts, keys and values are pointer + length; nothing needs a terminating zero unless it says
  *     so ("path", "name").
  *   - Out-parameters come last and are set to NULL/0 first.
+ *   - Handles (of databases, transactions, cursors, builders) and out-parameters must not be NULL
+ *     where it does not say that they may: that is a fault of the program, not a status.
  *   - Options structs begin with their own size and have an initialiser: later versions add fields
- *     at the end, older programs go on working.
+ *     at the end, older programs go on working.  A size that is not set is KILN_INVALID.
  *   - Memory: *borrowed* = yours to read until the moment stated; *owned* = yours to free as
  *     stated.
  *   - The library prints nothing, never exits, and installs no signal handlers.

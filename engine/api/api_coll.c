@@ -41,6 +41,18 @@ check_key(const void *key, size_t size)
     return FTK_FAIL(FTK_INVALID, "an empty key");
 }
 
+static ftk_status
+check_keys(const kiln_slice *keys, size_t count)
+{
+    ftk_status rc = FTK_OK;
+
+    if (keys == NULL && count > 0)
+        return FTK_FAIL(FTK_INVALID, "no keys");
+    for (size_t i = 0; i < count && rc == FTK_OK; i++)
+        rc = check_key(keys[i].data, keys[i].size);
+    return rc;
+}
+
 /*
  * What kiln_get or a cursor lent lies in pages that the call may change in place, copy, or let go:
  * a key or a small value is copied first; the run of a large one stays held until the call ends.
@@ -150,8 +162,11 @@ kiln_get_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, size_t coun
 
     txn_unhold(txn);
     FTK_TRY(txn_tree(txn, coll, &tree));
-    for (size_t i = 0; i < count; i++)
-        FTK_TRY(check_key(keys[i].data, keys[i].size));
+    FTK_TRY(check_keys(keys, count));
+    if (each == NULL && count > 0) {
+        rc = FTK_FAIL(FTK_INVALID, "get_many: no function to call");
+        goto out;
+    }
     rc = tree_get_many(txn, tree, keys, count, each, context);
 out:
     return txn_answer(txn, rc);
@@ -199,7 +214,9 @@ kiln_value_read(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size,
     if (rc != FTK_OK)
         return txn_answer(txn, rc);
     size = entry.large ? value_ref_size(entry.value) : entry.value_size;
-    if (offset < size) {
+    if (buffer == NULL && buffer_size > 0) {
+        rc = FTK_FAIL(FTK_INVALID, "value_read: no buffer");
+    } else if (offset < size) {
         size_t n = size - offset < buffer_size ? (size_t)(size - offset) : buffer_size;
         if (entry.large) {
             memcpy(ref, entry.value, sizeof(ref));
@@ -260,14 +277,14 @@ put(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32_t fl
 static kiln_status
 put_lent(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32_t flags)
 {
-    bool large = value_is_large(txn->db, key.size, value.size);
     uint64_t held_page = 0, held_count = txn->held_count;
-    bool held_run = txn->held_run;
+    bool held_run = txn->held_run, large;
     uint8_t *copy = NULL;
     kiln_status rc;
 
     if (key.size > KILN_KEY_MAX)
         return txn_answer(txn, check_key(key.data, key.size));
+    large = value_is_large(txn->db, key.size, value.size);
     rc = (kiln_status)ftk_alloc(key.size + (large ? 0 : value.size) + 1, (void **)&copy);
     if (rc != KILN_OK)
         return txn_answer(txn, (ftk_status)rc);
@@ -317,6 +334,8 @@ kiln_value_write(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size
     if (size > KILN_VALUE_MAX)
         return txn_answer(txn,
                           FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes", (unsigned long long)size));
+    if (read == NULL && size > 0)
+        return txn_answer(txn, FTK_FAIL(FTK_INVALID, "value_write: no function to read from"));
     if (value_is_large(txn->db, key_size, size)) { /* what is given up half way is rolled back */
         FTK_TRY(txn_savepoint(txn));
         rc = logged_put_large(txn, tree, (kiln_slice){key, key_size}, size, &source,
@@ -373,8 +392,12 @@ kiln_put_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, const kiln_
         rc = FTK_FAIL(FTK_INVALID, "put: flags %#x", flags);
         goto out;
     }
+    FTK_TRY(check_keys(keys, count));
+    if (values == NULL && count > 0) {
+        rc = FTK_FAIL(FTK_INVALID, "put_many: no values");
+        goto out;
+    }
     for (size_t i = 0; i < count; i++) {
-        FTK_TRY(check_key(keys[i].data, keys[i].size));
         if (values[i].data == NULL && values[i].size > 0) {
             rc = FTK_FAIL(FTK_INVALID, "put_many: key %zu has no value", i);
             goto out;
@@ -396,8 +419,7 @@ kiln_delete_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, size_t c
     ftk_status rc;
 
     FTK_TRY(write_begin(txn, coll, &tree));
-    for (size_t i = 0; i < count; i++)
-        FTK_TRY(check_key(keys[i].data, keys[i].size));
+    FTK_TRY(check_keys(keys, count));
     if (count > 0)
         rc = tree_delete_many(txn, tree, keys, count, &deleted);
 out:

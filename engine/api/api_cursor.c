@@ -13,6 +13,10 @@ kiln_cursor_open(kiln_txn *txn, kiln_coll coll, uint32_t flags, kiln_cursor **cu
 
     *cursor_out = NULL;
     txn_unhold(txn);
+    if (flags & ~(uint32_t)KILN_CURSOR_SCAN) {
+        rc = FTK_FAIL(FTK_INVALID, "unknown flags 0x%x", flags);
+        goto out;
+    }
     FTK_TRY(txn_tree(txn, coll, &tree));
     rc = cursor_open_tree(txn, tree, flags, cursor_out);
 out:

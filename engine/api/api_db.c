@@ -41,6 +41,9 @@ kiln_coll_stat_init(kiln_coll_stat *stat)
 kiln_status
 kiln_open(const char *path, const kiln_options *options, kiln_db **db_out)
 {
+    *db_out = NULL;
+    if (options != NULL && !struct_size_is_set(options->size))
+        return FTK_FAIL(FTK_INVALID, "kiln_options.size is not set");
     return db_open(path, options, NULL, db_out);
 }
 

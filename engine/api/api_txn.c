@@ -16,6 +16,8 @@ kiln_txn_begin_with(kiln_db *db, const kiln_txn_options *options, kiln_txn **txn
     kiln_txn_options o = KILN_TXN_OPTIONS_INIT;
 
     *txn_out = NULL;
+    if (options == NULL || !struct_size_is_set(options->size))
+        return db_answer(db, FTK_FAIL(FTK_INVALID, "kiln_txn_options.size is not set"));
     memcpy(&o, options, options->size < sizeof(o) ? options->size : sizeof(o));
     if (o.durability > KILN_LAZY)
         return db_answer(db, FTK_FAIL(FTK_INVALID, "durability %d", (int)o.durability));

@@ -263,6 +263,8 @@ kiln_check(kiln_db *db, const kiln_check_options *options)
     struct space_stats space;
     ftk_status rc;
 
+    if (options != NULL && !struct_size_is_set(options->size))
+        return db_answer(db, FTK_FAIL(FTK_INVALID, "kiln_check_options.size is not set"));
     FTK_TRY(txn_begin(db, KILN_READ, KILN_DURABILITY_DEFAULT, 0, &check.txn));
     window_settle_all(check.txn);
     space_stats(db->space, &space);

@@ -96,7 +96,7 @@ kiln_stat_get(kiln_db *db, kiln_stat *stat_inout)
     kiln_stat stat = {.size = sizeof(stat)};
     struct space_stats space;
 
-    if (size < sizeof(size) || size > 65536)
+    if (!struct_size_is_set(size))
         return db_answer(db, FTK_FAIL(FTK_INVALID, "kiln_stat.size is not set"));
     stat.page_bytes = db->page_bytes;
     space_stats(db->space, &space);
@@ -169,7 +169,7 @@ kiln_coll_stat_get(kiln_txn *txn, kiln_coll coll, kiln_coll_stat *stat_inout)
     struct tree *tree;
     ftk_status rc;
 
-    if (size < sizeof(size) || size > 65536)
+    if (!struct_size_is_set(size))
         return txn_answer(txn, FTK_FAIL(FTK_INVALID, "kiln_coll_stat.size is not set"));
     txn_unhold(txn);
     FTK_TRY(in_place_end(txn));

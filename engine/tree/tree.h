@@ -167,11 +167,12 @@ struct tree *bulk_tree(const struct kiln_bulk *bulk);
 
 /* ---- engine/tree/value.c: large values ---- */
 
-/* Largest key + value kept in a leaf is db->inline_max. */
+/* Largest key + value kept in a leaf is db->inline_max, which no key exceeds; a size of a value may
+ * be anything, also one with which the sum would overflow. */
 static inline bool
 value_is_large(const kiln_db *db, size_t key_size, size_t value_size)
 {
-    return key_size + value_size > db->inline_max;
+    return value_size > db->inline_max - key_size;
 }
 /* One run of a value: pages [first, first + pages). */
 struct value_run {

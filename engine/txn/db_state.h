@@ -119,6 +119,14 @@ ftk_status db_fail(kiln_db *db, ftk_status status);
 ftk_status db_fail_if_final(kiln_db *db, ftk_status status);
 /* What a call of the public interface returns: an error's words are kept for kiln_db_error. */
 ftk_status db_answer(kiln_db *db, ftk_status status);
+
+/* Of a struct of options or numbers that begins by its size: somebody has set it. */
+static inline bool
+struct_size_is_set(size_t size)
+{
+    return size >= sizeof(size) && size <= 65536;
+}
+
 void db_answer_last(kiln_db *db, struct ftk_error *error_out);
 /* FTK_FAILED with the words of the first failure, or FTK_OK. */
 ftk_status db_check_failed(kiln_db *db);
