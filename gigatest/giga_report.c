@@ -124,6 +124,17 @@ giga_report_text(struct giga_run *run, FILE *out)
         fprintf(out, "verified    not to the end\n");
 }
 
+/* The first fault is the run's; a report that is missing is told nevertheless. */
+static bool
+report_fail(struct giga_run *run, const char *path, int cause)
+{
+    const char *words = cause != 0 ? strerror(cause) : "a write failed";
+
+    if (giga_failed(run))
+        fprintf(stderr, "gigatest: cannot write %s: %s\n", path, words);
+    return giga_fail(run, KILN_OK, "cannot write %s: %s", path, words);
+}
+
 static bool
 report_write(struct giga_run *run, const char *path, void (*write)(struct giga_run *, FILE *))
 {
@@ -133,7 +144,7 @@ report_write(struct giga_run *run, const char *path, void (*write)(struct giga_r
     int cause;
 
     if (out == NULL)
-        return giga_fail(run, KILN_OK, "cannot write %s: %s", path, strerror(errno));
+        return report_fail(run, path, errno);
     errno = 0;
     write(run, out);
     good = fflush(out) == 0 && !ferror(out);
@@ -142,8 +153,7 @@ report_write(struct giga_run *run, const char *path, void (*write)(struct giga_r
         good = false;
         cause = errno;
     }
-    return good || giga_fail(run, KILN_OK, "cannot write %s: %s", path,
-                             cause != 0 ? strerror(cause) : "a write failed");
+    return good || report_fail(run, path, cause);
 }
 
 bool

@@ -248,6 +248,9 @@ load_line(struct load *load, char *line, size_t size)
     if (size > 0 && line[size - 1] == '\r')
         return load_fail(load, "it ends in a carriage return (CR LF): lines end in a line feed "
                                "alone, and a carriage return of a value is \\r");
+    if (load->line == 1 && begins_with(line, size, "\xef\xbb\xbf"))
+        return load_fail(load, "it begins with a byte order mark: lines have none, and a key that "
+                               "begins so is \\xef\\xbb\\xbf");
     if (load->ended)
         return load_fail(load, "there is more behind the end of the dump");
     tab = memchr(line, '\t', size);

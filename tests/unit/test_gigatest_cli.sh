@@ -124,6 +124,9 @@ for report in --json --html; do
     run 1 --verify --db two --quiet $report /dev/full
     says err.txt "cannot write /dev/full: No space left"
 done
+run 1 --verify --db two --quiet --json /no/such/place --html /dev/full # each of two is told
+says err.txt "cannot write /no/such/place: No such file"
+says err.txt "cannot write /dev/full: No space left"
 
 # removal takes what is the database's and nothing else
 run 0 1000 --db gone --remove --quiet

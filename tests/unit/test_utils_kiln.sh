@@ -312,6 +312,14 @@ done
 printf '61\t62\r\n' >in.txt
 run 1 load crlf c --create --hex
 says err.txt 'it ends in a carriage return'
+printf '\357\273\277a\t1\n' >in.txt
+run 1 load crlf c --create
+says err.txt 'line 1: it begins with a byte order mark'
+printf '\\xef\\xbb\\xbfa\t1\na\t2\n\357\273\277b\t3\n' >in.txt
+run 0 load mark c --create # escaped, or behind the first line, it is a key as others
+run 0 dump mark c
+cp out.txt in.txt
+run 0 load mark2 c --create
 printf 'a\rb\tc\rd\\r\n' >in.txt
 run 0 load crlf c --create # inside a line, and escaped, it is a byte as others
 : >in.txt
