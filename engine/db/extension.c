@@ -15,6 +15,12 @@ extension_txn_writes(const kiln_txn *txn)
     return txn->write;
 }
 
+bool
+extension_txn_scoped(const kiln_txn *txn)
+{
+    return txn->savepoint_count > 0;
+}
+
 uint64_t
 extension_txn_birth(const kiln_txn *txn)
 {

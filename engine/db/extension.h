@@ -46,6 +46,7 @@ struct extension_txn {
 };
 struct extension_txn extension_txn(kiln_txn *txn);
 bool extension_txn_writes(const kiln_txn *txn);
+bool extension_txn_scoped(const kiln_txn *txn); /* is a savepoint open? */
 /* The number that a write transaction will have when it commits. */
 uint64_t extension_txn_birth(const kiln_txn *txn);
 /*

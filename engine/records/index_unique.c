@@ -15,6 +15,8 @@
  *    survive a rollback to a savepoint.  One too many does no harm: the judgement looks again.
  * 3. Suspects that are none any more are dropped when their memory passes SUSPECT_BYTES_MAX.  If
  *    that does not help, `all` takes their place: the judgement walks the whole index.
+ * 4. While a savepoint is open they are not dropped but settled: a rollback may bring the state
+ *    back in which two records had these values.  After a rollback what is settled is judged again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -341,6 +343,7 @@ index_suspects_drop(struct records_txn *state, kiln_index number)
 
     if (suspects != NULL) {
         index_batch_release(&suspects->values);
+        index_batch_release(&suspects->settled);
         *suspects = state->suspects[--state->suspect_count];
     }
 }
@@ -355,45 +358,68 @@ index_suspects_release(struct records_txn *state)
     state->suspect_room = 0;
 }
 
-/* Judge each; `fail`: the first conflict is an error.  Those that are none any more are dropped,
- * but not when it fails. */
+void
+index_suspects_doubt(struct records_txn *state)
+{
+    for (uint32_t i = 0; i < state->suspect_count; i++)
+        state->suspects[i].doubted = true;
+}
+
+static size_t
+batch_bytes(const struct index_batch *batch)
+{
+    return batch->keys_bytes + batch->count * sizeof(struct index_change);
+}
+
+/* Judge each.  left NULL: the first conflict is an error; else it gets those that are conflicts. */
 static ftk_status
-suspects_judge(struct records_txn *state, const struct dict_index *index,
-               struct index_suspects *suspects, bool fail)
+values_judge(struct records_txn *state, const struct dict_index *index,
+             const struct index_batch *values, struct index_batch *left)
 {
     const struct index_sort_entry *order;
-    struct index_batch left = {0};
     kiln_cursor *cursor = NULL;
     uint64_t ids[2];
     uint32_t count;
     bool conflict;
     ftk_status rc;
 
-    FTK_TRY(index_sort(&state->sorter, &suspects->values, &order, &count));
+    FTK_TRY(index_sort(&state->sorter, values, &order, &count));
     FTK_TRY(kiln_cursor_open(state->txn, index->coll, 0, &cursor));
     for (uint32_t i = 0; i < count; i++) {
-        const struct index_change *change = &suspects->values.changes[order[i].change];
-        const uint8_t *values = suspects->values.keys + change->offset;
-        FTK_TRY(index_unique_judge(state, index, cursor, (kiln_slice){values, change->values_bytes},
+        const struct index_change *change = &values->changes[order[i].change];
+        kiln_slice of = {values->keys + change->offset, change->values_bytes};
+        FTK_TRY(index_unique_judge(state, index, cursor, of,
                                    (change->flags & INDEX_CHANGE_TRUNCATED) != 0, ids, &conflict));
-        if (conflict && fail)
+        if (conflict && left == NULL)
             FTK_TRY(conflict_fail(index, ids));
         if (conflict)
-            FTK_TRY(index_batch_copy(&left, &suspects->values, change, 0));
+            FTK_TRY(index_batch_copy(left, values, change, 0));
     }
-    index_batch_release(&suspects->values);
-    suspects->values = left;
-    left = (struct index_batch){0};
 out:
     kiln_cursor_close(cursor);
-    index_batch_release(&left);
     return rc;
 }
 
-static size_t
-suspects_bytes(const struct index_suspects *suspects)
+/* No value is suspect any more: rule 4. */
+static ftk_status
+suspects_settle(struct records_txn *state, struct index_suspects *suspects)
 {
-    return suspects->values.keys_bytes + suspects->values.count * sizeof(struct index_change);
+    struct index_batch *values = &suspects->values;
+    ftk_status rc = FTK_OK;
+
+    if (extension_txn_scoped(state->txn)) {
+        suspects->settled_all |= suspects->all;
+        for (uint32_t i = 0; i < values->count && !suspects->settled_all; i++) {
+            FTK_TRY(index_batch_copy(&suspects->settled, values, &values->changes[i], 0));
+            suspects->settled_all = batch_bytes(&suspects->settled) >= SUSPECT_BYTES_MAX;
+        }
+        if (suspects->settled_all)
+            index_batch_release(&suspects->settled);
+    }
+    index_batch_release(values);
+    suspects->all = false;
+out:
+    return rc;
 }
 
 /* Rule 3. */
@@ -401,16 +427,21 @@ static ftk_status
 suspects_bound(struct records_txn *state, const struct dict_index *index,
                struct index_suspects *suspects)
 {
+    struct index_batch left = {0};
     ftk_status rc = FTK_OK;
 
-    if (suspects_bytes(suspects) < SUSPECT_BYTES_MAX)
+    if (batch_bytes(&suspects->values) < SUSPECT_BYTES_MAX)
         return FTK_OK;
-    FTK_TRY(suspects_judge(state, index, suspects, false));
-    if (suspects_bytes(suspects) >= SUSPECT_BYTES_MAX / 2) {
+    FTK_TRY(values_judge(state, index, &suspects->values, &left));
+    FTK_TRY(suspects_settle(state, suspects));
+    if (batch_bytes(&left) >= SUSPECT_BYTES_MAX / 2) {
         suspects->all = true;
-        index_batch_release(&suspects->values);
+    } else {
+        suspects->values = left;
+        left = (struct index_batch){0};
     }
 out:
+    index_batch_release(&left);
     return rc;
 }
 
@@ -468,11 +499,18 @@ index_suspects_judge(struct records_txn *state, const struct dict_index *index)
 
     if (suspects == NULL)
         return FTK_OK;
-    if (suspects->all)
+    if (suspects->all || (suspects->doubted && suspects->settled_all)) {
         FTK_TRY(index_unique_walk(state, index, walk_each, (void *)(uintptr_t)index));
-    else if (suspects->values.count > 0)
-        FTK_TRY(suspects_judge(state, index, suspects, true));
-    index_suspects_drop(state, index->number);
+    } else {
+        if (suspects->values.count > 0)
+            FTK_TRY(values_judge(state, index, &suspects->values, NULL));
+        if (suspects->doubted && suspects->settled.count > 0)
+            FTK_TRY(values_judge(state, index, &suspects->settled, NULL));
+    }
+    FTK_TRY(suspects_settle(state, suspects));
+    suspects->doubted = false;
+    if (!extension_txn_scoped(state->txn))
+        index_suspects_drop(state, index->number);
 out:
     return rc;
 }
@@ -482,12 +520,15 @@ records_unique_judge(struct records_txn *state)
 {
     ftk_status rc = FTK_OK;
 
-    while (state->suspect_count > 0) {
-        kiln_index number = state->suspects[state->suspect_count - 1].number;
+    for (uint32_t i = state->suspect_count; i-- > 0;) { /* what is dropped gets the last's place */
+        kiln_index number = state->suspects[i].number;
         const struct dict_index *index = dict_index_of(state->dict, number);
-        if (index != NULL) /* else it was dropped, or its definition rolled back */
+        if (index != NULL)
             FTK_TRY(index_suspects_judge(state, index));
-        index_suspects_drop(state, number);
+        else if (extension_txn_scoped(state->txn)) /* it was dropped: a rollback brings it back */
+            FTK_TRY(suspects_settle(state, &state->suspects[i]));
+        else /* it was dropped, or its definition rolled back */
+            index_suspects_drop(state, number);
     }
 out:
     return rc;

@@ -103,6 +103,7 @@ records_rollback(kiln_txn *txn)
     if (state == NULL)
         return;
     records_forget(state);
+    index_suspects_doubt(state);
     state->coll_known = false;
     state->recalls = false;
     state->failed = FTK_OK;

@@ -49,8 +49,11 @@ struct record_gather {
 /* Values that two records of a unique index had at some time of the transaction: index_unique.c. */
 struct index_suspects {
     kiln_index number;
-    bool all; /* too many to be kept: any values */
+    bool all;         /* too many to be kept: any values */
+    bool settled_all; /* the same of `settled` */
+    bool doubted;     /* there was a rollback: what is settled may be suspect again */
     struct index_batch values;
+    struct index_batch settled; /* once suspect, and judged while a savepoint was open */
 };
 
 struct records_db; /* what the transactions of a database share */
@@ -178,6 +181,8 @@ ftk_status index_suspects_judge(struct records_txn *state, const struct dict_ind
 ftk_status records_unique_judge(struct records_txn *state);
 void index_suspects_drop(struct records_txn *state, kiln_index number);
 void index_suspects_release(struct records_txn *state);
+/* After a rollback; needs no memory. */
+void index_suspects_doubt(struct records_txn *state);
 
 void records_highs_remember(struct records_txn *state);
 ftk_status records_state_new(kiln_txn *txn, void **slot);
