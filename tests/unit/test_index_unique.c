@@ -213,10 +213,118 @@ so_many_conflicts_that_the_whole_index_is_judged(void)
     for (uint64_t id = first; id < first + MANY - 1; id++)
         OK(kiln_record_delete(txn, people.container, id));
     STATUS(kiln_records_flush(txn), FTK_EXISTS); /* one is left */
+    for (unsigned i = 0; i < 2; i++) {
+        OK(kiln_savepoint(txn));
+        OK(kiln_record_delete(txn, people.container, first + MANY - 1));
+        OK(kiln_records_flush(txn));
+        OK(kiln_savepoint_rollback(txn)); /* and is back */
+        STATUS(kiln_records_flush(txn), FTK_EXISTS);
+    }
     OK(kiln_record_delete(txn, people.container, first + MANY - 1));
     OK(kiln_txn_commit(txn));
     kiln_record_free(record);
     records_close(db);
+}
+
+/* ---- acquitted inside a savepoint, and brought back by its rollback -------------------------- */
+
+/* Two records have the same last name, which a savepoint finds. */
+struct twins {
+    kiln_db *db;
+    kiln_txn *txn;
+    struct people people;
+    kiln_index unique;
+    uint64_t a, b;
+};
+
+static struct twins
+twins_begin(void)
+{
+    struct twins twins = {.db = records_open()};
+
+    twins.txn = records_begin(twins.db, KILN_WRITE);
+    twins.people = people_define(twins.txn);
+    twins.unique = unique_last(twins.txn, &twins.people);
+    twins.a = person_add(twins.txn, &twins.people, NULL, "Germain", -1);
+    OK(kiln_txn_commit(twins.txn));
+    twins.txn = records_begin(twins.db, KILN_WRITE);
+    twins.b = person_add(twins.txn, &twins.people, NULL, "Germain", -1);
+    OK(kiln_savepoint(twins.txn));
+    return twins;
+}
+
+static void
+twins_end(struct twins *twins)
+{
+    STATUS(kiln_records_flush(twins->txn), FTK_EXISTS);
+    STATUS(kiln_txn_commit(twins->txn), FTK_EXISTS);
+    OK(kiln_check(twins->db, NULL));
+    records_close(twins->db);
+}
+
+static void
+a_conflict_that_was_mended_inside_a_savepoint_is_back_after_its_rollback(void)
+{
+    struct twins twins = twins_begin();
+
+    last_set(twins.txn, &twins.people, twins.b, "Agnesi");
+    OK(kiln_records_flush(twins.txn));
+    OK(kiln_savepoint_rollback(twins.txn));
+    twins_end(&twins);
+}
+
+static void
+a_conflict_that_was_deleted_savepoints_deeper_is_back_after_a_rollback(void)
+{
+    struct twins twins = twins_begin();
+
+    OK(kiln_savepoint(twins.txn));
+    OK(kiln_record_delete(twins.txn, twins.people.container, twins.a));
+    OK(kiln_records_flush(twins.txn));
+    OK(kiln_savepoint(twins.txn));
+    OK(kiln_records_flush(twins.txn));
+    OK(kiln_savepoint_release(twins.txn));
+    OK(kiln_savepoint_release(twins.txn));
+    OK(kiln_savepoint_rollback(twins.txn));
+    twins_end(&twins);
+}
+
+static void
+a_conflict_is_back_when_the_drop_of_its_index_is_rolled_back(void)
+{
+    struct twins twins = twins_begin();
+
+    OK(kiln_index_drop(twins.txn, twins.unique));
+    OK(kiln_records_flush(twins.txn));
+    OK(kiln_savepoint_rollback(twins.txn));
+    twins_end(&twins);
+}
+
+static void
+a_conflict_is_back_when_the_drop_of_its_container_is_rolled_back(void)
+{
+    struct twins twins = twins_begin();
+
+    OK(kiln_container_drop(twins.txn, twins.people.container));
+    OK(kiln_records_flush(twins.txn));
+    OK(kiln_savepoint_rollback(twins.txn));
+    twins_end(&twins);
+}
+
+/* What was found and mended after the savepoint does not stand in the way. */
+static void
+a_conflict_made_and_mended_inside_a_savepoint_leaves_nothing_behind(void)
+{
+    struct twins twins = twins_begin();
+
+    last_set(twins.txn, &twins.people, twins.b, "Agnesi");
+    OK(kiln_savepoint(twins.txn));
+    (void)person_add(twins.txn, &twins.people, NULL, "Agnesi", -1);
+    STATUS(kiln_records_flush(twins.txn), FTK_EXISTS);
+    OK(kiln_savepoint_rollback(twins.txn));
+    OK(kiln_records_flush(twins.txn));
+    OK(kiln_txn_commit(twins.txn));
+    records_close(twins.db);
 }
 
 /* ---- texts longer than a key ----------------------------------------------------------------- */
@@ -531,7 +639,7 @@ random_transactions_commit_when_their_end_is_unique(void)
 
     memset(&committed, 0xff, sizeof committed);
     OK(kiln_txn_commit(txn));
-    for (uint64_t round = 0; round < test_rounds(400); round++) {
+    for (uint64_t round = 0; round < test_rounds(3000); round++) {
         uint64_t steps = ftk_random_below(&random, 12);
         unsigned depth = 0;
         bool wanted;
@@ -558,6 +666,11 @@ TEST_MAIN("index_unique", TEST(all_values_shift_by_one),
           TEST(a_conflict_from_before_a_rollback_is_remembered),
           TEST(an_index_defined_on_values_that_are_not_unique_now_is_refused),
           TEST(so_many_conflicts_that_the_whole_index_is_judged),
+          TEST(a_conflict_that_was_mended_inside_a_savepoint_is_back_after_its_rollback),
+          TEST(a_conflict_that_was_deleted_savepoints_deeper_is_back_after_a_rollback),
+          TEST(a_conflict_is_back_when_the_drop_of_its_index_is_rolled_back),
+          TEST(a_conflict_is_back_when_the_drop_of_its_container_is_rolled_back),
+          TEST(a_conflict_made_and_mended_inside_a_savepoint_leaves_nothing_behind),
           TEST(an_update_beyond_the_end_of_the_key_is_judged),
           TEST(an_update_beyond_the_end_of_a_descending_key_is_judged),
           TEST(an_update_beyond_the_end_of_a_part_is_judged),
