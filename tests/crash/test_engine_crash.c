@@ -366,7 +366,22 @@ long_lives(void)
             10, 20, 3000);
 }
 
+/* What comes back is a checkpoint, and says truly up to where its owner's log is applied. */
+static void
+a_database_whose_log_is_its_owners(void)
+{
+    crashes(&(struct world_options){.keys = 120,
+                                    .shape = WORLD_KEYS_WORDS,
+                                    .value_max = 400,
+                                    .large_max = 30000,
+                                    .large_one_in = 15,
+                                    .ops_max = 8,
+                                    .external_log = true},
+            10, 2, 150);
+}
+
 TEST_MAIN("engine_crash", TEST(the_harness_notices_a_disk_that_lies),
           TEST(a_death_and_then_a_power_cut), TEST(every_step_of_a_small_database),
           TEST(some_steps_of_a_database_with_checkpoints_and_large_values),
-          TEST(transactions_of_many_log_records), TEST(large_pages), TEST(long_lives))
+          TEST(transactions_of_many_log_records), TEST(large_pages), TEST(long_lives),
+          TEST(a_database_whose_log_is_its_owners))

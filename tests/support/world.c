@@ -239,7 +239,7 @@ world_try_open(struct world *world, uint32_t flags)
     struct db_environment environment = {0};
     kiln_options options = KILN_OPTIONS_INIT;
 
-    options.flags = flags;
+    options.flags = flags | (world->options.external_log ? KILN_EXTERNAL_LOG : 0);
     options.page_bytes = world->options.page_bytes;
     options.rfl_segment_bytes =
         world->options.rfl_segment_bytes != 0 ? world->options.rfl_segment_bytes : 2u << 20;
@@ -432,6 +432,11 @@ world_verify(struct world *world, const struct world_state *state, const char *h
     OK(kiln_txn_begin(world->db, KILN_READ, &txn));
     REQUIRE_MSG(number == state->commit, "%s: commit %llu instead of %llu", how,
                 (unsigned long long)number, (unsigned long long)state->commit);
+    if (world->options.external_log) {
+        uint64_t applied = 0;
+        OK(kiln_txn_applied(txn, &applied));
+        REQUIRE_EQ(applied, number);
+    }
     struct world_state *copy = world_state_copy(world, state);
     compare_colls(world, txn, copy, how);
     free(copy);

@@ -614,7 +614,10 @@ number_put(struct world *world)
     return world_ok(world, (ftk_status)kiln_coll_open(world->txn, "meta", KILN_COLL_CREATE, &meta),
                     "meta") &&
            world_ok(world, (ftk_status)kiln_put(world->txn, meta, "commit", 6, number, 8, 0),
-                    "number");
+                    "number") &&
+           (!world->options.external_log ||
+            world_ok(world, (ftk_status)kiln_txn_set_applied(world->txn, world->work->commit),
+                     "applied"));
 }
 
 static kiln_durability
@@ -654,6 +657,11 @@ commit(struct world *world, kiln_durability durability)
     }
     memcpy(world->now, world->work, world_state_bytes(world));
     world->commits++;
+    if (world->options.external_log) { /* its owner's log has the promises */
+        if (world->now->commit + 4 > world->floor_full + WORLD_HISTORY)
+            world_checkpoint(world);
+        return;
+    }
     if (durability == KILN_FULL || (durability == KILN_OS && world->os_is_full))
         world->floor_full = world->now->commit;
     if (durability != KILN_LAZY)
