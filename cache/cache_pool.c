@@ -54,7 +54,9 @@ cache_limit(void)
             limit = (uint64_t)pages * (uint64_t)bytes / 4;
         if (limit < 64u << 20)
             limit = 64u << 20;
-        atomic_store(&pool.limit_bytes, limit);
+        uint64_t set = 0;
+        if (!atomic_compare_exchange_strong(&pool.limit_bytes, &set, limit))
+            limit = set; /* somebody has set one meanwhile: the default does not take its place */
     }
     return limit;
 }

@@ -409,7 +409,68 @@ address_space_may_be_limited(void)
 #endif
 }
 
-TEST_MAIN("cache_limit", TEST(memory_stays_within_the_limit),
+struct first_use {
+    _Atomic unsigned ready;
+    ftk_status status;
+};
+
+static void
+first_use_meet(struct first_use *use)
+{
+    atomic_fetch_add(&use->ready, 1);
+    while (atomic_load(&use->ready) < 2)
+        ftk_cpu_relax();
+}
+
+static void
+first_use_ask(void *context)
+{
+    first_use_meet(context);
+    (void)cache_limit();
+}
+
+static void
+first_use_set(void *context)
+{
+    struct first_use *use = context;
+
+    first_use_meet(use);
+    use->status = cache_limit_set(8 * MIB);
+}
+
+/* 0: the limit is what was set, whoever else asked for the default at that time. */
+static int
+child_with_first_use(void)
+{
+    struct first_use use = {.status = FTK_OK};
+    struct ftk_thread asks = {0}, sets = {0};
+
+    if (ftk_thread_start(&asks, "asks", first_use_ask, &use) != FTK_OK ||
+        ftk_thread_start(&sets, "sets", first_use_set, &use) != FTK_OK)
+        return 2;
+    ftk_thread_join(&asks);
+    ftk_thread_join(&sets);
+    return use.status == FTK_OK && cache_limit() == 8 * MIB ? 0 : 1;
+}
+
+/* The first test: no limit was set in this process yet, and each child begins like that. */
+static void
+a_limit_that_is_set_beside_the_first_use_stays(void)
+{
+    for (int i = 0; i < 200; i++) {
+        int status = 0;
+        pid_t child = fork();
+        REQUIRE(child >= 0);
+        if (child == 0)
+            _exit(child_with_first_use());
+        REQUIRE(waitpid(child, &status, 0) == child);
+        CHECK_MSG(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child %d: status %x", i,
+                  (unsigned)status);
+    }
+}
+
+TEST_MAIN("cache_limit", TEST(a_limit_that_is_set_beside_the_first_use_stays),
+          TEST(memory_stays_within_the_limit),
           TEST(a_lowered_limit_is_reached_at_once), TEST(two_caches_share_the_limit),
           TEST(pages_in_use_are_kept), TEST(a_cache_full_of_dirty_pages_says_so),
           TEST(freed_and_scanned_pages_go_first), TEST(a_scan_leaves_the_working_set),
