@@ -225,6 +225,8 @@ KILN_API kiln_status kiln_txn_begin_with(kiln_db *db, const kiln_txn_options *op
  * Commit; returns when the promise of its durability holds.  The transaction is gone whatever the
  * status; its cursors are only to be closed.  Any error but KILN_IO/KILN_FAILED means that nothing
  * was committed; those two mean that the outcome is known only after reopening.
+ * A write transaction begins with the newest commit, which may still be waiting for its promise;
+ * one that changes nothing returns when the promises of what it has read hold.
  */
 KILN_API kiln_status kiln_txn_commit(kiln_txn *txn);
 /*

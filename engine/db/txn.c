@@ -300,13 +300,12 @@ abort_note(kiln_txn *txn)
     space_commit(db->space, &none, &none, &dead, snapshot.id, become_newest, &publish);
 }
 
-void
-txn_abort(kiln_txn *txn)
+/* All of it is dropped; it still counts as open. */
+static void
+txn_drop(kiln_txn *txn)
 {
     kiln_db *db = txn->db;
 
-    if (db_check_process(db) != FTK_OK)
-        return;
     end_common(txn);
     if (txn->write) {
         window_abort(txn);
@@ -319,6 +318,16 @@ txn_abort(kiln_txn *txn)
         atomic_fetch_add(&db->aborts, 1);
     }
     txn_idle(txn);
+}
+
+void
+txn_abort(kiln_txn *txn)
+{
+    kiln_db *db = txn->db;
+
+    if (db_check_process(db) != FTK_OK)
+        return;
+    txn_drop(txn);
     txn_gone(db);
 }
 
@@ -425,6 +434,26 @@ commit_wait(kiln_db *db, const struct db_snapshot *snapshot, const struct db_pro
     return FTK_OK;
 }
 
+/*
+ * Nothing changed, so nothing is logged.  But a writer begins with the newest snapshot, whose
+ * promise may not hold yet: what this one says of it counts when readers could have seen it, too.
+ */
+static ftk_status
+commit_nothing(kiln_txn *txn)
+{
+    kiln_db *db = txn->db;
+    struct db_promise promise = db->promise; /* nobody adds to it before the turn is given up */
+    ftk_status rc = FTK_OK;
+
+    txn_drop(txn);
+    if (db->log != NULL)
+        rc = promises_wait(db, &promise, KILN_LAZY);
+    if (rc != FTK_OK)
+        rc = db_fail(db, rc);
+    txn_gone(db);
+    return rc;
+}
+
 /* The commit record into the log; with an open window as durable as it is to be. */
 static ftk_status
 commit_log(kiln_txn *txn, uint64_t *lsn_end_out)
@@ -484,10 +513,8 @@ txn_commit(kiln_txn *txn)
     if (rc == FTK_OK)
         rc = commit_prepare(txn);
     if (rc == FTK_OK && !txn->catalog.dirty && txn->ops_size == 0 && txn->fragments == 0 &&
-        txn->snapshot.applied == db->newest.applied) {
-        txn_abort(txn); /* nothing changed */
-        return FTK_OK;
-    }
+        txn->snapshot.applied == db->newest.applied)
+        return commit_nothing(txn);
     if (rc == FTK_OK && txn->logs)
         rc = commit_log(txn, &lsn_end);
     if (rc != FTK_OK) {

@@ -187,6 +187,80 @@ what_a_failed_sync_takes_is_not_shown_by_those_who_follow(void)
     held(GATE_SYNC, KILN_FULL, (kiln_durability[]){KILN_LAZY, KILN_OS}, 2, true);
 }
 
+/* A thread that reads in a write transaction and commits without a change. */
+struct looker {
+    struct ftk_thread thread;
+    kiln_status status;
+    bool found;
+    _Atomic bool looked, returned;
+};
+
+static void
+look_run(void *context)
+{
+    struct looker *looker = context;
+    kiln_txn_options options = KILN_TXN_OPTIONS_INIT;
+    kiln_txn *txn = NULL;
+
+    options.kind = KILN_WRITE;
+    options.durability = KILN_LAZY;
+    looker->status = kiln_txn_begin_with(db, &options, &txn);
+    if (looker->status == KILN_OK) {
+        looker->found = engine_value_is(txn, coll, "held", "1");
+        atomic_store(&looker->looked, true);
+        looker->status = kiln_txn_commit(txn);
+    }
+    atomic_store(&looker->returned, true);
+}
+
+/* The commit that it read is held where its promise is about to hold: it does not return either. */
+static void
+looked_at(enum gate gate, kiln_durability first_as, bool fail)
+{
+    struct looker looker = {.status = KILN_OK};
+    struct committer first;
+    kiln_txn *reader;
+    uint64_t before, deadline = ftk_clock_ns() + WAIT_NS;
+
+    begin();
+    reader = engine_begin(db, KILN_READ); /* no window: the turn is given up before the wait */
+    before = commits();
+    gate_hold(gate);
+    if (fail)
+        simdisk_fail(disk, SIMDISK_SYNC, 1, 1, 5);
+    start(&first, "held", first_as);
+    REQUIRE(gate_wait(gate));
+    wait_logged(before + 1);
+    REQUIRE_OK(ftk_thread_start(&looker.thread, "looker", look_run, &looker));
+    while (!atomic_load(&looker.looked) && ftk_clock_ns() < deadline)
+        ftk_thread_yield();
+    linger();
+    CHECK(atomic_load(&looker.looked));
+    CHECK(!atomic_load(&looker.returned));
+    gate_let(gate);
+    ftk_thread_join(&first.thread);
+    ftk_thread_join(&looker.thread);
+    CHECK(looker.found);
+    CHECK_EQ(first.status, fail ? KILN_IO : KILN_OK);
+    CHECK_EQ(looker.status == KILN_OK, !fail);
+    kiln_txn_abort(reader);
+    simdisk_fail_clear(disk);
+    end();
+}
+
+static void
+a_commit_without_a_change_waits_for_what_it_has_read(void)
+{
+    looked_at(GATE_SYNC, KILN_FULL, false);
+    looked_at(GATE_WRITE, KILN_OS, false);
+}
+
+static void
+a_commit_without_a_change_says_that_what_it_has_read_is_lost(void)
+{
+    looked_at(GATE_SYNC, KILN_FULL, true);
+}
+
 /* Nothing is waited for when all promises before hold: no sync, and windows open. */
 static void
 weak_commits_after_strong_ones_that_hold_do_not_wait(void)
@@ -240,5 +314,7 @@ TEST_MAIN("engine_promises", TEST(a_lazy_commit_does_not_show_the_full_one_befor
           TEST(a_lazy_commit_does_not_show_the_os_one_before_it),
           TEST(a_promise_is_kept_over_a_row_of_weaker_ones),
           TEST(what_a_failed_sync_takes_is_not_shown_by_those_who_follow),
+          TEST(a_commit_without_a_change_waits_for_what_it_has_read),
+          TEST(a_commit_without_a_change_says_that_what_it_has_read_is_lost),
           TEST(weak_commits_after_strong_ones_that_hold_do_not_wait),
           TEST(a_database_is_not_closed_under_a_commit_that_waits))
