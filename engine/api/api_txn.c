@@ -27,9 +27,7 @@ kiln_txn_begin_with(kiln_db *db, const kiln_txn_options *options, kiln_txn **txn
 kiln_status
 kiln_txn_commit(kiln_txn *txn)
 {
-    kiln_db *db = txn->db; /* it outlives the transaction */
-
-    return db_answer(db, txn_commit(txn));
+    return txn_commit(txn);
 }
 
 void

@@ -448,10 +448,7 @@ commit_nothing(kiln_txn *txn)
     txn_drop(txn);
     if (db->log != NULL)
         rc = promises_wait(db, &promise, KILN_LAZY);
-    if (rc != FTK_OK)
-        rc = db_fail(db, rc);
-    txn_gone(db);
-    return rc;
+    return rc == FTK_OK ? FTK_OK : db_fail(db, rc);
 }
 
 /* The commit record into the log; with an open window as durable as it is to be. */
@@ -490,20 +487,19 @@ commit_window(kiln_txn *txn)
     window_commit_end(txn);
 }
 
-ftk_status
-txn_commit(kiln_txn *txn)
+/* The transaction is dropped or durable then, and still counts as open. */
+static ftk_status
+commit(kiln_txn *txn)
 {
     kiln_db *db = txn->db;
     struct db_snapshot snapshot;
     struct db_promise promise;
     kiln_durability durability = txn->durability;
     uint64_t lsn_end = txn->snapshot.lsn;
-    ftk_status rc = db_check_process(db);
+    ftk_status rc = FTK_OK;
 
-    if (rc != FTK_OK)
-        return rc; /* nothing of the parent's is touched, its memory in the child neither */
     if (!txn->write) {
-        txn_abort(txn);
+        txn_drop(txn);
         return FTK_OK;
     }
     if (txn_is_ended(txn))
@@ -518,7 +514,7 @@ txn_commit(kiln_txn *txn)
     if (rc == FTK_OK && txn->logs)
         rc = commit_log(txn, &lsn_end);
     if (rc != FTK_OK) {
-        txn_abort(txn);
+        txn_drop(txn);
         return rc;
     }
     txn->snapshot.lsn = lsn_end;
@@ -529,7 +525,18 @@ txn_commit(kiln_txn *txn)
     end_common(txn);
     db_writer_unlock(db);
     txn_idle(txn);
-    rc = commit_wait(db, &snapshot, &promise, durability);
+    return commit_wait(db, &snapshot, &promise, durability);
+}
+
+ftk_status
+txn_commit(kiln_txn *txn)
+{
+    kiln_db *db = txn->db;
+    ftk_status rc = db_check_process(db);
+
+    if (rc != FTK_OK)
+        return db_answer(db, rc); /* nothing else of the parent's, or of its memory, is touched */
+    rc = db_answer(db, commit(txn)); /* before the database may be closed */
     txn_gone(db);
     return rc;
 }

@@ -8,6 +8,7 @@
 
 ftk_status txn_begin(kiln_db *db, uint32_t kind, kiln_durability durability, uint32_t timeout_ms,
                      kiln_txn **txn_out);
+/* The error is noted (db_answer): when it returns the database may be closed. */
 ftk_status txn_commit(kiln_txn *txn);
 void txn_abort(kiln_txn *txn);
 /* recovery: a write transaction that is not logged; commit gives it id and LSN. */

@@ -3,6 +3,7 @@
  * do those of all commits before it, whatever durabilities they have.
  */
 #include "engine/db/open.h"
+#include "engine/txn/txn_state.h"
 #include "ftk/clock.h"
 #include "ftk/thread.h"
 #include "tests/support/gatedisk.h"
@@ -309,6 +310,48 @@ a_database_is_not_closed_under_a_commit_that_waits(void)
     simdisk_free(disk);
 }
 
+static _Atomic bool refuse_now;
+
+/* A transaction whose commit is refused, on a thread that another one watches. */
+static void
+refused_run(void *context)
+{
+    struct committer *committer = context;
+    kiln_txn *txn = engine_begin(db, KILN_WRITE);
+
+    txn->ended = true; /* as after a large value that could not be written */
+    while (!atomic_load(&refuse_now))
+        ftk_cpu_relax();
+    committer->status = kiln_txn_commit(txn);
+}
+
+/* Who sees that no transaction is open may close the database: it must not be needed any more, for
+ * the words of a refusal neither. */
+static void
+a_commit_that_is_refused_leaves_the_database_before_it_counts_as_ended(void)
+{
+    begin();
+    for (int i = 0; i < 300; i++) {
+        struct committer committer = {.status = KILN_OK};
+        uint64_t deadline = ftk_clock_ns() + WAIT_NS;
+        ftk_status words;
+
+        db->call_error.status = FTK_OK; /* nobody else is in the database */
+        atomic_store(&refuse_now, false);
+        REQUIRE_OK(ftk_thread_start(&committer.thread, "refused", refused_run, &committer));
+        while (atomic_load(&db->open_txns) == 0 && ftk_clock_ns() < deadline)
+            ftk_thread_yield();
+        atomic_store(&refuse_now, true);
+        while (atomic_load(&db->open_txns) > 0 && ftk_clock_ns() < deadline)
+            ftk_cpu_relax();
+        words = db->call_error.status;
+        ftk_thread_join(&committer.thread);
+        CHECK_EQ(words, FTK_STATE);
+        CHECK_EQ(committer.status, KILN_STATE);
+    }
+    end();
+}
+
 TEST_MAIN("engine_promises", TEST(a_lazy_commit_does_not_show_the_full_one_before_it),
           TEST(an_os_commit_does_not_show_the_full_one_before_it),
           TEST(a_lazy_commit_does_not_show_the_os_one_before_it),
@@ -317,4 +360,5 @@ TEST_MAIN("engine_promises", TEST(a_lazy_commit_does_not_show_the_full_one_befor
           TEST(a_commit_without_a_change_waits_for_what_it_has_read),
           TEST(a_commit_without_a_change_says_that_what_it_has_read_is_lost),
           TEST(weak_commits_after_strong_ones_that_hold_do_not_wait),
-          TEST(a_database_is_not_closed_under_a_commit_that_waits))
+          TEST(a_database_is_not_closed_under_a_commit_that_waits),
+          TEST(a_commit_that_is_refused_leaves_the_database_before_it_counts_as_ended))
