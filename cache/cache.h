@@ -213,11 +213,14 @@ void cache_prefetch(struct cache *cache, const uint64_t *ids, size_t count, unsi
 /* Outside an epoch: see that the next `count` calls of cache_new need not wait: memory is charged,
  * and reads that were under way of pages freed meanwhile have ended.  errors: FTK_NOMEM. */
 ftk_status cache_reserve(struct cache *cache, size_t count);
-void cache_unreserve(struct cache *cache); /* give back what is left */
-/* Outside an epoch: could `reserve` pages be reserved now, and `fetch` pages fetched beside?
- * Evicts.  patient: waits as long as pages are becoming clean; false means then that nobody cleans
- * any: who has unfinished pages, which nobody else can write, should write them out. */
-bool cache_room(struct cache *cache, size_t reserve, size_t fetch, bool patient);
+/* The same, but false, with nothing reserved, where memory cannot be had by evicting.  patient:
+ * waits as long as pages are becoming clean; false means then that nobody cleans any: who has
+ * unfinished pages, which nobody else can write, should write them out. */
+bool cache_try_reserve(struct cache *cache, size_t count, bool patient);
+void cache_reserve_trim(struct cache *cache, size_t keep); /* give back what is beyond `keep` */
+void cache_unreserve(struct cache *cache);                 /* give back what is left */
+/* Outside an epoch: could `count` pages be fetched now?  Evicts.  patient: as above. */
+bool cache_room(struct cache *cache, size_t count, bool patient);
 /* How many bytes this cache's writer may have dirty before he writes them out himself, since nobody
  * else can: a quarter of the limit, or half of what the writers of other caches leave of three
  * quarters.  Outside an epoch. */

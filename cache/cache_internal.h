@@ -190,8 +190,8 @@ ftk_status cache__charge(struct cache *cache, uint64_t pages);
 bool cache__charge_now(struct cache *cache, uint64_t pages);
 /* As many of these as can be charged so: all, or a half of them, a quarter, ..., or none. */
 uint64_t cache__charge_some(struct cache *cache, uint64_t pages);
-/* Could so many be charged now?  patient: see cache_room. */
-bool cache__room(struct cache *cache, uint64_t pages, bool patient);
+/* As cache__charge_now.  patient: see cache_try_reserve. */
+bool cache__charge_soon(struct cache *cache, uint64_t pages, bool patient);
 bool cache__charge_try(struct cache *cache, uint64_t pages); /* does not wait; legal in an epoch */
 void cache__charge_forced(struct cache *cache, uint64_t pages);
 void cache__uncharge(struct cache *cache, uint64_t pages);

@@ -18,7 +18,7 @@
  *    them out when they are more than its share (cache_share), which looks at the pool as a whole:
  *    the shares of any number of writers add up to less than three quarters of the limit, so that
  *    there is always something to evict, for readers too; and when memory is wanted and none can be
- *    had at once (cache_room), before it waits for others.
+ *    had at once (cache_room, cache_try_reserve), before it waits for others.
  */
 #include <unistd.h>
 
@@ -313,7 +313,7 @@ cache__charge_some(struct cache *cache, uint64_t pages)
 }
 
 bool
-cache__room(struct cache *cache, uint64_t pages, bool patient)
+cache__charge_soon(struct cache *cache, uint64_t pages, bool patient)
 {
     struct patience patience = {.nap_ns = NAP_NS_MIN, .stuck_ns = STUCK_SOON_NS};
 
@@ -321,7 +321,6 @@ cache__room(struct cache *cache, uint64_t pages, bool patient)
         if (!patient || pages << cache->fast.page_shift > cache__budget() ||
             !await_cleaning(&patience))
             return false;
-    cache__uncharge(cache, pages);
     return true;
 }
 

@@ -310,18 +310,45 @@ cache_reserve(struct cache *cache, size_t count)
 }
 
 bool
-cache_room(struct cache *cache, size_t reserve, size_t fetch, bool patient)
+cache_try_reserve(struct cache *cache, size_t count, bool patient)
 {
     uint64_t have = atomic_load(&cache->reserved);
-    uint64_t pages = fetch + (have < reserve ? reserve - have : 0);
 
-    return pages == 0 || cache__room(cache, pages, patient);
+    if (FTK_UNLIKELY(atomic_load(&cache->freed_reading) > 0))
+        wait_freed_read(cache);
+    if (have >= count)
+        return true;
+    if (!cache__charge_soon(cache, count - have, patient))
+        return false;
+    atomic_fetch_add(&cache->reserved, count - have);
+    return true;
+}
+
+void
+cache_reserve_trim(struct cache *cache, size_t keep)
+{
+    uint64_t have = atomic_load(&cache->reserved);
+
+    while (have > keep) /* whoever returns a leaf may take pages of it meanwhile */
+        if (atomic_compare_exchange_weak(&cache->reserved, &have, keep)) {
+            cache__uncharge(cache, have - keep);
+            return;
+        }
 }
 
 void
 cache_unreserve(struct cache *cache)
 {
-    cache__uncharge(cache, atomic_exchange(&cache->reserved, 0));
+    cache_reserve_trim(cache, 0);
+}
+
+bool
+cache_room(struct cache *cache, size_t count, bool patient)
+{
+    if (!cache__charge_soon(cache, count, patient))
+        return false;
+    cache__uncharge(cache, count);
+    return true;
 }
 
 ftk_status

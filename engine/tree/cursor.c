@@ -244,7 +244,7 @@ step_leaf(kiln_cursor *cursor, bool forward, uint64_t *next_out)
 
     cache_enter(txn->fast, txn->slot);
     while (d-- > 0) { /* up to a page with a neighbour */
-        FTK_TRY(tree_use(txn, path->page[d], 0, &again));
+        FTK_TRY(tree_use(txn, cursor->tree, path->page[d], 0, &again));
         /* It may have been read anew meanwhile. */
         FTK_TRY(tree_check_page(txn, path->ref[d], path->depth - 1 - d));
         struct node node = tree_node(txn, path->page[d]);
@@ -274,7 +274,7 @@ step_leaf(kiln_cursor *cursor, bool forward, uint64_t *next_out)
             window_settle(txn, child);
             cache_enter(txn->fast, txn->slot);
         }
-        FTK_TRY(tree_use(txn, child, level == 0 ? fetch_flags(cursor) : 0, &again));
+        FTK_TRY(tree_use(txn, cursor->tree, child, level == 0 ? fetch_flags(cursor) : 0, &again));
         FTK_TRY(tree_check_page(txn, ref, level));
         uint32_t count = node_count(cache_address(txn->fast, child));
         path->pos[d + 1] = forward || count == 0 ? 0 : count - 1;

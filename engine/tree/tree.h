@@ -17,8 +17,10 @@ ftk_status tree_descend(kiln_txn *txn, const struct tree *tree, const void *key,
 ftk_status tree_descend_edge(kiln_txn *txn, const struct tree *tree, bool last,
                              unsigned fetch_flags, struct tree_path *path_out);
 /* One step of a walk: inside an epoch see that page_id is resident.  When it must be fetched the
- * slot leaves and re-enters, *again_out: everything else used in the epoch may be gone. */
-ftk_status tree_use(kiln_txn *txn, uint64_t page_id, unsigned fetch_flags, bool *again_out);
+ * slot leaves and re-enters, *again_out: everything else used in the epoch may be gone.  What a
+ * change of this tree needs stays prepared. */
+ftk_status tree_use(kiln_txn *txn, const struct tree *tree, uint64_t page_id, unsigned fetch_flags,
+                    bool *again_out);
 /* A resident page is the one that the reference means: level and birth. */
 static inline bool
 tree_page_fits(const uint8_t *page, struct page_ref ref, uint32_t level)

@@ -69,7 +69,8 @@ remove_empty(kiln_txn *txn, struct tree *tree, struct tree_path *path, uint32_t 
  * path is the transaction's own.  *again_out: a neighbour had to be fetched, descend anew.
  */
 static ftk_status
-merge_at(kiln_txn *txn, struct tree_path *path, uint32_t d, bool *merged_out, bool *again_out)
+merge_at(kiln_txn *txn, const struct tree *tree, struct tree_path *path, uint32_t d,
+         bool *merged_out, bool *again_out)
 {
     struct node parent = tree_node(txn, path->page[d - 1]);
     uint32_t pos = path->pos[d - 1];
@@ -88,7 +89,7 @@ merge_at(kiln_txn *txn, struct tree_path *path, uint32_t d, bool *merged_out, bo
         return FTK_OK; /* the only child */
     sibling_ref = node_child(parent.page, to_right ? pos + 1 : pos - 1);
     sibling = page_ref_id(sibling_ref);
-    rc = tree_use(txn, sibling, 0, again_out);
+    rc = tree_use(txn, tree, sibling, 0, again_out);
     if (rc != FTK_OK || *again_out)
         return rc;
     mine = tree_node(txn, path->page[d]);
@@ -143,7 +144,7 @@ rebalance(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
             return FTK_OK;
         }
         tree_own_path(txn, tree, &path);
-        rc = merge_at(txn, &path, d, &merged, &again);
+        rc = merge_at(txn, tree, &path, d, &merged, &again);
         txn_leave(txn);
         if (rc != FTK_OK)
             return rc;

@@ -24,7 +24,8 @@ tree_misfit(const kiln_txn *txn, struct page_ref ref, uint32_t level)
 }
 
 ftk_status
-tree_use(kiln_txn *txn, uint64_t page_id, unsigned fetch_flags, bool *again_out)
+tree_use(kiln_txn *txn, const struct tree *tree, uint64_t page_id, unsigned fetch_flags,
+         bool *again_out)
 {
     ftk_status rc;
 
@@ -35,7 +36,7 @@ tree_use(kiln_txn *txn, uint64_t page_id, unsigned fetch_flags, bool *again_out)
     if (FTK_LIKELY(cache_use(txn->fast, page_id)))
         return FTK_OK;
     txn_leave(txn);
-    rc = txn_room(txn);
+    rc = txn_room(txn, tree_pages_needed(tree));
     if (rc == FTK_OK)
         rc = cache_fetch(txn->cache, page_id, fetch_flags);
     txn_enter(txn);
@@ -71,7 +72,7 @@ restart:
             cache_enter(txn->fast, txn->slot);
             goto restart;
         }
-        rc = tree_use(txn, id, fetch_flags, &again);
+        rc = tree_use(txn, tree, id, fetch_flags, &again);
         if (FTK_UNLIKELY(rc != FTK_OK))
             goto fail;
         if (FTK_UNLIKELY(again))

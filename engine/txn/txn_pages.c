@@ -89,20 +89,60 @@ spill_if_large(kiln_txn *txn, uint32_t pages)
     return read_only ? replay_fits(txn) : FTK_OK;
 }
 
-/* There is no memory to reserve or to fetch so many pages, and this transaction holds some that
- * nobody else can clean: it writes them out before it waits for others. */
-static ftk_status
-spill_for_room(kiln_txn *txn, uint32_t reserve, uint32_t fetch)
+/* This transaction holds pages that nobody else can clean. */
+static bool
+may_spill(const kiln_txn *txn)
 {
-    if (txn->db->read_only || spill_pages(txn) == 0 || cache_room(txn->cache, reserve, fetch, true))
-        return FTK_OK;
-    return spill(txn);
+    return !txn->db->read_only && spill_pages(txn) > 0;
+}
+
+/* Memory for `pages`, after this transaction's unfinished pages were written out if there is none.
+ * It is taken where it is found: to look first and take later would leave a gap in which the limit
+ * may fall.  Without a window that could be asked for, or about to end it. */
+static ftk_status
+reserve_or_spill(kiln_txn *txn, uint32_t pages)
+{
+    ftk_status rc;
+
+    if (may_spill(txn) && !cache_try_reserve(txn->cache, pages, true))
+        FTK_TRY(spill(txn));
+    FTK_TRY(cache_reserve(txn->cache, pages));
+out:
+    return rc;
+}
+
+/* Room to fetch `pages`, by the same means. */
+static ftk_status
+room_or_spill(kiln_txn *txn, uint32_t pages)
+{
+    return may_spill(txn) && !cache_room(txn->cache, pages, true) ? spill(txn) : FTK_OK;
+}
+
+/* What was prepared when the limit was higher may fill what it is now. */
+static void
+prepared_trim(kiln_txn *txn, uint32_t keep)
+{
+    uint32_t prepared;
+
+    txn_window_hold(txn); /* whoever returns leaves takes of what is prepared */
+    if (txn->window != NULL)
+        keep += atomic_load_explicit(&txn->window->reserved, memory_order_relaxed);
+    prepared = atomic_load_explicit(&txn->prepared, memory_order_relaxed);
+    if (prepared > keep)
+        prepared = keep;
+    atomic_store_explicit(&txn->prepared, prepared, memory_order_relaxed);
+    cache_reserve_trim(txn->cache, prepared);
+    txn_window_let(txn);
 }
 
 ftk_status
-txn_room(kiln_txn *txn)
+txn_room(kiln_txn *txn, uint32_t keep)
 {
-    return txn->write ? spill_for_room(txn, 0, 1) : FTK_OK;
+    FTK_ASSERT(!txn_holds_window(txn));
+    if (!txn->write || cache_room(txn->cache, 1, false))
+        return FTK_OK;
+    prepared_trim(txn, keep);
+    return room_or_spill(txn, 1);
 }
 
 /* Page ids, if need be after a checkpoint that frees what only the old one needed. */
@@ -150,10 +190,8 @@ prepare_under_window(kiln_txn *txn, uint32_t want, bool reserve)
         return FTK_ANSWER(FTK_STATE, "the window must end");
     rc = space_ensure(txn->db->space, want, reserve);
     txn_window_let(txn);
-    if (rc == FTK_NOSPACE || !cache_room(txn->cache, want, 0, false))
+    if (rc == FTK_NOSPACE || (rc == FTK_OK && !cache_try_reserve(txn->cache, want, false)))
         return FTK_ANSWER(FTK_STATE, "the window must end");
-    if (rc == FTK_OK)
-        rc = cache_reserve(txn->cache, want);
     if (rc != FTK_OK)
         return rc;
     txn_window_hold(txn);
@@ -204,19 +242,12 @@ txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
     }
     if (rc != FTK_OK)
         goto out;
-    if (!cache_room(txn->cache, want, 0, false)) { /* as few as will do, then */
+    if (!cache_try_reserve(txn->cache, want, false)) { /* as few as will do, then */
         want = pages;
         txn->prepared = 0;
         cache_unreserve(txn->cache);
-        FTK_TRY(spill_for_room(txn, want, 0));
+        FTK_TRY(reserve_or_spill(txn, want));
     }
-    rc = cache_reserve(txn->cache, want);
-    if (rc == FTK_NOMEM && want > pages) { /* the limit has fallen since */
-        want = pages;
-        rc = cache_reserve(txn->cache, want);
-    }
-    if (rc != FTK_OK)
-        goto out;
     rc = prepared_set(txn, want);
 out:
     return rc;
@@ -365,7 +396,7 @@ txn_run_pages(kiln_txn *txn, uint64_t first, uint32_t count)
     ftk_status rc;
 
     FTK_TRY(spill_if_large(txn, count));
-    FTK_TRY(spill_for_room(txn, 0, count));
+    FTK_TRY(room_or_spill(txn, count));
     FTK_TRY(cache_new_run(txn->cache, first, count));
     spill_add(txn, count);
 out:

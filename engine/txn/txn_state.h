@@ -213,9 +213,10 @@ txn_prepare(kiln_txn *txn, uint32_t pages, bool reserve)
     return txn_prepare_slow(txn, pages, reserve);
 }
 /* Before a page is fetched for an operation that has changed nothing yet, outside an epoch: where
- * there is no memory even for one, and this transaction's unfinished pages are among those that
- * take it, they are written out.  It may end the window, so walk anew. */
-ftk_status txn_room(kiln_txn *txn);
+ * there is no memory even for one, what is prepared beyond `keep` pages (and those for returning
+ * leaves) is given back, and if this transaction's unfinished pages are among those that take the
+ * rest, they are written out.  It may end the window, so walk anew. */
+ftk_status txn_room(kiln_txn *txn, uint32_t keep);
 /* A new page, resident and dirty, birth not yet set in its header (node_init or node_build do). */
 uint64_t txn_page_new(kiln_txn *txn);
 void txn_page_born(kiln_txn *txn, uint64_t page_id); /* after its header is written: mark dirty */

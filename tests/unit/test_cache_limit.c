@@ -193,6 +193,41 @@ a_cache_full_of_dirty_pages_says_so(void)
     ftk_clock_use(NULL, NULL);
 }
 
+/* Nothing is taken by a trial that fails; what one that succeeds takes is there when the limit
+ * falls, and what is beyond the need can be given back for others. */
+static void
+what_cannot_be_had_at_once_is_not_reserved(void)
+{
+    struct fixture f;
+    struct cache_stats stats;
+
+    ftk_clock_use(&fast_clock, NULL);
+    REQUIRE_OK(cache_limit_set(8 * MIB));
+    fixture_open(&f, "data", PAGES);
+    REQUIRE_OK(fixture_load(&f, 0, 1024));
+    CHECK(!cache_try_reserve(f.cache, 2 * 1024 + 1, false)); /* more than there is */
+    CHECK(!cache_try_reserve(f.cache, 2 * 1024 + 1, true));
+    CHECK(cache_try_reserve(f.cache, 1500, false)); /* evicts */
+    CHECK(cache_try_reserve(f.cache, 1500, false)); /* has them */
+    REQUIRE_OK(cache_limit_set(4 * MIB));
+    cache_stats(f.cache, &stats);
+    CHECK(stats.used_bytes >= 1500 * PAGE_BYTES);
+    CHECK(cache_try_reserve(f.cache, 1500, false));
+    CHECK(!cache_try_reserve(f.cache, 1501, false));
+    CHECK(!cache_room(f.cache, 1, false));
+    cache_reserve_trim(f.cache, 1600); /* no more than it keeps */
+    CHECK(!cache_room(f.cache, 1, true));
+    cache_reserve_trim(f.cache, 500);
+    CHECK(cache_room(f.cache, 100, false));
+    REQUIRE_OK(cache_fetch(f.cache, 7, 0));
+    cache_unpin(f.fast, 7);
+    cache_unreserve(f.cache);
+    CHECK(cache_try_reserve(f.cache, 900, false));
+    cache_unreserve(f.cache);
+    fixture_close(&f);
+    ftk_clock_use(NULL, NULL);
+}
+
 static void
 freed_and_scanned_pages_go_first(void)
 {
@@ -473,6 +508,6 @@ TEST_MAIN("cache_limit", TEST(a_limit_that_is_set_beside_the_first_use_stays),
           TEST(memory_stays_within_the_limit),
           TEST(a_lowered_limit_is_reached_at_once), TEST(two_caches_share_the_limit),
           TEST(pages_in_use_are_kept), TEST(a_cache_full_of_dirty_pages_says_so),
-          TEST(freed_and_scanned_pages_go_first), TEST(a_scan_leaves_the_working_set),
-          TEST(a_scan_reads_ahead_in_a_full_cache), TEST(the_limit_may_fall_under_whoever_asks),
-          TEST(address_space_may_be_limited))
+          TEST(what_cannot_be_had_at_once_is_not_reserved), TEST(freed_and_scanned_pages_go_first),
+          TEST(a_scan_leaves_the_working_set), TEST(a_scan_reads_ahead_in_a_full_cache),
+          TEST(the_limit_may_fall_under_whoever_asks), TEST(address_space_may_be_limited))

@@ -189,6 +189,51 @@ unfinished_transactions_leave_room_for_others(void)
     }
 }
 
+/* What a transaction prepared below 120 MiB, 60 pages of 64 KiB, fills a cache of 4 MiB: what it
+ * must read then finds room all the same, in each kind of operation. */
+static void
+pages_prepared_below_a_high_limit_leave_room_below_a_low_one(void)
+{
+    enum { LEAVES = 200, KEYS_EACH = 64 };
+    struct simdisk *disk = simdisk_new(NULL);
+    kiln_options options = engine_options(KILN_CREATE);
+    kiln_db *db;
+    kiln_coll coll;
+    kiln_txn *txn;
+    uint8_t key[8];
+
+    options.page_bytes = 65536;
+    OK(kiln_cache_limit(120 * MIB));
+    REQUIRE_OK(engine_try_open(disk, &options, &db));
+    txn = engine_begin(db, KILN_WRITE);
+    coll = engine_coll(txn, "c");
+    OK(engine_series(txn, coll, 0, LEAVES * KEYS_EACH, 1000));
+    OK(kiln_txn_commit(txn));
+    OK(kiln_checkpoint(db));
+    for (unsigned kind = 0; kind < 3; kind++) {
+        OK(kiln_cache_limit(120 * MIB));
+        txn = engine_begin(db, KILN_WRITE);
+        OK(engine_series(txn, coll, kind, kind + 1, 900));
+        OK(kiln_cache_limit(4 * MIB));
+        for (uint64_t leaf = 1; leaf < LEAVES; leaf += 7) {
+            uint64_t i = leaf * KEYS_EACH + kind;
+            kiln_slice got;
+            engine_key(i, key);
+            if (kind == 0)
+                OK(engine_series(txn, coll, i, i + 1, 900));
+            else if (kind == 1)
+                OK(kiln_delete(txn, coll, key, sizeof key));
+            else
+                OK(kiln_get(txn, coll, key, sizeof key, &got));
+        }
+        OK(kiln_txn_commit(txn));
+        OK(kiln_checkpoint(db));
+    }
+    engine_check(db);
+    OK(kiln_close(db));
+    simdisk_free(disk);
+}
+
 static _Atomic bool stop;
 
 static void
@@ -304,4 +349,5 @@ TEST_MAIN("engine_share", TEST(writers_of_three_databases_go_through_a_small_cac
           TEST(writers_of_large_pages_go_through_the_smallest_cache),
           TEST(large_values_of_several_databases_go_through_a_small_cache),
           TEST(unfinished_transactions_leave_room_for_others), TEST(the_limit_may_move_beside_them),
+          TEST(pages_prepared_below_a_high_limit_leave_room_below_a_low_one),
           TEST(batches_work_with_the_smallest_cache))
