@@ -394,7 +394,7 @@ KILN_API kiln_status kiln_cursor_prev(kiln_cursor *cursor);
 /* The first item with a key >= / the last with a key <= the one given. */
 KILN_API kiln_status kiln_cursor_seek(kiln_cursor *cursor, const void *key, size_t key_size);
 KILN_API kiln_status kiln_cursor_seek_before(kiln_cursor *cursor, const void *key, size_t key_size);
-/* Bounds of all later moves: [low, high); NULL data: open end. */
+/* Bounds of all later moves: [low, high); NULL data: open end.  The cursor loses its position. */
 KILN_API kiln_status kiln_cursor_bounds(kiln_cursor *cursor, kiln_slice low, kiln_slice high);
 KILN_API kiln_status kiln_cursor_prefix(kiln_cursor *cursor, const void *prefix,
                                         size_t prefix_size);

@@ -526,8 +526,12 @@ cursor_item(kiln_cursor *cursor, kiln_slice *key_out, kiln_slice *value_out)
         if (!cursor->positioned || cursor->deleted)
             return FTK_FAIL(FTK_STATE, "the cursor is not on an item");
         rc = refresh(cursor, &at);
-        if (rc != FTK_OK || !at)
-            return rc != FTK_OK ? rc : FTK_FAIL(FTK_STATE, "the cursor's item was deleted");
+        if (rc == FTK_OK && !at) {
+            cursor->changes--; /* the path is at a neighbour: look again each time */
+            rc = FTK_FAIL(FTK_STATE, "the cursor's item was deleted");
+        }
+        if (rc != FTK_OK)
+            return rc;
     }
     node_entry(leaf_node(cursor), *leaf_pos(cursor), &entry);
     if (key_out != NULL) {

@@ -243,10 +243,46 @@ cursors_closed_among_others_leave_the_others_in_place(void)
     end();
 }
 
+/* However often it is asked for: it is neither its neighbour, nor does the next move pass one. */
+static void
+an_item_that_another_call_deleted_is_gone_until_the_cursor_moves(void)
+{
+    kiln_slice key, value;
+
+    begin("abc");
+    for (unsigned asked = 0; asked < 3; asked++) {
+        AT(kiln_cursor_seek(cursor, "b", 1), "b");
+        OK(kiln_delete(txn, coll, "b", 1));
+        for (unsigned i = 0; i < asked; i++) {
+            STATUS(kiln_cursor_item(cursor, &key, &value), KILN_STATE);
+            STATUS(kiln_cursor_delete(cursor), KILN_STATE);
+        }
+        AT(kiln_cursor_next(cursor), "bt");
+        OK(kiln_put(txn, coll, "b", 1, "1", 1, 0));
+        AT(kiln_cursor_seek(cursor, "b", 1), "b");
+        OK(kiln_delete(txn, coll, "b", 1));
+        for (unsigned i = 0; i < asked; i++)
+            STATUS(kiln_cursor_item(cursor, &key, NULL), KILN_STATE);
+        AT(kiln_cursor_prev(cursor), "at");
+        OK(kiln_put(txn, coll, "b", 1, "1", 1, 0));
+        AT(kiln_cursor_last(cursor), "ct"); /* nothing is behind it */
+        OK(kiln_delete(txn, coll, "ct", 2));
+        for (unsigned i = 0; i < asked; i++) {
+            STATUS(kiln_cursor_item(cursor, &key, &value), KILN_STATE);
+            STATUS(kiln_cursor_delete(cursor), KILN_STATE);
+        }
+        OK(kiln_put(txn, coll, "ct", 2, "2", 1, 0)); /* and back */
+        OK(kiln_cursor_item(cursor, &key, &value));
+        CHECK_EQ(key.size, 2);
+    }
+    end();
+}
+
 TEST_MAIN("engine_cursor", TEST(moves_past_an_end_unposition_and_come_back_from_the_other),
           TEST(seeks_find_the_nearest_key_on_their_side), TEST(bounds_hold_for_every_move),
           TEST(a_bound_without_data_is_open_whatever_its_size),
           TEST(prefix_walks_its_keys_alone_up_to_ff), TEST(cursor_finds_its_place_after_changes),
+          TEST(an_item_that_another_call_deleted_is_gone_until_the_cursor_moves),
           TEST(deleting_all_by_cursor_leaves_an_empty_collection),
           TEST(item_and_large_value_stay_while_others_are_read),
           TEST(many_cursors_close_in_any_order_each_at_once),
