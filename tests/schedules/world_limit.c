@@ -10,11 +10,11 @@
 #include "ftk/clock.h"
 #include "tests/schedules/schedule_world.h"
 
-enum { TRANSACTIONS = 2, LIMIT_LOW = 6 << 20, LIMIT_HIGH = 26 << 20 };
+enum { TRANSACTIONS = 2, LIMIT_LOW = 6 << 20, LIMIT_HIGH = 120 << 20 };
 
 /* Values that shrank: many leaves, and little to log. */
 static const struct bank_shape shape = {.page_bytes = 64 << 10,
-                                        .keys = 144,
+                                        .keys = 96,
                                         .value_bytes = 400,
                                         .first_bytes = 15000,
                                         .cache_bytes = LIMIT_HIGH,
