@@ -331,6 +331,14 @@ schedules:
 	        bash '$(CURDIR)'/tests/schedules/$$script.sh || rc=1; \
 	done; rm -rf "$$work"; exit $$rc
 
+# Each mutant of tests/mutants is put into a copy of the tree, and a test must catch it.
+MUTANTS ?=
+.PHONY: mutants
+mutants:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory $(PAR) build-tests
+	@KILN_BUILD='$(BUILD)' KILN_CC='$(CC)' KILN_JOBS='$(JOBS)' bash tests/mutants/run.sh $(MUTANTS)
+
 # Lines reached by the tests, by file.
 .PHONY: coverage
 coverage:
@@ -482,6 +490,7 @@ help:
 	@echo 'make fuzz         libFuzzer on each decoder for FUZZ_SECONDS ($(FUZZ_SECONDS))'
 	@echo 'make crash        $(CRASH_STATES) crash states (CRASH_STATES)'
 	@echo 'make crash-native $(STATES) crash states of the native disk (STATES), kills (KILLS)'
+	@echo 'make mutants      each fault of tests/mutants is put in and must be caught (MUTANTS: some files)'
 	@echo 'make coverage     lines reached by the tests'
 	@echo 'make lint format  clang-tidy, cppcheck and format check; reformat'
 	@echo 'make compile_commands    $(BUILD)/compile_commands.json, for editors'

@@ -1,7 +1,9 @@
 /* tests/unit/test_rfl_group.c -- many threads commit together; one sync serves many. */
 #include <stdatomic.h>
 
+#include "ftk/clock.h"
 #include "ftk/thread.h"
+#include "tests/support/gatedisk.h"
 #include "tests/unit/rfl_testing.h"
 
 #define THREADS 8
@@ -190,7 +192,53 @@ a_failed_sync_is_final_for_all_threads(void)
     simdisk_free(disk);
 }
 
+static bool
+somebody_waits(struct rfl_log *log)
+{
+    uint64_t limit = ftk_clock_ns() + UINT64_C(10000000000);
+    bool waits;
+
+    do {
+        ftk_thread_yield();
+        ftk_mutex_lock(&log->mutex);
+        waits = log->waiter_count > 0;
+        ftk_mutex_unlock(&log->mutex);
+    } while (!waits && ftk_clock_ns() < limit);
+    return waits;
+}
+
+/* One leads the sync that fails, the other waits for it: it is not told that it is durable. */
+static void
+who_waits_for_a_sync_that_fails_is_told(void)
+{
+    struct simdisk *disk = simdisk_new(NULL);
+    struct rfl_options options = testing_options(simdisk_disk(disk), "/log");
+    struct worker workers[2] = {0};
+    struct rfl_log *log;
+    uint64_t lsn_end;
+
+    REQUIRE_OK(rfl_open(&options, true, 0, &log));
+    REQUIRE_OK(testing_append(log, 0, 100, &lsn_end));
+    REQUIRE_OK(rfl_commit(log, lsn_end, RFL_FULL));
+    gate_install(disk, 0);
+    gate_hold(GATE_SYNC);
+    simdisk_fail(disk, SIMDISK_SYNC, 1, 1, 5);
+    for (uint64_t i = 0; i < 2; i++) {
+        workers[i] = (struct worker){.log = log, .id = i, .rounds = 1, .durability = RFL_FULL};
+        REQUIRE_OK(ftk_thread_start(&workers[i].thread, "worker", work, &workers[i]));
+        CHECK(i == 0 ? gate_wait(GATE_SYNC) : somebody_waits(log));
+    }
+    gate_let(GATE_SYNC);
+    for (int i = 0; i < 2; i++) {
+        ftk_thread_join(&workers[i].thread);
+        CHECK_STATUS(workers[i].status, FTK_IO);
+    }
+    CHECK_STATUS(rfl_close(log), FTK_FAILED);
+    simdisk_free(disk);
+}
+
 TEST_MAIN("rfl_group", TEST(full_commits_of_eight_threads_share_syncs),
           TEST(os_commits_of_eight_threads), TEST(all_durabilities_mixed_with_a_reader_beside),
           TEST(the_callers_threads_do_it_all_without_background),
-          TEST(lazy_commits_become_durable_in_time), TEST(a_failed_sync_is_final_for_all_threads))
+          TEST(lazy_commits_become_durable_in_time), TEST(a_failed_sync_is_final_for_all_threads),
+          TEST(who_waits_for_a_sync_that_fails_is_told))
