@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cache/cache.h -- page cache: one region of address space per database, page id x page size =
  * address (Leis et al., "Virtual-Memory Assisted Buffer Management", SIGMOD 2023).

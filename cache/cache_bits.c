@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cache/cache_bits.c -- sets of page ids in two levels; the rules stand at struct cache__bits. */
 #include "cache/cache_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cache/cache_check.c -- what holds of states, accounts and sets of page ids.  Builds with DEBUG=1
  * look at a state whenever it moves and at everything when a cache is closed; tests, when they

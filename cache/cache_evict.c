@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cache/cache_evict.c -- second chance over the resident pages, in batches.
  *

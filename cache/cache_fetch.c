@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cache/cache_fetch.c -- misses: direct reads into the page's own memory.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cache/cache_internal.h -- what the files of this folder share.  Rules and lock order: README.md.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cache/cache_pool.c -- the memory limit of the process: a list of all caches, and what they use.
  * The only global state of the folder (design, section 8: the documented process-wide limit).

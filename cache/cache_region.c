@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cache/cache_region.c -- one reservation of address space per cache: pages, states, bitmaps.
  * Nothing of it takes memory before it is touched.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cache/cache_slots.c -- slots: what users of the cache announce, and how others walk over them.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cache/cache_state.c -- moves of a page's state that need no memory and no I/O: use, rescue, new,
  * dirty, free, and waiting for a state to end.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cache/cache_write.c -- the write pass: dirty pages in page-id order, in long runs.
  *

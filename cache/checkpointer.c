@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cache/checkpointer.c -- when to checkpoint, one checkpoint, and the smooth throttle.
  *

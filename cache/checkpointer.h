@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cache/checkpointer.h -- decides when to checkpoint, does it beside readers and writers, and slows
  * writers smoothly when dirty pages near the limit.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* examples/batches.c -- many keys in one call: kiln sorts them and reads missing pages together. */
 #include <kiln.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* examples/bulk_build.c -- sorted input into an empty collection, beside the same by puts. */
 #include <kiln.h>
 #include <stdio.h>

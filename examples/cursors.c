@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* examples/cursors.c -- ranges, prefixes, both directions, deleting while walking. */
 #include <kiln.h>
 #include <stdio.h>

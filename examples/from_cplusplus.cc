@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // examples/from_cplusplus.cc -- kiln.h from C++17: smart pointers to handles, exceptions.
 #include <kiln.h>
 

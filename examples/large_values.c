@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* examples/large_values.c -- a value of 40 MB, written and read in pieces; small ones beside it. */
 #include <kiln.h>
 #include <stdio.h>

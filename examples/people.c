@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* examples/people.c -- records: fields, groups, repeated fields, indexes, a search by an index. */
 #include <kiln.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* examples/snapshots.c -- what a reader sees while others write; savepoints. */
 #include <kiln.h>
 #include <stdio.h>

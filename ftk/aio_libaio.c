@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ftk/aio_libaio.c -- asynchronous I/O by the kernel (io_submit), completed by one thread.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ftk/aio_threads.c -- asynchronous I/O by a pool of threads with pread and pwrite.
  *

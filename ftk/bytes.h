@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ftk/bytes.h -- explicit byte order, varints, and comparison of byte strings. */
 #ifndef FTK_BYTES_H
 #define FTK_BYTES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ftk/checksum.c -- XXH3, 64 bits. */
 #include "ftk/checksum.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ftk/checksum.h -- XXH3 64 bits (libxxhash); the checksum of pages and log records. */
 #ifndef FTK_CHECKSUM_H
 #define FTK_CHECKSUM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ftk/clock.c -- the system's clocks, unless a test has put its own in place. */
 #include "ftk/clock.h"
 

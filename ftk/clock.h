@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ftk/clock.h -- time, behind a table so that a test can own it. */
 #ifndef FTK_CLOCK_H
 #define FTK_CLOCK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ftk/disk.h -- files, directories and asynchronous I/O behind one table of functions.
  *

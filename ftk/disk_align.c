@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ftk/disk_align.c -- direct I/O where the file takes it, with the alignment that it wants.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ftk/disk_dirs.c -- directories and names of the operating system.
  *

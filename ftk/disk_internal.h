@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ftk/disk_internal.h -- what the parts of the native disk share. */
 #ifndef FTK_DISK_INTERNAL_H
 #define FTK_DISK_INTERNAL_H

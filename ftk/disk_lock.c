@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ftk/disk_lock.c -- locks of files, and what a fork does to open files.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ftk/iobuf.c -- the buffer manager (design, section 6).
  *

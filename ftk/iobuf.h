@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ftk/iobuf.h -- the buffer manager: a bounded number of I/O buffers, completion callbacks, and the
  * buffer-waiter queue.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ftk/log.c -- formats a message and hands it to the owner's callback. */
 #include "ftk/log.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ftk/log.h -- messages to the owner's callback.  The library prints nothing itself. */
 #ifndef FTK_LOG_H
 #define FTK_LOG_H

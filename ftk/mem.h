@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ftk/mem.h -- memory: every allocation of kiln goes through here and can be made to fail. */
 #ifndef FTK_MEM_H
 #define FTK_MEM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ftk/number.c -- see number.h. */
 #include "ftk/number.h"
 

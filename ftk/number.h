@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ftk/number.h -- numbers of command lines, and numbers as people read them.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ftk/random.c -- xoshiro256** (Blackman and Vigna, 2018), seeded through splitmix64. */
 #include "ftk/random.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ftk/random.h -- seeded pseudo-random numbers (not for secrets), and entropy of the system. */
 #ifndef FTK_RANDOM_H
 #define FTK_RANDOM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ftk/schedule.c -- the scheduler of a test build: who goes on, time, and who is stuck.
  *

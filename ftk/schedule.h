@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ftk/schedule.h -- threads that a test owns: one at a time, in an order drawn from a seed.
  *

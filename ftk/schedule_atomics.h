@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ftk/schedule_atomics.h -- a point before each atomic that orders others.
  *

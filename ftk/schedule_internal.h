@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ftk/schedule_internal.h -- what the scheduler offers the primitives of ftk/schedule_thread.c. */
 #ifndef FTK_SCHEDULE_INTERNAL_H
 #define FTK_SCHEDULE_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ftk/schedule_points.h -- the places where a scheduler may let another thread go on.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ftk/schedule_thread.c -- the primitives of ftk/thread.h over the scheduler.
  *

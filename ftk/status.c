@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ftk/status.c -- texts of the status codes, and the thread's slot for its last error.
  *

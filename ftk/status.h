@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ftk/status.h -- status codes, their texts, and the place where an error was born. */
 #ifndef FTK_STATUS_H
 #define FTK_STATUS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ftk/thread.c -- POSIX threads; a failure of a primitive is a bug, hence an assertion. */
 #include "ftk/thread.h"
 

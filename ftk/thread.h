@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ftk/thread.h -- threads, mutexes, condition variables with deadlines on the monotonic clock. */
 #ifndef FTK_THREAD_H
 #define FTK_THREAD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_database.c -- see giga_database.h. */
 #include "gigatest/giga_database.h"
 

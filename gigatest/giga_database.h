@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_database.h -- making, opening, closing and removing the database; its dictionary;
  * and the collection "gigatest" that says what the database is to hold. */
 #ifndef GIGATEST_GIGA_DATABASE_H

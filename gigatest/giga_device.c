@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_device.c -- see giga_device.h. */
 #include "gigatest/giga_device.h"
 

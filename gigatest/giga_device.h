@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_device.h -- what the operating system knows: devices, bytes, files. */
 #ifndef GIGATEST_GIGA_DEVICE_H
 #define GIGATEST_GIGA_DEVICE_H

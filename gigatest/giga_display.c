@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_display.c -- see giga_display.h. */
 #include "gigatest/giga_display.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_display.h -- the full screen.  One thread only. */
 #ifndef GIGATEST_GIGA_DISPLAY_H
 #define GIGATEST_GIGA_DISPLAY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_gauges.c -- see giga_gauges.h. */
 #include "gigatest/giga_gauges.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_gauges.h -- what the working threads tell the watching one. */
 #ifndef GIGATEST_GIGA_GAUGES_H
 #define GIGATEST_GIGA_GAUGES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_histogram.c -- see giga_histogram.h. */
 #include "gigatest/giga_histogram.h"
 

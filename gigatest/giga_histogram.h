@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_histogram.h -- latencies in log-linear buckets, as HdrHistogram does. */
 #ifndef GIGATEST_GIGA_HISTOGRAM_H
 #define GIGATEST_GIGA_HISTOGRAM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_json.c -- see giga_json.h. */
 #include "gigatest/giga_json.h"
 

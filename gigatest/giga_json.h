@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_json.h -- writing JSON (RFC 8259), nothing else. */
 #ifndef GIGATEST_GIGA_JSON_H
 #define GIGATEST_GIGA_JSON_H

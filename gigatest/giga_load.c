@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gigatest/giga_load.c -- see giga_load.h.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_load.h -- the transactions: the load, and the rounds after it. */
 #ifndef GIGATEST_GIGA_LOAD_H
 #define GIGATEST_GIGA_LOAD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_machine.c -- see giga_machine.h. */
 #include "gigatest/giga_machine.h"
 

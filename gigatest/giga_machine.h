@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_machine.h -- where a run was made: figures without it say little. */
 #ifndef GIGATEST_GIGA_MACHINE_H
 #define GIGATEST_GIGA_MACHINE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_mix.h -- the mixing function under every choice gigatest makes.  Frozen. */
 #ifndef GIGATEST_GIGA_MIX_H
 #define GIGATEST_GIGA_MIX_H

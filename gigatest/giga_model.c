@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_model.c -- see giga_model.h. */
 #include "gigatest/giga_model.h"
 

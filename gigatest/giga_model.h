@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_model.h -- what every object must look like, computed from a few numbers.  Frozen:
  * see README.md, rules 3 to 7. */
 #ifndef GIGATEST_GIGA_MODEL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_monitor.c -- see giga_monitor.h. */
 #include "gigatest/giga_monitor.h"
 

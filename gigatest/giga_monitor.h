@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_monitor.h -- the thread that watches: samples, screen or lines, keys, signals. */
 #ifndef GIGATEST_GIGA_MONITOR_H
 #define GIGATEST_GIGA_MONITOR_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gigatest/giga_names.c -- see giga_names.h.
  *

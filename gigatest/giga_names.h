@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_names.h -- two lists of names, made by a rule.  Frozen: a database loaded yesterday
  * must verify tomorrow, so the rule's tables, its generator and its counts never change. */
 #ifndef GIGATEST_GIGA_NAMES_H

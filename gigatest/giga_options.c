@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_options.c -- see giga_options.h. */
 #include "gigatest/giga_options.h"
 

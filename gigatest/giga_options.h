@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_options.h -- the command line. */
 #ifndef GIGATEST_GIGA_OPTIONS_H
 #define GIGATEST_GIGA_OPTIONS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_permute.c -- see giga_permute.h. */
 #include "gigatest/giga_permute.h"
 

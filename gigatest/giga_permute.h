@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_permute.h -- a seeded permutation of [0, count), computed, not stored.  Frozen. */
 #ifndef GIGATEST_GIGA_PERMUTE_H
 #define GIGATEST_GIGA_PERMUTE_H

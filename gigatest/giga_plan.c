@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gigatest/giga_plan.c -- the texts kept in the collection "gigatest".
  *

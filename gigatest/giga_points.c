@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_points.c -- see giga_points.h. */
 #include "gigatest/giga_points.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_points.h -- the series as plots want it: a bounded number of equal steps. */
 #ifndef GIGATEST_GIGA_POINTS_H
 #define GIGATEST_GIGA_POINTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_report.c -- see giga_report.h. */
 #include "gigatest/giga_report.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_report.h -- what is told at the end. */
 #ifndef GIGATEST_GIGA_REPORT_H
 #define GIGATEST_GIGA_REPORT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gigatest/giga_report_html.c -- the report as one page: a summary, and plots over one time axis.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_report_html.h -- the fixed parts of the page. */
 #ifndef GIGATEST_GIGA_REPORT_HTML_H
 #define GIGATEST_GIGA_REPORT_HTML_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_report_html_text.c -- style and script of the page; see giga_report_html.c. */
 #include "gigatest/giga_report_html.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_report_json.c -- the report for machines.  Fields: gigatest.1. */
 #include "gigatest/giga_json.h"
 #include "gigatest/giga_points.h"

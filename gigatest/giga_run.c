@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_run.c -- see giga_run.h. */
 #include "gigatest/giga_run.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_run.h -- one run: what all its parts share.  Rules: README.md. */
 #ifndef GIGATEST_GIGA_RUN_H
 #define GIGATEST_GIGA_RUN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_series.c -- see giga_series.h. */
 #include "gigatest/giga_series.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_series.h -- the run over time, in bounded memory. */
 #ifndef GIGATEST_GIGA_SERIES_H
 #define GIGATEST_GIGA_SERIES_H

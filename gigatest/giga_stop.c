@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_stop.c -- see giga_stop.h. */
 #include "gigatest/giga_stop.h"
 

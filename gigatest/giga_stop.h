@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_stop.h -- the wish to stop, by a signal or a key. */
 #ifndef GIGATEST_GIGA_STOP_H
 #define GIGATEST_GIGA_STOP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_verify.h -- the proof that the database holds what it must, and nothing else. */
 #ifndef GIGATEST_GIGA_VERIFY_H
 #define GIGATEST_GIGA_VERIFY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_view.c -- see giga_view.h. */
 #include "gigatest/giga_view.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/giga_view.h -- what the screen and the lines say, as text; knows no terminal. */
 #ifndef GIGATEST_GIGA_VIEW_H
 #define GIGATEST_GIGA_VIEW_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest/gigatest.c -- main of the bulk loader.  Rules: README.md; manual: gigatest.1. */
 #include <errno.h>
 #include <libgen.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * kiln.h -- kiln, a transactional embedded database engine.  The only header users include.
  *

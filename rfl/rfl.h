@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rfl/rfl.h -- the roll-forward log: append, group commit, segments, read back, archive.
  * Rules and lock order: rfl/README.md.  Bytes: rfl/rfl_format.h.

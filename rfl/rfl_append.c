@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rfl/rfl_append.c -- records into the buffers.  Rules: rfl/README.md. */
 #include <inttypes.h>
 #include <string.h>

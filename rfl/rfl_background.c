@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rfl/rfl_background.c -- the two threads of a log, and leaving segments.
  *

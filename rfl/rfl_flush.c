@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rfl/rfl_flush.c -- write, sync, group commit.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rfl/rfl_format.c -- encode and decode segment headers and records.  Bytes: rfl/rfl_format.h. */
 #include "rfl/rfl_format.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rfl/rfl_format.h -- every byte of the roll-forward log.  Version 1.  Little-endian, alignment 1.
  *

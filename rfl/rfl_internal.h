@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rfl/rfl_internal.h -- what the files of rfl/ share.  Rules and lock order: rfl/README.md.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rfl/rfl_open.c -- open a log, find its end, close it.
  *

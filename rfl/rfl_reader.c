@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rfl/rfl_reader.c -- records back, also from a log that is open and growing. */
 #include <inttypes.h>
 

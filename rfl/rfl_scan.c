@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rfl/rfl_scan.c -- sequential reading of one segment after the other.
  *

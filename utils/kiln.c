@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* utils/kiln.c -- the kiln command: look into databases, change them, move data in and out. */
 #include <errno.h>
 #include <stdbool.h>

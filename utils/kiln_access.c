@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* utils/kiln_access.c -- kiln get, kiln put, kiln delete. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* utils/kiln_command.c -- arguments, messages, sessions of the kiln command. */
 #include "utils/kiln_command.h"
 

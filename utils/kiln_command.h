@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * utils/kiln_command.h -- what the parts of the kiln command share: arguments, messages, sessions.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* utils/kiln_inspect.c -- kiln check, kiln stat, kiln list. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* utils/kiln_recover.c -- kiln recover: open what needs words to be opened. */
 #include <stdio.h>
 

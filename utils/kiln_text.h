@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * utils/kiln_text.h -- bytes as text: escaped, hexadecimal, JSON.
  *

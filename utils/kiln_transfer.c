@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * utils/kiln_transfer.c -- kiln dump, kiln load: one line for a key, KEY tab VALUE, both escaped or
  * both hexadecimal (kiln_text.h).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/api/api_coll.c -- kiln.h: collections, batches, bulk. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/api/api_cursor.c -- kiln.h: cursors. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/api/api_db.c -- kiln.h: databases. */
 #include "engine/db/open.h"
 #include "kiln.h"

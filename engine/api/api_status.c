@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/api/api_status.c -- the public face of status codes and errors. */
 #include <assert.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/api/api_txn.c -- kiln.h: transactions and savepoints. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/db/check.c -- is everything what it says?  Walks one snapshot of a live database.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/db/checkpoint.c -- what a checkpoint consists of; the checkpointer (cache/) decides when.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/db/coll.c -- the catalog: collections by number and by name.  Bytes:
  * engine/page/page_format.h.

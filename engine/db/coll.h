@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/db/coll.h -- the catalog. */
 #ifndef ENGINE_COLL_H
 #define ENGINE_COLL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/db/extension.c -- where an extension keeps its state. */
 #include "engine/db/extension.h"
 #include "engine/tree/cursor.h"

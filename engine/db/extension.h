@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/db/extension.h -- the door for what is built on collections: it hears what becomes of a
  * transaction, and keeps state of its own in transactions and in the database.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/db/log_place.h -- where the log of a database is, how it is opened, whether it may be
  * missing.

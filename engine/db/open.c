@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/db/open.c -- open, create, close. */
 #include "engine/db/open.h"
 #include "engine/db/log_place.h"

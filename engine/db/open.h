@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/db/open.h -- a database opened and closed, and the parts that do it. */
 #ifndef ENGINE_OPEN_H
 #define ENGINE_OPEN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/db/recovery.c -- replay of the log behind the durable checkpoint.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/db/recovery_warm.c -- before a replay: leaves into the cache.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/db/savepoint.c -- savepoints: set, release, roll back.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/db/stat.c -- statistics: of the database, and the shape of one tree. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/db/trees.c -- the open trees of a transaction.  Invariants: engine/db/trees.h. */
 #include "engine/db/trees.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/db/trees.h -- the trees that a transaction has open: found by number, in the same time
  * however many there are; and what they were, for a rollback.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/db/txn.h -- begin, commit, abort, savepoints. */
 #ifndef ENGINE_TXN_H
 #define ENGINE_TXN_H

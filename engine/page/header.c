@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/page/header.c -- the file's header: two slots, each in two copies.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/page/header.h -- the four header blocks. */
 #ifndef ENGINE_HEADER_H
 #define ENGINE_HEADER_H

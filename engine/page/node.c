@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/page/node.c -- slotted pages: search, read, insert, remove.  Invariants:
  * engine/page/node.h.

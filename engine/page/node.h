@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/page/node.h -- one slotted page of a tree: search, insert, remove, rebuild, validate.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/page/node_build.c -- whole pages: rebuild, split, merge, validate.  See
  * engine/page/node.h.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/page/node_internal.h -- pieces of a page shared by node.c and node_build.c. */
 #ifndef ENGINE_NODE_INTERNAL_H
 #define ENGINE_NODE_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/page/page_format.h -- every byte of data.kdb.  Little-endian, alignment 1.
  *

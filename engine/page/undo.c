@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/page/undo.c -- see undo.h. */
 #include "engine/page/undo.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/page/undo.h -- how to take changes of leaf pages back, entry by entry.
  *

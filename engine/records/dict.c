@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/dict.c -- a dictionary in memory, and how it is read from its rows (dict_rows.c
  * has the

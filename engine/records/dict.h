@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/dict.h -- the dictionary in memory: fields, containers and indexes by number and
  * by name.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/records/dict_define.c -- fields and containers: define, find, drop. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/dict_rows.c -- rows of the dictionary (engine/records/records_format.h, 2):
  * read, check, write.

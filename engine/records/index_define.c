@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/records/index_define.c -- indexes: define, find, drop, count. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/index_flush.c -- applies gathered changes to an index: sorted, deletes first, then
  * puts.

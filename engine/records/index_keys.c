@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/records/index_keys.c -- scan of a record, combinations of its values, their keys. */
 #include "engine/records/index_keys.h"
 

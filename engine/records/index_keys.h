@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/index_keys.h -- from a record to its index keys, and batches of index changes.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/records/index_plan.c -- makes plans from the indexes in the dictionary. */
 #include "engine/records/index_plan.h"
 

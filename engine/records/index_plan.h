@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/index_plan.h -- what to pick out of a container's records for its indexes.
  *

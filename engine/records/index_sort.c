@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/index_sort.c -- sorts a batch of index changes.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/index_unique.c -- unique indexes: whose values are suspect, and the judgement.
  *

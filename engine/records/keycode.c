@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/keycode.c -- order-preserving key parts.
  *

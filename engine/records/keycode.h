@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/keycode.h -- order-preserving encodings of the parts of an index key.
  *

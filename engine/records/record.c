@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/record.c -- records in memory: append, walk, find; decode what was stored.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/record.h -- a record in memory: its body as it is stored, and a table of its
  * items.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/records/record_cursor.c -- records of a container in order of id. */
 #include <string.h>
 

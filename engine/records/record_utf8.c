@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/records/record_utf8.c -- UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above
  * 10FFFF. */
 #include "engine/records/record_utf8.h"

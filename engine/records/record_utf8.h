@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/records/record_utf8.h -- checks of UTF-8 texts and of names. */
 #ifndef ENGINE_RECORD_UTF8_H
 #define ENGINE_RECORD_UTF8_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/records.c -- add, update, delete, get; records of a container in order of id.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/records_check.c -- every record against the dictionary, every index against its
  * records.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/records/records_flush.c -- what was gathered is applied; the hooks of the transaction. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/records_format.h -- every byte that the records part of the engine stores.
  *

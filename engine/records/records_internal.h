@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/records_internal.h -- state that a transaction keeps for its records.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/records/records_read.c -- one record read. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/records_state.c -- the records state of a transaction: its life, its dictionary,
  * its

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/space/space.c -- page ids given out and taken back.  Invariants: engine/space/space.h. */
 #include "engine/space/space.h"
 

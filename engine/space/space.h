@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/space/space.h -- the space map: which page ids are free, and when dead pages become free.
  *

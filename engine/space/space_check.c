@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/space/space_check.c -- do the accounts of the space map agree with each other?
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/space/space_internal.h -- shared by space.c, space_pending.c and space_map.c. */
 #ifndef ENGINE_SPACE_INTERNAL_H
 #define ENGINE_SPACE_INTERNAL_H

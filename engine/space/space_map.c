@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/space/space_map.c -- the durable form of the space map.
  *

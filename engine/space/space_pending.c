@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/space/space_pending.c -- from death to reuse.  See the drawing in engine/space/space.h.
  *

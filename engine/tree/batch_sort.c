@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/tree/batch_sort.c -- sort a batch of keys on the 8 bytes behind the prefix that all keys
  * share:

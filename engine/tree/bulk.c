@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/tree/bulk.c -- fill an empty tree from ascending keys, bottom up.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/tree/cursor.c -- cursors.  Invariants: engine/tree/cursor.h. */
 #include "engine/tree/cursor.h"
 

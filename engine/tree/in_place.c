@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/tree/in_place.c -- leaves of older transactions changed in place: engine/txn/window.h. */
 #include "engine/tree/tree.h"
 

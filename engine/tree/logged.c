@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/tree/logged.c -- writes to a collection as the log has them: room for the operation, then
  * the change, then the operation.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/tree/tree.c -- copy-on-write B+tree: descend, put, split.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/tree/tree.h -- trees of a transaction. */
 #ifndef ENGINE_TREE_H
 #define ENGINE_TREE_H

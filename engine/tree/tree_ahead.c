@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/tree/tree_ahead.c -- looking ahead: the pages of the next keys of a sorted batch.
  *

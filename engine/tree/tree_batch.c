@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/tree/tree_batch.c -- many puts: sorted, with the pages of the next keys on their way
  * while the

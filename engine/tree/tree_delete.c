@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/tree/tree_delete.c -- delete, merge, clear. */
 #include <string.h>
 

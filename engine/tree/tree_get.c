@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/tree/tree_get.c -- reads: one key, many keys, estimates. */
 #include <string.h>
 

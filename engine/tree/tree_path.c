@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/tree/tree_path.c -- from the root to a leaf. */
 #include <string.h>
 

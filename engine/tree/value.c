@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/tree/value.c -- large values: runs of pages outside the leaf.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/txn/db_state.h -- the database: what is shared by its transactions.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/txn/failure.c -- the first final error, after which the database refuses writes. */
 #include "engine/txn/db_state.h"
 #include "ftk/fork.h"

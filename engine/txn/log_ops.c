@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/txn/log_ops.c -- operations of the log, decoded. */
 #include "engine/txn/log_ops.h"
 

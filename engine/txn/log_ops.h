@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/txn/log_ops.h -- operations of the log: what each consists of, encoded and decoded.
  *

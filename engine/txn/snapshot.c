@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/txn/snapshot.c -- the published snapshot, and what no snapshot needs any longer. */
 #include <stdlib.h>
 #include <string.h>

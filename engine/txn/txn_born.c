@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/txn/txn_born.c -- pages that a transaction made.  Invariants: engine/txn/txn_born.h. */
 #include "engine/txn/txn_born.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/txn/txn_born.h -- the pages that an open transaction has made and still has.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/txn/txn_check.c -- do the fields and the page accounts of a transaction agree? */
 #include "engine/txn/txn_state.h"
 

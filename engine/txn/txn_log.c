@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/txn/txn_log.c -- a transaction's operations, gathered for the roll-forward log. */
 #include <string.h>
 

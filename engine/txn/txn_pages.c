@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/txn/txn_pages.c -- pages of a write transaction: made, copied, retired. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/txn/txn_state.c -- what a transaction holds. */
 #include "engine/txn/txn_state.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/txn/txn_state.h -- what a transaction holds.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/txn/window.c -- the window of a transaction, and the pins that it must see.  The protocol,
  * the states and the invariants: window.h. */
 #include "engine/txn/window.h"

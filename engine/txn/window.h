@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/txn/window.h -- changing a leaf of an older transaction where it is.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine/txn/writer_queue.c -- one writer at a time, first come, first served. */
 #include "engine/txn/db_state.h"
 #include "ftk/clock.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/crash/test_engine_crash.c -- power cuts and killed processes at every step of a database.
  *

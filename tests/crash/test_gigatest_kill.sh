@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Real kill -9 of a loading gigatest, again and again, on one database: what it had told to be
 # committed is there, and everything verifies, before each next attempt goes on.
 #   KILN_GIGATEST_KILLS (6)   how often; each takes some seconds

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/crash/test_native_crash.c -- power cuts and deaths below the operating system's files.
  *

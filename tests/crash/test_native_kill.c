@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/crash/test_native_kill.c -- a cluster of processes, each writing a database, killed with
  * SIGKILL again and again at any moment: in creation, recovery, commits, checkpoints, switches of

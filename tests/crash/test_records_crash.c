@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/crash/test_records_crash.c -- records and indexes under power cuts and killed processes.
  *

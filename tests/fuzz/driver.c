@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/fuzz/driver.c -- runs one fuzz target without libFuzzer, as an ordinary test.
  *

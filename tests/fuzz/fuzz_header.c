@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/fuzz/fuzz_header.c -- any bytes as the header region and the first map pages of data.kdb.
  *

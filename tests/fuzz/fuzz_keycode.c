@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/fuzz/fuzz_keycode.c -- key parts: any bytes are refused, or are the only encoding of a
  * value (encoding gives the same bytes again).  Input: a byte that picks type and direction, then a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/fuzz/fuzz_kiln_text.c -- lines of kiln load: any text is refused or becomes bytes that are
  * written and read back as they were.  Input: a byte (hexadecimal or escaped), then the text.

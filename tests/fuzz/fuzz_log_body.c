@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/fuzz/fuzz_log_body.c -- any bytes as the operations of a transaction in the log.
  *

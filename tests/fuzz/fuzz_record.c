@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/fuzz/fuzz_record.c -- record bodies: any bytes are refused, or are the only form of a
  * record (append gives the same bytes again).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/fuzz/fuzz_rfl_record.c -- any bytes as a segment's header, as a record, and as a whole log.
  *

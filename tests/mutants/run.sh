@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # tests/mutants/run.sh [MUTANT...] -- each mutant is caught by one of the tests that it names.
 #
 # The tree is copied below $KILN_BUILD/mutants with what is built of it.  For each mutant the copy is

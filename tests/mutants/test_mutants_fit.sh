@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Every mutant fits: its old text is in its file once, its tests exist, and the README has its row.
 set -u
 faults=0 count=0

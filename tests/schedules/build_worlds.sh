@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # tests/schedules/build_worlds.sh -- build every world; one build at a time.  Prints their names.
 # Environment: KILN_SRC, KILN_BUILD (the build directory that build/sched lies in), KILN_TEST_JOBS.
 set -u

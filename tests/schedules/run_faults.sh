@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # tests/schedules/run_faults.sh [PATCH...] -- each fault that is put back is found.
 #
 # A patch of tests/schedules/faults is a fault that was once there, or a mend taken out, with the

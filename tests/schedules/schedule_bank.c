@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/schedules/schedule_bank.c -- a database whose every state is known, and its crashes. */
 #include <string.h>
 

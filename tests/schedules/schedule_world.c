@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/schedules/schedule_world.c -- runs a world over many seeds; says which one failed. */
 #include "tests/schedules/schedule_world.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/schedules/schedule_world.h -- what every world of `make schedules` starts with.
  *

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Faults that are put back are found by their worlds; and a fault that no world finds is noticed.
 # One of each world; with KILN_SCHEDULE_SECONDS (make schedules) all of them.
 set -u

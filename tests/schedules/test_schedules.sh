@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Some thousand schedules of every world; each seed is one schedule; a failure names its seed.
 # Environment: KILN_SCHEDULES, how many in all (default 6000); or KILN_SCHEDULE_SECONDS, how long.
 set -u

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/schedules/world_cache.c -- pages of a full cache: made, freed, written, evicted, read.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/schedules/world_limit.c -- the cache limit falls and rises while a transaction is written.
  *

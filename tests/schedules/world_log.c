@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/schedules/world_log.c -- group commit: writers whose promises differ, the log's threads.
  *

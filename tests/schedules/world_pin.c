@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/schedules/world_pin.c -- page ids that are used again while readers pin.
  *

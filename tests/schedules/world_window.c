@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/schedules/world_window.c -- leaves changed in place, beside readers and a checkpoint.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/sim/test_engine_model.c -- random work on a simulated disk, against a model.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/support/gatedisk.c -- a table of functions around the simulated disk's. */
 #include "tests/support/gatedisk.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/support/gatedisk.h -- gates in a simulated disk: a test holds the thread that writes, syncs
  * or asks for write-back, as long as it likes, and does something else meanwhile.

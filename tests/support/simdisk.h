@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/support/simdisk.h -- a disk in memory that can lose power, fail, fill up and rot.
  *

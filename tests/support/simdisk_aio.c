@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/support/simdisk_aio.c -- asynchronous I/O of the simulated disk.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/support/simdisk_crash.c -- clones, power cuts, and damage to bytes at rest.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/support/simdisk_dirs.c -- the table of functions of the simulated disk: directories, names.
  *

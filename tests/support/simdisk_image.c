@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/support/simdisk_image.c -- bytes of a file in pages, shared copy on write.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/support/simdisk_internal.h -- what the parts of the simulated disk share. */
 #ifndef TESTS_SUPPORT_SIMDISK_INTERNAL_H
 #define TESTS_SUPPORT_SIMDISK_INTERNAL_H

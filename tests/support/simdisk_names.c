@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/support/simdisk_names.c -- nodes, directories, and changes of names that are not durable.
  *

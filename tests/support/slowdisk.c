@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/support/slowdisk.c -- asynchronous I/O with latencies drawn from a distribution.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/support/slowdisk.h -- a disk whose asynchronous I/O takes the time of a given device.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/support/test.c -- runs the cases of a test program under CUnit.
  *

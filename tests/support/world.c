@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/support/world.c -- the model, opening and comparing.  See world.h. */
 #include "tests/support/world.h"
 

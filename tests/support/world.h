@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/support/world.h -- a database and a model of it, worked on at random.
  *

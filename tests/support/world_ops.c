@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/support/world_ops.c -- random work on a database and its model.  See world.h. */
 #include <stdlib.h>
 #include <string.h>

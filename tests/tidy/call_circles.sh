@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # tests/tidy/call_circles.sh OBJECTS -- name every circle of calls among the folders below OBJECTS.
 #
 # OBJECTS holds one folder of object files a room.  Room A calls room B when an object of A uses a

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # tests/tidy/coverage.sh BUILD -- lines reached, by source file and in all, from gcov's data.
 # Every object of the library and programs counts, whether a test touched it or not.
 set -u

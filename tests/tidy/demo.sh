@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # tests/tidy/demo.sh BUILD NAME COUNT ARGUMENT... -- load COUNT records with gigatest, and say what to
 # try next.
 #

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # tests/tidy/deps.sh PACKAGE... -- install the Debian packages that are missing, and only those.
 #
 # Nothing is downloaded and apt is not even asked when all are there.  Runs apt-get as root or

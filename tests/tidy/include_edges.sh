@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # tests/tidy/include_edges.sh ROOT EDGES -- name every #include below ROOT that EDGES does not allow.
 # Exit code 0: none; 1: some, one line each on stdout.
 #

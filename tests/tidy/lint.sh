@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # tests/tidy/lint.sh BUILD CPPFLAG... -- format check, clang-tidy, cppcheck, gcc's and clang's own
 # checks.  Exit code 0: nothing found.  Files below tests/ are held to the format and to warnings.
 set -u

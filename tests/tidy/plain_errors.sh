@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # tests/tidy/plain_errors.sh FOLDER... -- name every place that makes an error without words.
 #
 # A status other than OK is compared, or handed on, or born by FTK_FAIL, FTK_FAIL_OS or FTK_ANSWER

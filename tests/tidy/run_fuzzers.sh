@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # tests/tidy/run_fuzzers.sh FUZZER... -- run each libFuzzer program for FUZZ_SECONDS seconds.
 # Starts from tests/fuzz/corpus/<name>; inputs that reach new code go to $KILN_BUILD/corpus/<name>,
 # an input that fails is left in $KILN_BUILD/findings/ and named.  Exit code 0: no finding.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # tests/tidy/run_tests.sh TEST... -- run test programs and test scripts, report, count.
 #
 # Each test runs in a fresh directory of its own (working directory and TMPDIR), removed afterwards,

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # tests/tidy/sizes.sh [-v] ROOT -- measure the source below ROOT: one "group.measure number" a line.
 #
 # Groups: code (library, programs, public header, examples) and tests.  A function is what stands

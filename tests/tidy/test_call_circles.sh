@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # No circle of calls crosses a room of engine/, nor a folder of the library; and the check can fail.
 set -u
 check=$KILN_SRC/tests/tidy/call_circles.sh

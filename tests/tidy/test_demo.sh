@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # make demo: a page that says what happens, the result, and commands that work; the database stays,
 # a second run replaces it, and it removes nothing else.
 set -u

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # The library shows only kiln_*, prints nothing and ends no process; and the check can fail.
 #
 # One object of ftk, the one that holds the assertion, may write to stderr and abort.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # docs/format.md says what the *_format.h headers say: each table row that begins with a number and
 # names a constant or a field in `backticks` becomes a static assertion; offsets and sizes of a table
 # leave no gap; each constant of the headers that is an offset or a value on disk is in the document.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Canary of tests/fuzz/driver.c: a target that fails on some input is caught, the line it prints
 # replays that very input, the corpus is read, and a sound target passes.
 set -u

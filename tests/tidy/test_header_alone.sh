@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # include/kiln.h stands alone: C11 and C++, all warnings, included twice; and the check can fail.
 set -u
 faults=0

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # The include edges of the tree are those of tests/tidy/edges.txt; and the check can fail.
 set -u
 check=$KILN_SRC/tests/tidy/include_edges.sh

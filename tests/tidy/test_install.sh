@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # What `make install` leaves is what a user needs, and `make uninstall` takes all of it away.
 set -u
 faults=0

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # kiln.3 has each function of kiln.h with its very arguments, and each status; kiln.1 has each option
 # of the kiln command; the pages are free of errors where mandoc or groff is there to tell.
 set -u

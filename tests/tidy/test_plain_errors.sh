@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # No error is made without words; and the check can fail.
 set -u
 check=$KILN_SRC/tests/tidy/plain_errors.sh

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Each folder of the library has a README that names all its sources and names no file that is not
 # there; and the check can fail.
 set -u

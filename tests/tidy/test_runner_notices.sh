@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Canary of tests/tidy/run_tests.sh: it must notice failing, crashing, hanging and missing tests.
 set -u
 runner=$KILN_SRC/tests/tidy/run_tests.sh

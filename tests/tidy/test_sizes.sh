@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Functions, files and lines are no larger than tests/tidy/ratchet.txt says; and the check can fail.
 set -u
 sizes=$KILN_SRC/tests/tidy/sizes.sh

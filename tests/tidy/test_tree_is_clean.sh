@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # The tree holds no path of some machine, no stray blanks, no two files of one name; and the check
 # can fail.
 set -u

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/engine_testing.h -- what the tests of the engine share. */
 #ifndef TESTS_UNIT_ENGINE_TESTING_H
 #define TESTS_UNIT_ENGINE_TESTING_H

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # tests/unit/gigatest_testing.sh -- sourced by the tests that run the real gigatest.
 # shellcheck shell=bash
 set -u

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/rfl_golden_v1.h -- frozen: the first bytes of a log of format version 1. */
 #ifndef TESTS_UNIT_RFL_GOLDEN_V1_H
 #define TESTS_UNIT_RFL_GOLDEN_V1_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/rfl_testing.h -- what the tests of the log share: records that can be recognised. */
 #ifndef TESTS_UNIT_RFL_TESTING_H
 #define TESTS_UNIT_RFL_TESTING_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_api_arguments.c -- arguments that make no sense are a status, and the transaction
  * goes on.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_api_ended.c -- what is left of a transaction that has ended does no harm.
  *

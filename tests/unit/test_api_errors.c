@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_api_errors.c -- an error's words belong to the call that has just failed.
  *

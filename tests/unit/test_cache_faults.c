@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_cache_faults.c -- allocations, reads and writes fail one after another; a
  * simulated disk whose I/O completes only when polled, on one thread. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_cache_fixture.h -- a cache on a file of the case's directory, with pages whose
  * contents tell their id and version.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_cache_huge.c -- huge pages: charged by block, given up when memory gets short. */
 #include "tests/unit/test_cache_fixture.h"
 

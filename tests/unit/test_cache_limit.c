@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_cache_limit.c -- the memory limit: strict, shared, changeable; address space. */
 #include <sys/resource.h>
 #include <sys/wait.h>

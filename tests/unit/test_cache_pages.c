@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_cache_pages.c -- one page's life: new, dirty, written, evicted, read, freed. */
 #include "tests/unit/test_cache_fixture.h"
 

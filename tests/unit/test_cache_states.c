@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_cache_states.c -- what a page's state allows while I/O of it is under way: nobody
  * waits inside an epoch, no write of a former life harms the next one, and nobody sees a page that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_cache_threads.c -- readers, a writer, write passes and eviction at once. */
 #include "cache/cache_internal.h"
 #include "tests/unit/test_cache_fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_checkpointer_throttle.c -- writers faster than the device are slowed smoothly;
  * writers slower than it are not slowed at all. */
 #include <stdlib.h>

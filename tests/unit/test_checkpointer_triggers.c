@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_checkpointer_triggers.c -- what starts a checkpoint, who is served, failures. */
 #include <errno.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_dict_damage.c -- damaged rows of the dictionary give an error, never a crash. */
 #include <stdio.h>
 

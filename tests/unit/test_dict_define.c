@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_dict_define.c -- fields, containers and indexes in the dictionary. */
 #include <stdio.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_archive.c -- archiving of the log, asked for once, is a property of the
  * database: whoever opens it later lets no segment go that is not in the archive.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_badinput.c -- data.kdb and the log with bytes that are not what was
  * written.

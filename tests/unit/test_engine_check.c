@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_check.c -- kiln_check notices what is wrong although every checksum is
  * right: each case damages one thing and seals the page again.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_engine_creation.c -- power cuts and deaths while a database is made. */
 #include "tests/unit/engine_testing.h"
 

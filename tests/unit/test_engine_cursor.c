@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_engine_cursor.c -- cursors: ends, bounds, prefixes, changes under them. */
 #include <time.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_full.c -- a full disk is a clean error: what was acknowledged is there,
  * deletes work, and the load goes on when there is room again.

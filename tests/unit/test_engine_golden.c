@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_golden.c -- databases written by earlier builds: one of each format
  * version, below tests/golden, that every later build opens, checks and reads.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_header.c -- the header of data.kdb: what each finding at an opening means,
  * and that neither crash nor repair damages both copies of a slot.

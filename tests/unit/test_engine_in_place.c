@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_in_place.c -- leaves changed in place, and who asks for the state before.
  *

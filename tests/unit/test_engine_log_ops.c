@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_engine_log_ops.c -- operations of the log: bytes, bounds, and what is refused. */
 #include "engine/txn/log_ops.h"
 #include "tests/support/test.h"

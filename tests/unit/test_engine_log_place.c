@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_log_place.c -- the log's place is remembered; a log that is missing is
  * said, and never replaced in silence.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_lost_writes.c -- pages that are whole, and not the ones meant: an older
  * version put back (what a lost write leaves), another database's, two that changed places, zeros.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_engine_names.c -- numbers and names of collections; many of them. */
 #include <time.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_node.c -- one page against a model: changes, searches, splits, merges.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_places.c -- whose files they are: a database goes on with its own files
  * whatever becomes of paths, and never touches another's.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_promises.c -- a commit is seen by readers when its promise holds, and so
  * do those of all commits before it, whatever durabilities they have.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_engine_recovery.c -- what the log brings back, and what it must not. */
 #include "tests/unit/engine_testing.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_reopen.c -- a database is closed after a sync, write or allocation has
  * failed and opened again without a power cut between: what never became durable can still be read

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_savepoints.c -- what a savepoint costs, and what is left when setting or
  * ending one meets a shortage.

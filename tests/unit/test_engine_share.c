@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_share.c -- several databases, and batches, with a cache that is far too
  * small for what they change: everything goes through, and what was committed is there.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_shortage.c -- a commit that meets a shortage where the log goes on into
  * its next segment (no descriptor, no memory, a name that cannot be made) fails and leaves nothing;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_shortages.c -- every allocation and every I/O of one call fails, in turn.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_engine_space.c -- growth, reuse, trimming at the close. */
 #include <stdlib.h>
 

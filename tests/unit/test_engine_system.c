@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_system.c -- the real operating system: other processes, kill -9, limits,
  * file systems without O_DIRECT, read-only media.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_threads.c -- readers, a writer, checkpoints and eviction at the same time.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_engine_tree.c -- puts, batches and bulk loads: shapes that went wrong once. */
 #include "tests/unit/engine_testing.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_tree_shape.c -- how high trees become and how full their pages are,
  * whatever the keys and their order.

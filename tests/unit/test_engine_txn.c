@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_engine_txn.c -- transactions: savepoints, errors that are final, states. */
 #include <errno.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_undo.c -- the undo log of leaf pages, alone: pages in memory, no tree.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_value_parts.c -- large values take no more of the cache than a part: with
  * the smallest cache they are written, read and replayed, and a piece costs a few pages.

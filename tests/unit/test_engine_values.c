@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_engine_values.c -- large values: whole, in pieces, given up half way. */
 #include <stdlib.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_engine_window.c -- what an open window must keep away from the file, the pin of a
  * checkpoint, and readers beside a window.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Asynchronous I/O of the native disk, both backends: every I/O ends once, with the right
  * status. */
 #include <string.h>

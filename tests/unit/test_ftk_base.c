@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Status, memory, bytes, random numbers, clock, threads, checksum, log. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Directories as handles, and what a fork does to open files; on both disks where it can be. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The native disk: whole transfers, clear refusals, alignment found from the file. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The native disk when the system says "not now": a signal interrupts a call, descriptors run out.
  *

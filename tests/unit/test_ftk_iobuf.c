@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The buffer manager: hand-over in order, completion in any, bounds, groups, errors. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Numbers of command lines: counts, sizes, times, their errors; and the texts for people. */
 #include "ftk/number.h"
 

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # gigatest: what it refuses, what it prints, what it leaves behind.
 # shellcheck source=tests/unit/gigatest_testing.sh
 . "$KILN_SRC/tests/unit/gigatest_testing.sh"

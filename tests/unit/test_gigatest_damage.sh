@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # gigatest --verify: a database with a byte changed is noticed, with a line and exit status 1, and
 # nothing crashes.
 # shellcheck source=tests/unit/gigatest_testing.sh

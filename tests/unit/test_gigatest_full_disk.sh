@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # gigatest on a disk that fills up: a clear message, everything committed is kept and verifies where
 # it stands, and the command it names goes on when there is room.
 # shellcheck source=tests/unit/gigatest_testing.sh

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest: percentiles from log-linear buckets. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest: what every object must look like, against a plain replay of all that was done. */
 #include <stdlib.h>
 #include <string.h>

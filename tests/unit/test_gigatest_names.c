@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest: the two lists of names. */
 #include <string.h>
 

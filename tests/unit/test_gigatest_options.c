@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest: the command line, and the command that resumes. */
 #include <string.h>
 

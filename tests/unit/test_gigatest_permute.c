@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest: the permutation behind random orders. */
 #include <stdlib.h>
 

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # gigatest: every order and kind of ids, with changes, proves what it did; a copy made from the same
 # seed is the same.
 # shellcheck source=tests/unit/gigatest_testing.sh

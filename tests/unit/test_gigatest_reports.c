@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest: reports, screen and lines, from a run that never was. */
 #include <ctype.h>
 #include <math.h>

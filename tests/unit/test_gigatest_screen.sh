@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # gigatest: the full screen, in a terminal that a test can read; keys, sizes, and what it leaves.
 # shellcheck source=tests/unit/gigatest_testing.sh
 . "$KILN_SRC/tests/unit/gigatest_testing.sh"

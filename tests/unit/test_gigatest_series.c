@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gigatest: the run over time, in bounded memory, and as plots want it. */
 #include <string.h>
 

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # gigatest: SIGINT, SIGTERM and SIGHUP stop a load at a transaction; nothing committed is lost; the
 # command it names goes on; and the end is that of a load without a stop.
 # shellcheck source=tests/unit/gigatest_testing.sh

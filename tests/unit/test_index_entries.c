@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_index_entries.c -- index entries: order, kinds of parts, uniqueness, long
  * texts. */
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_index_unique.c -- unique indexes are judged by what a transaction ends with.
  *

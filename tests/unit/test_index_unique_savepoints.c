@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_index_unique_savepoints.c -- a conflict that was mended behind a savepoint is
  * back when that savepoint is rolled back, whatever was judged in between.

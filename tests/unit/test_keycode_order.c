@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_keycode_order.c -- key parts compare as their values do, and come back. */
 #include <math.h>
 #include <string.h>

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # libkiln.so is a guest: programs that know nothing of it load it at run time, use it from several
 # threads, and let it go again.  From C by dlopen, from Python by ctypes, from Node by an addon.
 set -u

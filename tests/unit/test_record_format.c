@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_record_format.c -- the bytes of format 1, as engine/records/records_format.h
    says.
  * They are frozen: a later version may write others, and must read these. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_record_memory.c -- records in memory: append, walk, find, decode. */
 #include <math.h>
 #include <string.h>

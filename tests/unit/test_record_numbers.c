@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_record_numbers.c -- numbers of fields, containers and indexes, and ids of
  * records, are given once, whatever becomes of the transaction that took them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_record_store.c -- add, update, delete, get; against a model; faults; the
  * check. */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_record_threads.c -- readers share dictionaries while a writer changes them. */
 #include <stdatomic.h>
 #include <stdio.h>

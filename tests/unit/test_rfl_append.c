@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_rfl_append.c -- records go in, come back, and survive an orderly close. */
 #include "tests/unit/rfl_testing.h"
 

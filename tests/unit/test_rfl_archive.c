@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_rfl_archive.c -- segments leave the log through the archive, without a hole: what
  * the archive has and what the log has together reach from the first byte to the end.

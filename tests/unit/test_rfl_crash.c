@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_rfl_crash.c -- power cuts and killed processes at every step, against a model.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_rfl_faults.c -- every allocation and every I/O call of a life of a log fails
  * once, one after the other.  Whatever fails, nothing leaks, what was committed is there after

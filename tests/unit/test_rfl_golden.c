@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_rfl_golden.c -- a log of format version 1, byte by byte, which every later build
  * reads.  Never change the bytes: a new version gets a file of its own.

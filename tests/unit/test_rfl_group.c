@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_rfl_group.c -- many threads commit together; one sync serves many. */
 #include <stdatomic.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_rfl_prewrite.c -- raw and pre-written segments: who gets which, who waits. */
 #include <stdatomic.h>
 

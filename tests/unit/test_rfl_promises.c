@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_rfl_promises.c -- what each durability promises, while the disk is busy.
  *

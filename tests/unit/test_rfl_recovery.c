@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_rfl_recovery.c -- where a log ends: torn tails are cut, damage is reported, old
  * records never come back, and what is not ours is not touched.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_rfl_reopen.c -- a log is opened again after a sync, write or change of names has
  * failed, without a power cut between: what was never made durable can still be read (simdisk.h,

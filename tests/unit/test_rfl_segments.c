@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_rfl_segments.c -- switching, archive and release, full disks, sizes. */
 #include <stdatomic.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/unit/test_rfl_shortage.c -- what a log needs beyond its open segment may be short for a
  * while: memory, descriptors, space, the right to make a file.  The call that needed it fails and

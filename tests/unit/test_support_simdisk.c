@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The simulated disk keeps its promises, and no more than those (tests/support/simdisk.h). */
 #include <errno.h>
 #include <stdlib.h>

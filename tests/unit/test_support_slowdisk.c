@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The slow disk keeps its bytes and its times; the buffer-waiter queue pays off on it. */
 #include <string.h>
 

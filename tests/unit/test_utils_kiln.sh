@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # The kiln command: what each subcommand writes, its one-line errors and its exit status.
 set -u
 kiln=$KILN_BUILD/bin/kiln

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // tests/bench/micro/micro.cc -- Google Benchmark over the C harness.  `make bench` runs it.
 #include <benchmark/benchmark.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/bench/micro/micro_harness.c -- see micro_harness.h. */
 #include "micro_harness.h"
 

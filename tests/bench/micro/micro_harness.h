@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/bench/micro/micro_harness.h -- what the micro-benchmarks measure, in C; driven from C++. */
 #ifndef MICRO_HARNESS_H
 #define MICRO_HARNESS_H

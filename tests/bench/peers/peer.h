@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peer.h -- one interface over the engines compared.  Settings of each: README.md. */
 #ifndef PEERS_PEER_H
 #define PEERS_PEER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peer_bdb.c -- Berkeley DB 5.3, transactional B-tree.  Settings: README.md. */
 #include "peer.h"
 

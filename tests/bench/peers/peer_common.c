@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peer_common.c -- what several drivers share. */
 #include "peer.h"
 

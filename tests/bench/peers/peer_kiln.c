@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peer_kiln.c -- kiln through its public header.  Settings: README.md. */
 #include "peer.h"
 

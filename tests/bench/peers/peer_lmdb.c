@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peer_lmdb.c -- LMDB 0.9.  Settings: README.md. */
 #include "peer.h"
 

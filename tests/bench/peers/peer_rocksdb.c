@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peer_rocksdb.c -- RocksDB through its C API.  Settings: README.md. */
 #include "peer.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peer_sqlite.c -- SQLite, write-ahead log, one table without rowid.  Settings: README.md. */
 #include "peer.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peer_wiredtiger.c -- WiredTiger.  Settings: README.md. */
 #include "peer.h"
 

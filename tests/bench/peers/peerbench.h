@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peerbench.h -- the parts of the comparison program.  What is measured and how: README.md. */
 #ifndef PEERS_PEERBENCH_H
 #define PEERS_PEERBENCH_H

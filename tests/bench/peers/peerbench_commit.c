@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peerbench_commit.c -- commits: durable ones, beside a reader, beside checkpoints. */
 #include "peerbench.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peerbench_crash.c -- recovery after kill -9, checkpoints, and the file behind an old reader. */
 #include "peerbench.h"
 

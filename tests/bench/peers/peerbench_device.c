@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peerbench_device.c -- the device's limits: write and sync in a plain loop, and fio. */
 #include "peerbench.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peerbench_html.c -- one page that needs nothing else: bars per workload, tables, settings. */
 #include "peerbench.h"
 

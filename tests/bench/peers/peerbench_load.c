@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peerbench_load.c -- loads: ascending, random, larger than memory.  And settling. */
 #include "peerbench.h"
 

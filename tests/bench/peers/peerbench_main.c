@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peerbench_main.c -- options of the comparison program. */
 #include "peerbench.h"
 

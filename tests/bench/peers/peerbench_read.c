@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peerbench_read.c -- reads of what rand_load left: gets, batches, scans. */
 #include "peerbench.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peerbench_report.c -- medians over the rounds, the plain table, JSON. */
 #include "peerbench.h"
 

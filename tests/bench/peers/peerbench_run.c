@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * peerbench_run.c -- rounds, engines in turn, each run in a child process of its own.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peerbench_selftest.c -- checks of the measuring tools themselves, canaries included. */
 #include "peerbench.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peerbench_store.c -- stores, loading and verifying: what the workloads are made of. */
 #include "peerbench.h"
 

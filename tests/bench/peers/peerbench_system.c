@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peerbench_system.c -- what the operating system tells and does. */
 #include "peerbench.h"
 

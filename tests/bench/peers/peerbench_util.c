@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peerbench_util.c -- clock, numbers, keys and values, histogram. */
 #include "peerbench.h"
 

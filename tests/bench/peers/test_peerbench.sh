@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # The comparison program builds with whatever peers are installed, its tools are right, and every
 # workload runs and verifies on few records.  Peers beyond kiln are not needed, nor tried.
 set -eu

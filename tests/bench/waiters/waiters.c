@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/bench/waiters/waiters.c -- what the buffer-waiter queue is worth.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/crash/native/crash_trial.c -- see crash_trial.h. */
 #include "tests/crash/native/crash_trial.h"
 

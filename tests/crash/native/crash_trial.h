@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/crash/native/crash_trial.h -- record a workload, then try what crashes leave of it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/crash/native/fs_image.c -- see fs_image.h for the model. */
 #include "tests/crash/native/fs_image.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/crash/native/fs_image.h -- what a file system may hold after a crash.
  *

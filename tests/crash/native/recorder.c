@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/crash/native/recorder.c -- see recorder.h for the rules. */
 #include "tests/crash/native/recorder.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/crash/native/recorder.h -- what a process asks of the file system, in order.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tests/crash/native/workload.c -- see workload.h. */
 #include "tests/crash/native/workload.h"
 

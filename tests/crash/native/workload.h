@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/crash/native/workload.h -- what the recorded processes do, and what must be left of it.
  *
