@@ -43,8 +43,8 @@ run_tests() {
     local test status
     for test in "$@"; do
         rm -rf "$work/run" && mkdir -p "$work/run" || exit 2
-        (cd "$work/run" && TMPDIR=$work/run timeout -k 5 "$limit" "$copy/build/$test") \
-            >"$work/log" 2>&1 </dev/null
+        { (cd "$work/run" && TMPDIR=$work/run timeout -k 5 "$limit" "$copy/build/$test") \
+            >"$work/log" 2>&1 </dev/null; } 2>/dev/null # the shell's word of a crash
         status=$?
         [ "$status" -eq 0 ] && continue
         catcher=${test#tests/*/}

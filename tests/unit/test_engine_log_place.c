@@ -422,6 +422,27 @@ place_too_long_to_be_remembered_is_refused(void)
     simdisk_free(disk);
 }
 
+/* A file of a backup, say: it is whole and of this database, and its checkpoint is not the last. */
+static void
+note_that_comes_back_from_an_earlier_close_does_not_count(void)
+{
+    struct simdisk *disk = disk_with(NULL, true);
+    uint8_t note[CLOSE_NOTE_BYTES];
+    kiln_db *db = NULL;
+
+    REQUIRE(simdisk_peek(disk, "/db/lock", 0, note, sizeof note));
+    OK(try_open(disk, "/db", 0, NULL, &db));
+    commit(db, "c");
+    OK(kiln_checkpoint(db));
+    commit(db, "d");
+    simdisk_crash_as(disk, SIMDISK_NONE, test_seed());
+    db_abandon(db);
+    directory_remove(disk, "/db/rfl");
+    REQUIRE(simdisk_poke(disk, "/db/lock", 0, note, sizeof note));
+    STATUS(try_open(disk, "/db", KILN_WITHOUT_LOG, NULL, &db), KILN_CORRUPT);
+    simdisk_free(disk);
+}
+
 TEST_MAIN("engine_log_place", TEST(missing_log_is_corrupt_whatever_the_flags),
           TEST(after_a_clean_close_the_database_goes_on_without_it),
           TEST(not_closed_cleanly_it_takes_a_stronger_word),
@@ -432,4 +453,5 @@ TEST_MAIN("engine_log_place", TEST(missing_log_is_corrupt_whatever_the_flags),
           TEST(close_that_cannot_leave_a_note_is_a_close), TEST(place_is_remembered),
           TEST(wrong_place_is_an_error), TEST(moved_log_is_found_once_it_was_said),
           TEST(log_inside_the_database_moves_with_it),
-          TEST(place_too_long_to_be_remembered_is_refused))
+          TEST(place_too_long_to_be_remembered_is_refused),
+          TEST(note_that_comes_back_from_an_earlier_close_does_not_count))

@@ -145,6 +145,27 @@ many_readers_at_many_snapshots_hold_theirs(void)
     engine_end(disk, db);
 }
 
+static void
+pages_of_aborted_transactions_are_available_again(void)
+{
+    uint64_t end = 0;
+
+    begin();
+    OK(engine_series(txn, coll, 0, 1000, 100));
+    OK(kiln_txn_commit(txn));
+    for (unsigned round = 0; round < 20; round++) {
+        txn = engine_begin(db, KILN_WRITE);
+        OK(engine_series(txn, coll, 1000, 11000, 100));
+        kiln_txn_abort(txn);
+        if (round == 1)
+            end = pages_end();
+    }
+    CHECK_MSG(pages_end() <= end, "from %llu to %llu pages", (unsigned long long)end,
+              (unsigned long long)pages_end());
+    engine_end(disk, db);
+}
+
 TEST_MAIN("engine_space", TEST(file_that_ends_near_a_group_can_be_opened_again),
           TEST(old_reader_holds_its_own_pages_and_no_others),
-          TEST(many_readers_at_many_snapshots_hold_theirs))
+          TEST(many_readers_at_many_snapshots_hold_theirs),
+          TEST(pages_of_aborted_transactions_are_available_again))

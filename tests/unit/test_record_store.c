@@ -620,6 +620,33 @@ the_check_shows_how_far_it_is_and_can_be_canceled(void)
     records_close(db);
 }
 
+/* Nothing but row 0 knows of them then. */
+static void
+highest_ids_of_deleted_records_are_not_given_again_after_reopening(void)
+{
+    for (uint64_t left = 0; left < 2; left++) {
+        kiln_db *db = records_open();
+        kiln_txn *txn = records_begin(db, KILN_WRITE);
+        struct people people = people_define(txn);
+        uint64_t first = person_add(txn, &people, "Ada", "Lovelace", 36), id = 0;
+
+        for (int i = 0; i < 3; i++)
+            id = person_add(txn, &people, "Alan", "Turing", 41);
+        OK(kiln_txn_commit(txn));
+        txn = records_begin(db, KILN_WRITE);
+        for (uint64_t gone = first + left; gone <= id; gone++)
+            OK(kiln_record_delete(txn, people.container, gone));
+        OK(kiln_txn_commit(txn));
+        records_close(db);
+        db = records_open();
+        txn = records_begin(db, KILN_WRITE);
+        people = people_define(txn);
+        CHECK_EQ(person_add(txn, &people, "Grace", "Hopper", 85), id + 1);
+        OK(kiln_txn_commit(txn));
+        records_close(db);
+    }
+}
+
 TEST_MAIN("record_store", TEST(ids_are_never_given_out_twice),
           TEST(chosen_ids_are_kept_and_may_be_anywhere),
           TEST(wrong_records_are_refused_and_leave_nothing),
@@ -627,4 +654,5 @@ TEST_MAIN("record_store", TEST(ids_are_never_given_out_twice),
           TEST(a_renewed_reader_sees_the_newest), TEST(random_changes_agree_with_a_model),
           TEST(every_failed_allocation_leaves_the_database_whole),
           TEST(the_check_finds_lost_and_stray_entries),
-          TEST(the_check_shows_how_far_it_is_and_can_be_canceled))
+          TEST(the_check_shows_how_far_it_is_and_can_be_canceled),
+          TEST(highest_ids_of_deleted_records_are_not_given_again_after_reopening))

@@ -299,6 +299,45 @@ messages_are_given_out_without_the_append_lock(void)
     end();
 }
 
+/* What the owner still needs may be the last bytes of a segment, or the first. */
+static void
+a_segment_that_is_released_in_part_stays(void)
+{
+    const uint64_t payload = RFL_SEGMENT_BYTES_MIN - 4096;
+    const uint64_t lsn[] = {payload - 8, payload, payload + 8, 2 * payload - 8, 2 * payload};
+    struct rfl_stats stats;
+
+    begin();
+    REQUIRE_OK(rfl_commit(log_, append_many(20, 300000), RFL_FULL));
+    for (size_t i = 0; i < sizeof lsn / sizeof *lsn; i++) {
+        REQUIRE_OK(rfl_release(log_, lsn[i]));
+        rfl_stats(log_, &stats);
+        CHECK_EQ(stats.lsn_oldest, lsn[i] / payload * payload);
+    }
+    end();
+}
+
+static void
+a_record_that_fills_its_segment_to_the_last_byte_is_read(void)
+{
+    const uint64_t payload = RFL_SEGMENT_BYTES_MIN - 4096;
+    uint64_t room;
+
+    begin();
+    append_many(1, 100);
+    while ((room = payload - rfl_lsn_end(log_) % payload) > RFL_BODY_MAX)
+        append_many(1, 300000);
+    append_many(1, room - RFL_RECORD_HEADER);
+    CHECK_EQ(rfl_lsn_end(log_) % payload, 0);
+    append_many(3, 100);
+    REQUIRE_OK(rfl_commit(log_, rfl_lsn_end(log_), RFL_FULL));
+    CHECK_EQ(testing_read(log_, 0, 0), appended);
+    REQUIRE_OK(rfl_close(log_));
+    REQUIRE_OK(rfl_open(&options, false, 0, &log_));
+    CHECK_EQ(testing_read(log_, 0, 0), appended);
+    end();
+}
+
 TEST_MAIN("rfl_segments", TEST(records_of_every_size_meet_the_segments_end),
           TEST(segment_size_may_change_between_opens), TEST(a_segment_leaves_only_when_archived),
           TEST(a_reader_holds_its_segment), TEST(recycling_keeps_the_directory_small),
@@ -306,4 +345,6 @@ TEST_MAIN("rfl_segments", TEST(records_of_every_size_meet_the_segments_end),
           TEST(a_full_disk_leaves_the_log_as_it_was_with_threads),
           TEST(a_disk_that_fills_up_with_prewritten_segments),
           TEST(releasing_on_a_full_disk_makes_room),
-          TEST(messages_are_given_out_without_the_append_lock))
+          TEST(messages_are_given_out_without_the_append_lock),
+          TEST(a_segment_that_is_released_in_part_stays),
+          TEST(a_record_that_fills_its_segment_to_the_last_byte_is_read))
