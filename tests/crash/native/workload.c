@@ -626,7 +626,12 @@ database_open(const struct workload *w, const char *dir, uint32_t flags, kiln_db
     options.flags |= flags;
     if (flags & KILN_OPEN_READONLY)
         options.flags &= ~(uint32_t)KILN_CREATE;
-    return kiln_open(path, &options, db_out);
+    kiln_status rc = kiln_open(path, &options, db_out);
+    if (rc == KILN_INVALID && w->log_elsewhere) { /* a crash state stands in another directory */
+        options.flags |= KILN_LOG_MOVED;
+        rc = kiln_open(path, &options, db_out);
+    }
+    return rc;
 }
 
 static const char *
