@@ -24,7 +24,7 @@ object_of() {
 }
 
 cd "$KILN_SRC" || exit 1
-sources=$(ls ftk/*.c cache/*.c rfl/*.c engine/*/*.c replication/*.c 2>/dev/null | grep -v '^replication/kilnd')
+sources=$(ls ftk/*.c cache/*.c rfl/*.c engine/*/*.c replication/*.c 2>/dev/null | grep -v -e '^replication/kilnd' -e '^ftk/schedule')
 cd - >/dev/null || exit 1
 
 if [ -n "$sources" ]; then
