@@ -61,10 +61,9 @@ colours() {
     "${tmux[@]}" capture-pane -e -p 2>/dev/null | grep -c "$(printf '\033')\\[[0-9;]*\\(3\\|4\\)[0-7][;m]"
 }
 for no_color in 1 ''; do
-    rm -rf e
-    tmux=(tmux -L "gigatest-$$-colour$no_color" -f /dev/null) # a server of its own: the last one may linger
+    tmux=(tmux -L "gigatest-$$-colour$no_color" -f /dev/null) # server and database of its own: the last ones may linger
     "${tmux[@]}" new-session -d -x 100 -y 40 \
-        "cd '$PWD'; TERM=screen-256color NO_COLOR=$no_color '$gigatest' 50m --db e --durability os"
+        "cd '$PWD'; TERM=screen-256color NO_COLOR=$no_color '$gigatest' 50m --db e$no_color --durability os"
     screen "Per second now"
     case $no_color in
     1) [ "$(colours)" -eq 0 ] || fault "colours in spite of NO_COLOR" ;;
