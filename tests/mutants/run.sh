@@ -78,7 +78,11 @@ try() {
     fi
     # The file as old as it was, and its object new: that one is not compiled again, but archived.
     cp -p "$work/file" "$copy/$file" || exit 2
-    if [ -f "$work/object" ]; then cp "$work/object" "$object" && touch "$object"; else rm -f "$object"; fi
+    # A header is made new: what includes it was compiled with the mutant.
+    case $file in
+    *.h) touch "$copy/$file" ;;
+    *) if [ -f "$work/object" ]; then cp "$work/object" "$object"; else rm -f "$object"; fi ;;
+    esac
     return $status
 }
 
