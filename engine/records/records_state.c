@@ -457,5 +457,3 @@ records_slices(struct records_txn *state, size_t count, kiln_slice **keys_out,
 out:
     return rc;
 }
-
-/* ---- hooks of the transaction ---------------------------------------------------------------- */
