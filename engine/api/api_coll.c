@@ -109,8 +109,10 @@ kiln_coll_name(kiln_txn *txn, uint64_t n, char *buffer, size_t buffer_size, kiln
     ftk_status rc;
 
     txn_unhold(txn);
-    if (n < last->count || last->changes != txn->catalog.changes || last->renewals != txn->renewals)
-        *last = (struct txn_named){.changes = txn->catalog.changes, .renewals = txn->renewals};
+    if (n < last->count || last->changes != txn->catalog.changes ||
+        last->renewals != txn->reader.renewals)
+        *last =
+            (struct txn_named){.changes = txn->catalog.changes, .renewals = txn->reader.renewals};
     rc = coll_name_next(txn, last->coll, n - last->count, buffer, buffer_size, &coll);
     if (rc == FTK_OK) {
         last->coll = coll;

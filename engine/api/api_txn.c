@@ -47,14 +47,14 @@ kiln_txn_renew(kiln_txn *txn)
 uint64_t
 kiln_txn_id(const kiln_txn *txn)
 {
-    return txn->write ? txn->birth : txn->snapshot.id;
+    return txn->write ? txn->writer.birth : txn->snapshot.id;
 }
 
 /* A builder's open pages are known to itself alone. */
 static ftk_status
 no_builders(const kiln_txn *txn)
 {
-    if (FTK_UNLIKELY(txn->bulks != NULL))
+    if (FTK_UNLIKELY(txn->writer.bulks != NULL))
         return FTK_FAIL(FTK_STATE, "a bulk builder is at work: end or abort it first");
     return FTK_OK;
 }

@@ -79,7 +79,7 @@ tree_read(kiln_txn *txn, kiln_coll coll, struct tree *tree)
     if (rc == FTK_OK)
         rc = tree_decode(txn, coll, entry, size, tree);
     if (rc == FTK_OK)
-        tree->renewal = txn->renewals;
+        tree->renewal = txn->reader.renewals;
     return rc;
 }
 
@@ -89,7 +89,7 @@ tree_renew(kiln_txn *txn, struct tree *tree)
 {
     FTK_ASSERT(!txn->write && !tree->dirty);
     uint64_t changes = tree->changes + 1;
-    struct tree fresh = {.id = tree->id, .dropped = true, .renewal = txn->renewals};
+    struct tree fresh = {.id = tree->id, .dropped = true, .renewal = txn->reader.renewals};
     ftk_status rc = tree_read(txn, tree->id, &fresh);
 
     if (rc != FTK_OK && rc != FTK_NOTFOUND)
@@ -105,7 +105,7 @@ tree_ready(kiln_txn *txn, struct tree *tree)
 {
     ftk_status rc = FTK_OK;
 
-    if (tree->renewal != txn->renewals)
+    if (tree->renewal != txn->reader.renewals)
         rc = tree_renew(txn, tree);
     if (rc == FTK_OK && tree->dropped)
         rc = FTK_FAIL(FTK_NOTFOUND, "collection %u was dropped", tree->id);
@@ -145,7 +145,7 @@ coll_cursor_ready(kiln_cursor *cursor)
     if (cursor->txn == NULL)
         return FTK_ANSWER(FTK_STATE, "the cursor's transaction has ended");
     FTK_ASSERT(!cursor->positioned);
-    if (cursor->tree->renewal != cursor->txn->renewals)
+    if (cursor->tree->renewal != cursor->txn->reader.renewals)
         rc = tree_renew(cursor->txn, cursor->tree);
     cursor->renewed = rc != FTK_OK;
     return rc;
@@ -170,8 +170,8 @@ coll_create_numbered(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *n
                      size_t name_size)
 {
     uint8_t key[5], entry[CATALOG_ENTRY_MAX], name_key[NAME_KEY_MAX], number[4];
-    struct tree tree = {.id = coll, .flags = flags, .renewal = txn->renewals};
-    struct tree none = {.id = coll, .dropped = true, .renewal = txn->renewals};
+    struct tree tree = {.id = coll, .flags = flags, .renewal = txn->reader.renewals};
+    struct tree none = {.id = coll, .dropped = true, .renewal = txn->reader.renewals};
     ftk_status rc;
 
     FTK_ASSERT(coll > 0 && name_size > 0 && name_size <= KILN_COLLECTION_NAME_MAX);
@@ -179,13 +179,13 @@ coll_create_numbered(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *n
     name_key[0] = 'n';
     memcpy(name_key + 1, name, name_size);
     ftk_put_le32(number, coll);
-    txn->grows = true;
+    txn->writer.grows = true;
     FTK_TRY(txn_log_reserve(txn, log_op_bytes(OP_COLL_CREATE, name_size, 0)));
     FTK_TRY(trees_reserve(txn));
     FTK_TRY(catalog_put(txn, key, sizeof(key), entry, entry_encode(&tree, name, name_size, entry)));
     rc = catalog_put(txn, name_key, name_size + 1, number, sizeof(number));
     if (rc != FTK_OK) { /* half of it is there */
-        txn->ended = true;
+        txn->writer.ended = true;
         goto out;
     }
     if (coll >= txn->db->coll_next) /* a replay says the number */
@@ -258,7 +258,7 @@ coll_write_entries(kiln_txn *txn)
     uint8_t key[5], entry[CATALOG_ENTRY_MAX];
     ftk_status rc;
 
-    FTK_ASSERT(txn->write && txn->savepoint_count == 0); /* no rollback takes `dirty` back */
+    FTK_ASSERT(txn->write && txn->writer.savepoint_count == 0); /* no rollback takes `dirty` back */
     for (size_t i = 0; i < txn->tree_count; i++) {
         struct tree *tree = txn->trees[i];
         uint32_t size = 0;
@@ -303,7 +303,7 @@ coll_each(kiln_txn *txn,
         kiln_coll coll = ftk_get_be32((const uint8_t *)key.data + 1);
         FTK_TRY(tree_decode(txn, coll, value.data, (uint32_t)value.size, &tree));
         open = trees_find(txn, coll);
-        if (open != NULL && open->renewal != txn->renewals)
+        if (open != NULL && open->renewal != txn->reader.renewals)
             FTK_TRY(tree_renew(txn, open));
         if (open == NULL || !open->dropped)
             FTK_TRY(each(context, coll, open != NULL ? open : &tree,
@@ -389,7 +389,7 @@ coll_drop(kiln_txn *txn, kiln_coll coll)
     if (rc == FTK_OK)
         rc = tree_delete(txn, &txn->catalog, key, sizeof(key));
     if (rc != FTK_OK) { /* it is empty, and nothing in the log says so */
-        txn->ended = true;
+        txn->writer.ended = true;
         goto out;
     }
     tree->dropped = true;

@@ -19,13 +19,13 @@ extension_txn_writes(const kiln_txn *txn)
 bool
 extension_txn_scoped(const kiln_txn *txn)
 {
-    return txn->savepoint_count > 0;
+    return txn->writer.savepoint_count > 0;
 }
 
 uint64_t
 extension_txn_birth(const kiln_txn *txn)
 {
-    return txn->birth;
+    return txn->writer.birth;
 }
 
 ftk_status

@@ -383,7 +383,7 @@ replay_commit(struct replay *replay)
     if (txn == NULL)
         return FTK_OK;
     rc = apply_gathered(replay);
-    FTK_ASSERT(!txn->logs && txn->reserve); /* of a replay */
+    FTK_ASSERT(!txn->writer.logs && txn->writer.reserve); /* of a replay */
     replay->txn = NULL;
     replay->bytes_in_txn = 0;
     if (rc == FTK_OK)

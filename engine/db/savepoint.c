@@ -16,22 +16,22 @@
 #include "ftk/mem.h"
 
 static struct txn_savepoint *
-newest(kiln_txn *txn)
+newest(struct txn_writer *writer)
 {
-    FTK_ASSERT(txn->savepoint_count > 0);
-    return &txn->savepoints[txn->savepoint_count - 1];
+    FTK_ASSERT(writer->savepoint_count > 0);
+    return &writer->savepoints[writer->savepoint_count - 1];
 }
 
 static ftk_status
-room_for_one(kiln_txn *txn)
+room_for_one(struct txn_writer *writer)
 {
-    size_t capacity = txn->savepoint_capacity == 0 ? 4 : txn->savepoint_capacity * 2;
+    size_t capacity = writer->savepoint_capacity == 0 ? 4 : writer->savepoint_capacity * 2;
     ftk_status rc = FTK_OK;
 
-    if (txn->savepoint_count == txn->savepoint_capacity) {
-        rc = ftk_realloc((void **)&txn->savepoints, capacity * sizeof(*txn->savepoints));
+    if (writer->savepoint_count == writer->savepoint_capacity) {
+        rc = ftk_realloc((void **)&writer->savepoints, capacity * sizeof(*writer->savepoints));
         if (rc == FTK_OK)
-            txn->savepoint_capacity = capacity;
+            writer->savepoint_capacity = capacity;
     }
     return rc;
 }
@@ -39,6 +39,7 @@ room_for_one(kiln_txn *txn)
 ftk_status
 txn_savepoint(kiln_txn *txn)
 {
+    struct txn_writer *writer = &txn->writer;
     ftk_status rc;
 
     FTK_TRY(txn_check_write(txn));
@@ -46,18 +47,18 @@ txn_savepoint(kiln_txn *txn)
     FTK_TRY(in_place_end(txn));
     if (txn->extension != NULL)
         FTK_TRY(db_extension_records.savepoint(txn));
-    FTK_TRY(room_for_one(txn));
+    FTK_TRY(room_for_one(writer));
     FTK_TRY(txn_log_reserve(txn, 2 * log_op_bytes(OP_SAVEPOINT, 0, 0))); /* for its end as well */
-    txn->savepoints[txn->savepoint_count++] =
-        (struct txn_savepoint){.trees_before = txn->before_count,
-                               .born = txn->born.list.count,
-                               .dead = txn->dead.count,
-                               .retired_own = txn->retired_own.count,
+    writer->savepoints[writer->savepoint_count++] =
+        (struct txn_savepoint){.trees_before = writer->before_count,
+                               .born = writer->born.list.count,
+                               .dead = writer->dead.count,
+                               .retired_own = writer->retired_own.count,
                                .catalog = txn->catalog,
                                .applied = txn->snapshot.applied,
-                               .birth_floor = txn->birth_floor};
-    FTK_ASSERT(txn->db->birth_next > txn->birth);
-    txn->birth = txn->birth_floor = txn->db->birth_next++;
+                               .birth_floor = writer->birth_floor};
+    FTK_ASSERT(txn->db->birth_next > writer->birth);
+    writer->birth = writer->birth_floor = txn->db->birth_next++;
     txn->tree_last = NULL;
     txn_log_op(txn, OP_SAVEPOINT);
     FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
@@ -69,13 +70,14 @@ out:
 static void
 pages_keep(kiln_txn *txn, size_t from)
 {
-    struct space_extents *retired = &txn->retired_own;
+    struct txn_writer *writer = &txn->writer;
+    struct space_extents *retired = &writer->retired_own;
     size_t kept = from;
 
     FTK_ASSERT(from <= retired->count);
     for (size_t i = from; i < retired->count; i++) {
         struct space_extent extent = retired->items[i];
-        if (extent.birth < txn->birth_floor || !txn_page_drop(txn, extent))
+        if (extent.birth < writer->birth_floor || !txn_page_drop(txn, extent))
             retired->items[kept++] = extent;
     }
     retired->count = kept;
@@ -84,18 +86,19 @@ pages_keep(kiln_txn *txn, size_t from)
 ftk_status
 txn_savepoint_release(kiln_txn *txn)
 {
+    struct txn_writer *writer = &txn->writer;
     ftk_status rc = txn_check_write(txn);
 
     if (rc != FTK_OK)
         return rc;
-    if (txn->savepoint_count == 0)
+    if (writer->savepoint_count == 0)
         return FTK_FAIL(FTK_STATE, "there is no savepoint");
     txn_unhold(txn);
-    trees_keep(txn, newest(txn));
+    trees_keep(txn, newest(writer));
     txn_log_op(txn, OP_RELEASE);
-    txn->birth_floor = newest(txn)->birth_floor;
-    size_t from = newest(txn)->retired_own;
-    txn->savepoint_count--;
+    writer->birth_floor = newest(writer)->birth_floor;
+    size_t from = newest(writer)->retired_own;
+    writer->savepoint_count--;
     pages_keep(txn, from);
     FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
     return FTK_OK;
@@ -104,31 +107,32 @@ txn_savepoint_release(kiln_txn *txn)
 ftk_status
 txn_savepoint_rollback(kiln_txn *txn)
 {
+    struct txn_writer *writer = &txn->writer;
     const struct txn_savepoint *savepoint;
 
     if (!txn->write)
         return FTK_FAIL(FTK_READONLY, "a read transaction has no savepoints");
-    if (txn->savepoint_count == 0)
+    if (writer->savepoint_count == 0)
         return FTK_FAIL(FTK_STATE, "there is no savepoint");
     txn_unhold(txn);
     for (kiln_cursor *cursor = txn->cursors; cursor != NULL; cursor = cursor->next)
         cursor_unposition(cursor);
     if (txn->extension != NULL)
         db_extension_records.rollback(txn);
-    savepoint = newest(txn);
-    txn_pages_give_back(txn, &txn->born.list, savepoint->born);
-    txn_born_cut(&txn->born, savepoint->born);
-    txn->dead.count = savepoint->dead;
-    txn->retired_own.count = savepoint->retired_own;
-    txn->birth_floor = savepoint->birth_floor;
+    savepoint = newest(writer);
+    txn_pages_give_back(txn, &writer->born.list, savepoint->born);
+    txn_born_cut(&writer->born, savepoint->born);
+    writer->dead.count = savepoint->dead;
+    writer->retired_own.count = savepoint->retired_own;
+    writer->birth_floor = savepoint->birth_floor;
     uint64_t changes = txn->catalog.changes + 1;
     txn->catalog = savepoint->catalog;
     txn->catalog.changes = changes;
     txn->snapshot.applied = savepoint->applied;
-    txn->ended = false; /* what ended it has been undone */
+    writer->ended = false; /* what ended it has been undone */
     trees_restore(txn, savepoint);
     txn_log_op(txn, OP_ROLLBACK);
-    txn->savepoint_count--;
+    writer->savepoint_count--;
     FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
     return FTK_OK;
 }

@@ -88,16 +88,16 @@ objects_reserve(kiln_txn *txn)
 }
 
 static ftk_status
-before_reserve(kiln_txn *txn)
+before_reserve(struct txn_writer *writer)
 {
-    size_t capacity = txn->before_capacity == 0 ? 16 : txn->before_capacity * 2;
+    size_t capacity = writer->before_capacity == 0 ? 16 : writer->before_capacity * 2;
     ftk_status rc;
 
-    if (txn->savepoint_count == 0 || txn->before_count < txn->before_capacity)
+    if (writer->savepoint_count == 0 || writer->before_count < writer->before_capacity)
         return FTK_OK;
-    rc = ftk_realloc((void **)&txn->before, capacity * sizeof(*txn->before));
+    rc = ftk_realloc((void **)&writer->before, capacity * sizeof(*writer->before));
     if (rc == FTK_OK)
-        txn->before_capacity = capacity;
+        writer->before_capacity = capacity;
     return rc;
 }
 
@@ -108,7 +108,7 @@ trees_reserve(kiln_txn *txn)
     ftk_status rc;
 
     FTK_TRY(objects_reserve(txn));
-    FTK_TRY(before_reserve(txn));
+    FTK_TRY(before_reserve(&txn->writer));
     if (count == SCANNED + 1 || (count > SCANNED && txn->tree_slot_count < 2 * count))
         rc = slots_build(txn, count);
 out:
@@ -116,12 +116,12 @@ out:
 }
 
 static void
-before_push(kiln_txn *txn, struct tree *tree, const struct tree *was)
+before_push(struct txn_writer *writer, struct tree *tree, const struct tree *was)
 {
-    FTK_ASSERT(txn->before_count < txn->before_capacity);
-    FTK_ASSERT(txn->savepoint_count > 0 && tree->noted < txn->birth_floor);
-    txn->before[txn->before_count++] = (struct tree_before){tree, *was};
-    tree->noted = txn->birth_floor;
+    FTK_ASSERT(writer->before_count < writer->before_capacity);
+    FTK_ASSERT(writer->savepoint_count > 0 && tree->noted < writer->birth_floor);
+    writer->before[writer->before_count++] = (struct tree_before){tree, *was};
+    tree->noted = writer->birth_floor;
 }
 
 struct tree *
@@ -135,8 +135,8 @@ trees_add(kiln_txn *txn, const struct tree *tree, const struct tree *was)
     if (txn->tree_count > SCANNED)
         txn->tree_slots[find_slot(txn, tree->id)] = (uint32_t)txn->tree_count;
     added->noted = 0;
-    if (txn->savepoint_count > 0)
-        before_push(txn, added, was);
+    if (txn->writer.savepoint_count > 0)
+        before_push(&txn->writer, added, was);
     FTK_ASSERT(trees_find(txn, tree->id) == added);
     return added;
 }
@@ -148,11 +148,11 @@ trees_use(kiln_txn *txn, struct tree *tree)
 {
     ftk_status rc;
 
-    if (txn->savepoint_count == 0 || tree->noted >= txn->birth_floor)
+    if (txn->writer.savepoint_count == 0 || tree->noted >= txn->writer.birth_floor)
         return FTK_OK;
-    rc = before_reserve(txn);
+    rc = before_reserve(&txn->writer);
     if (rc == FTK_OK)
-        before_push(txn, tree, tree);
+        before_push(&txn->writer, tree, tree);
     return rc;
 }
 
@@ -160,22 +160,25 @@ trees_use(kiln_txn *txn, struct tree *tree)
 void
 trees_keep(kiln_txn *txn, const struct txn_savepoint *savepoint)
 {
+    struct txn_writer *writer = &txn->writer;
     size_t kept = savepoint->trees_before;
 
-    FTK_ASSERT(kept <= txn->before_count);
-    for (size_t i = kept; i < txn->before_count && txn->savepoint_count > 1; i++)
-        if (txn->before[i].was.noted < savepoint->birth_floor)
-            txn->before[kept++] = txn->before[i];
-    txn->before_count = kept;
+    FTK_ASSERT(kept <= writer->before_count);
+    for (size_t i = kept; i < writer->before_count && writer->savepoint_count > 1; i++)
+        if (writer->before[i].was.noted < savepoint->birth_floor)
+            writer->before[kept++] = writer->before[i];
+    writer->before_count = kept;
     txn->tree_last = NULL;
 }
 
 void
 trees_restore(kiln_txn *txn, const struct txn_savepoint *savepoint)
 {
-    FTK_ASSERT(savepoint->trees_before <= txn->before_count);
-    while (txn->before_count > savepoint->trees_before) {
-        const struct tree_before *before = &txn->before[--txn->before_count];
+    struct txn_writer *writer = &txn->writer;
+
+    FTK_ASSERT(savepoint->trees_before <= writer->before_count);
+    while (writer->before_count > savepoint->trees_before) {
+        const struct tree_before *before = &writer->before[--writer->before_count];
         uint64_t changes = before->tree->changes + 1;
         FTK_ASSERT(before->tree->id == before->was.id);
         *before->tree = before->was;
@@ -189,25 +192,27 @@ trees_restore(kiln_txn *txn, const struct txn_savepoint *savepoint)
 void
 trees_start(kiln_txn *txn)
 {
-    FTK_ASSERT(txn->savepoint_count == 0);
+    FTK_ASSERT(txn->writer.savepoint_count == 0);
     if (txn->tree_capacity > OBJECTS_KEPT)
         trees_release(txn);
     txn->tree_count = 0;
-    txn->before_count = 0;
+    txn->writer.before_count = 0;
     txn->tree_last = NULL;
 }
 
 void
 trees_release(kiln_txn *txn)
 {
+    struct txn_writer *writer = &txn->writer;
+
     for (size_t i = 0; i < txn->tree_capacity; i++)
         ftk_free(txn->trees[i]);
     ftk_free(txn->trees);
     ftk_free(txn->tree_slots);
-    ftk_free(txn->before);
+    ftk_free(writer->before);
     txn->trees = NULL;
     txn->tree_slots = NULL;
-    txn->before = NULL;
+    writer->before = NULL;
     txn->tree_count = txn->tree_capacity = txn->tree_slot_count = 0;
-    txn->before_count = txn->before_capacity = 0;
+    writer->before_count = writer->before_capacity = 0;
 }

@@ -29,19 +29,25 @@ enum {
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
+static void
+writer_release(struct txn_writer *writer)
+{
+    txn_born_release(&writer->born);
+    space_extents_release(&writer->dead);
+    space_extents_release(&writer->retired_own);
+    ftk_free(writer->savepoints);
+    ftk_free(writer->page_scratch);
+    ftk_free(writer->batch_memory);
+    ftk_free(writer->ops);
+}
+
 void
 txn_free(kiln_txn *txn)
 {
     if (txn == NULL)
         return;
     trees_release(txn);
-    txn_born_release(&txn->born);
-    space_extents_release(&txn->dead);
-    space_extents_release(&txn->retired_own);
-    ftk_free(txn->savepoints);
-    ftk_free(txn->page_scratch);
-    ftk_free(txn->batch_memory);
-    ftk_free(txn->ops);
+    writer_release(&txn->writer);
     if (txn->slot != NULL)
         cache_slot_give(txn->slot);
     ftk_free(txn);
@@ -83,10 +89,10 @@ txn_idle(kiln_txn *txn)
     kiln_db *db = txn->db;
 
     FTK_ASSERT(txn->cursors == NULL && txn->held_page == 0 && txn->extension == NULL);
-    if (txn->batch_bytes > BATCH_KEPT) {
-        ftk_free(txn->batch_memory);
-        txn->batch_memory = NULL;
-        txn->batch_bytes = 0;
+    if (txn->writer.batch_bytes > BATCH_KEPT) {
+        ftk_free(txn->writer.batch_memory);
+        txn->writer.batch_memory = NULL;
+        txn->writer.batch_bytes = 0;
     }
     atomic_store(&txn->slot->snapshot, 0);
     for (size_t i = 0; i < DB_IDLE_TXNS; i++) {
@@ -106,9 +112,25 @@ txn_gone(kiln_db *db)
 }
 
 static void
+writer_start(struct txn_writer *writer, uint64_t birth)
+{
+    FTK_ASSERT(writer->bulks == NULL);
+    writer->logs = writer->ended = writer->grows = writer->reserve = false;
+    writer->birth = writer->birth_first = writer->birth_floor = birth;
+    atomic_store_explicit(&writer->prepared, 0, memory_order_relaxed);
+    atomic_store_explicit(&writer->spill_pages, 0, memory_order_relaxed);
+    writer->spill_due = 0;
+    writer->appends = 0;
+    txn_born_reset(&writer->born);
+    writer->dead.count = writer->retired_own.count = 0;
+    writer->ops_size = 0;
+    writer->fragments = 0;
+    writer->savepoint_count = 0;
+}
+
+static void
 txn_start(kiln_txn *txn)
 {
-    txn->ended = false;
     txn->error.status = FTK_OK;
     txn->error.text[0] = 0;
     trees_start(txn);
@@ -116,7 +138,6 @@ txn_start(kiln_txn *txn)
     txn->held_page = 0;
     txn->held_run = false;
     txn->cursors = NULL;
-    txn->bulks = NULL;
     FTK_ASSERT(txn->window == NULL);
     txn->catalog = (struct tree){.root = txn->snapshot.catalog_root,
                                  .keys = txn->snapshot.catalog_keys,
@@ -134,7 +155,7 @@ begin_read(kiln_db *db, kiln_txn **txn_out)
 
     if (rc != FTK_OK)
         return rc;
-    db_pin(db, txn->slot, &txn->snapshot, &txn->beside);
+    db_pin(db, txn->slot, &txn->snapshot, &txn->reader.beside);
     txn->write = false;
     txn_start(txn);
     *txn_out = txn;
@@ -150,30 +171,18 @@ begin_write(kiln_db *db, kiln_txn **txn_out)
 
     if (rc != FTK_OK)
         return rc;
-    if (txn->page_scratch == NULL) {
-        rc = ftk_alloc_aligned(64, db->page_bytes, (void **)&txn->page_scratch);
-        if (rc != FTK_OK) {
-            txn_free(txn);
-            return rc;
-        }
+    if (txn->writer.page_scratch == NULL)
+        rc = ftk_alloc_aligned(64, db->page_bytes, (void **)&txn->writer.page_scratch);
+    if (rc != FTK_OK) {
+        txn_free(txn);
+        return rc;
     }
     snapshots_reclaim(db);
     FTK_ASSERT(db->birth_next > db->newest.id && db->coll_next >= db->newest.coll_next);
     txn->write = true;
-    txn->beside = NULL;
+    txn->reader.beside = NULL;
     txn->snapshot = db->newest;
-    txn->birth = txn->birth_first = txn->birth_floor = db->birth_next++;
-    txn->prepared = 0;
-    txn->spill_pages = 0;
-    txn->spill_due = 0;
-    txn->appends = 0;
-    txn_born_reset(&txn->born);
-    txn->dead.count = txn->retired_own.count = 0;
-    txn->savepoint_count = 0;
-    txn->ops_size = 0;
-    txn->fragments = 0;
-    txn->grows = txn->reserve = false;
-    txn->logs = false;
+    writer_start(&txn->writer, db->birth_next++);
     txn_start(txn);
     *txn_out = txn;
     return FTK_OK;
@@ -206,8 +215,8 @@ txn_begin(kiln_db *db, uint32_t kind, kiln_durability durability, uint32_t timeo
     }
     if (durability == KILN_DURABILITY_DEFAULT)
         durability = db->options.durability;
-    (*txn_out)->logs = db->log != NULL;
-    (*txn_out)->durability = durability;
+    (*txn_out)->writer.logs = db->log != NULL;
+    (*txn_out)->writer.durability = durability;
     window_begin(*txn_out, db->log == NULL || durability != KILN_FULL);
     return FTK_OK;
 }
@@ -224,7 +233,7 @@ txn_begin_replay(kiln_db *db, kiln_txn **txn_out)
         db_writer_unlock(db);
         return rc;
     }
-    (*txn_out)->reserve = true;
+    (*txn_out)->writer.reserve = true;
     window_begin(*txn_out, !db->read_only);
     return FTK_OK;
 }
@@ -243,12 +252,12 @@ txn_renew(kiln_txn *txn)
     if (txn->extension != NULL)
         db_extension_records.txn_end(txn);
     uint64_t before = txn->snapshot.id;
-    db_pin(txn->db, txn->slot, &txn->snapshot, &txn->beside);
+    db_pin(txn->db, txn->slot, &txn->snapshot, &txn->reader.beside);
     FTK_ASSERT(txn->snapshot.id >= before);
     txn->catalog = (struct tree){.root = txn->snapshot.catalog_root,
                                  .keys = txn->snapshot.catalog_keys,
                                  .height = (uint8_t)txn->snapshot.catalog_height};
-    txn->renewals++;
+    txn->reader.renewals++;
     txn->tree_last = NULL;
     return FTK_OK;
 }
@@ -259,8 +268,8 @@ static void
 end_common(kiln_txn *txn)
 {
     txn_unhold(txn);
-    while (txn->bulks != NULL)
-        bulk_detach(txn->bulks);
+    while (txn->writer.bulks != NULL)
+        bulk_detach(txn->writer.bulks);
     while (txn->cursors != NULL)
         cursor_detach(txn->cursors);
     if (txn->extension != NULL)
@@ -292,11 +301,11 @@ abort_note(kiln_txn *txn)
     struct publish publish = {db, &snapshot};
     struct space_extents none = {0}, dead = {0};
 
-    if (txn->fragments == 0 && db->coll_next == snapshot.coll_next)
+    if (txn->writer.fragments == 0 && db->coll_next == snapshot.coll_next)
         return;
     FTK_ASSERT(db->coll_next >= snapshot.coll_next);
     snapshot.coll_next = db->coll_next;
-    if (txn->fragments > 0)
+    if (txn->writer.fragments > 0)
         snapshot.lsn = rfl_lsn_end(db->log);
     space_commit(db->space, &none, &none, &dead, snapshot.id, become_newest, &publish);
 }
@@ -311,9 +320,9 @@ txn_drop(kiln_txn *txn)
     if (txn->write) {
         window_abort(txn);
         FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
-        txn->savepoint_count = 0;
+        txn->writer.savepoint_count = 0;
         cache_unreserve(txn->cache);
-        txn_pages_give_back(txn, &txn->born.list, 0);
+        txn_pages_give_back(txn, &txn->writer.born.list, 0);
         abort_note(txn);
         db_writer_unlock(db);
         atomic_fetch_add(&db->aborts, 1);
@@ -338,7 +347,7 @@ commit_pages(kiln_txn *txn, uint64_t id)
 {
     struct publish publish = {txn->db, &txn->snapshot};
 
-    FTK_ASSERT(id >= txn->birth && id > txn->db->newest.id);
+    FTK_ASSERT(id >= txn->writer.birth && id > txn->db->newest.id);
     FTK_ASSERT(txn->snapshot.lsn >= txn->db->newest.lsn);
     FTK_ASSERT(page_ref_is_none(txn->catalog.root) == (txn->catalog.height == 0));
     txn->snapshot.id = id;
@@ -348,10 +357,10 @@ commit_pages(kiln_txn *txn, uint64_t id)
     txn->snapshot.catalog_keys = txn->catalog.keys;
     if (txn->db->birth_next <= id)
         txn->db->birth_next = id + 1;
-    txn->db->appends_many = txn->appends >= APPENDS_MANY;
-    space_commit(txn->db->space, &txn->born.list, &txn->retired_own, &txn->dead, id, become_newest,
-                 &publish);
-    txn_pages_give_back(txn, &txn->retired_own, 0);
+    txn->db->appends_many = txn->writer.appends >= APPENDS_MANY;
+    space_commit(txn->db->space, &txn->writer.born.list, &txn->writer.retired_own,
+                 &txn->writer.dead, id, become_newest, &publish);
+    txn_pages_give_back(txn, &txn->writer.retired_own, 0);
     cache_unreserve(txn->cache);
     atomic_fetch_add(&txn->db->commits, 1);
 }
@@ -365,7 +374,7 @@ commit_prepare(kiln_txn *txn)
 {
     ftk_status rc;
 
-    while (txn->savepoint_count > 0)
+    while (txn->writer.savepoint_count > 0)
         FTK_TRY(txn_savepoint_release(txn));
     if (txn->extension != NULL)
         FTK_TRY(db_extension_records.before_commit(txn));
@@ -377,7 +386,7 @@ commit_prepare(kiln_txn *txn)
     if (txn_is_ended(txn))
         rc = FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: it was aborted");
 out:
-    FTK_ASSERT(rc != FTK_OK || txn->savepoint_count == 0);
+    FTK_ASSERT(rc != FTK_OK || txn->writer.savepoint_count == 0);
     return rc;
 }
 
@@ -461,7 +470,7 @@ commit_log(kiln_txn *txn, uint64_t *lsn_end_out)
     if (!txn_holds_window(txn))
         return rc;
     if (rc == FTK_OK) {
-        rc = rfl_commit(txn->db->log, *lsn_end_out, rfl_durability_of(txn->durability));
+        rc = rfl_commit(txn->db->log, *lsn_end_out, rfl_durability_of(txn->writer.durability));
         return rc == FTK_OK ? FTK_OK : db_fail(txn->db, rc); /* the record may be there */
     }
     if (rc != FTK_NOSPACE)
@@ -495,7 +504,7 @@ commit(kiln_txn *txn)
     kiln_db *db = txn->db;
     struct db_snapshot snapshot;
     struct db_promise promise;
-    kiln_durability durability = txn->durability;
+    kiln_durability durability = txn->writer.durability;
     uint64_t lsn_end = txn->snapshot.lsn;
     ftk_status rc = FTK_OK;
 
@@ -505,21 +514,21 @@ commit(kiln_txn *txn)
     }
     if (txn_is_ended(txn))
         rc = FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: it was aborted");
-    else if (txn->bulks != NULL)
+    else if (txn->writer.bulks != NULL)
         rc = FTK_FAIL(FTK_STATE, "a bulk builder is at work: the transaction was aborted");
     if (rc == FTK_OK)
         rc = commit_prepare(txn);
-    if (rc == FTK_OK && !txn->catalog.dirty && txn->ops_size == 0 && txn->fragments == 0 &&
-        txn->snapshot.applied == db->newest.applied)
+    if (rc == FTK_OK && !txn->catalog.dirty && txn->writer.ops_size == 0 &&
+        txn->writer.fragments == 0 && txn->snapshot.applied == db->newest.applied)
         return commit_nothing(txn);
-    if (rc == FTK_OK && txn->logs)
+    if (rc == FTK_OK && txn->writer.logs)
         rc = commit_log(txn, &lsn_end);
     if (rc != FTK_OK) {
         txn_drop(txn);
         return rc;
     }
     txn->snapshot.lsn = lsn_end;
-    commit_pages(txn, txn->birth);
+    commit_pages(txn, txn->writer.birth);
     snapshot = txn->snapshot;
     promise = promise_add(db, lsn_end, durability);
     commit_window(txn);
@@ -554,7 +563,7 @@ txn_commit_replay(kiln_txn *txn, uint64_t id, uint64_t lsn)
         return rc;
     }
     txn->snapshot.lsn = lsn;
-    commit_pages(txn, id > txn->birth ? id : txn->birth);
+    commit_pages(txn, id > txn->writer.birth ? id : txn->writer.birth);
     snapshot = txn->snapshot;
     commit_window(txn);
     end_common(txn);

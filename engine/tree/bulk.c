@@ -38,8 +38,8 @@ bulk_begin(kiln_txn *txn, struct tree *tree, struct kiln_bulk **bulk_out)
         return rc;
     bulk->txn = txn;
     bulk->tree = tree;
-    bulk->next = txn->bulks;
-    txn->bulks = bulk;
+    bulk->next = txn->writer.bulks;
+    txn->writer.bulks = bulk;
     tree->building = true;
     *bulk_out = bulk;
     return FTK_OK;
@@ -61,9 +61,9 @@ page_open(struct kiln_bulk *bulk, uint32_t level)
 
     FTK_ASSERT(level <= bulk->height && level < TREE_HEIGHT_MAX);
     node_init(tree_node(txn, page), level == 0 ? PAGE_LEAF : PAGE_INNER, flags, (uint8_t)level,
-              head, txn->birth, NULL, 0);
+              head, txn->writer.birth, NULL, 0);
     txn_page_born(txn, page);
-    bulk->open[level] = page_ref_make(page, txn->birth);
+    bulk->open[level] = page_ref_make(page, txn->writer.birth);
     return bulk->open[level];
 }
 
@@ -78,7 +78,7 @@ parent_add(struct kiln_bulk *bulk, uint32_t level, struct page_ref first, const 
 
     if (level == bulk->height) { /* the level begins with the page that was closed */
         page_open(bulk, level);
-        node_insert(open_node(bulk, level), 0, "", 0, &value, txn->page_scratch);
+        node_insert(open_node(bulk, level), 0, "", 0, &value, txn->writer.page_scratch);
         bulk->height++;
     }
     value.child = child;
@@ -87,7 +87,7 @@ parent_add(struct kiln_bulk *bulk, uint32_t level, struct page_ref first, const 
         return;
     struct page_ref closed = bulk->open[level];
     struct page_ref opened = page_open(bulk, level);
-    node_insert(open_node(bulk, level), 0, "", 0, &value, txn->page_scratch);
+    node_insert(open_node(bulk, level), 0, "", 0, &value, txn->writer.page_scratch);
     parent_add(bulk, level + 1, closed, separator, separator_size, opened);
 }
 
@@ -103,11 +103,11 @@ leaf_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size, const struc
                                  .extra_key = key,
                                  .extra_key_size = key_size,
                                  .extra_value = value};
-    struct node fresh = {txn->page_scratch, leaf.bytes};
+    struct node fresh = {txn->writer.page_scratch, leaf.bytes};
 
     if (tree_node_put(txn, leaf, count, key, key_size, value))
         return true;
-    if (count < 2 || !node_build(&source, 0, count + 1, fresh, txn->birth, NODE_PREFIX_BEST))
+    if (count < 2 || !node_build(&source, 0, count + 1, fresh, txn->writer.birth, NODE_PREFIX_BEST))
         return false;
     node_take(leaf, fresh.page);
     return true;
@@ -147,7 +147,7 @@ levels_own(struct kiln_bulk *bulk, uint64_t *pages_out)
             cache_unpin(txn->fast, pages_out[level]);
         }
         unpin_levels(bulk, pages_out, level);
-        txn->ended = true;
+        txn->writer.ended = true;
         return rc;
     }
     for (uint32_t level = bulk->height; level-- > 0;) {
@@ -204,7 +204,7 @@ bulk_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size, const struc
 void
 bulk_detach(struct kiln_bulk *bulk)
 {
-    kiln_bulk **at = &bulk->txn->bulks;
+    kiln_bulk **at = &bulk->txn->writer.bulks;
 
     while (*at != bulk)
         at = &(*at)->next;
@@ -249,7 +249,7 @@ bulk_abort(struct kiln_bulk *bulk)
 
     bulk_end(bulk);
     rc = logged_clear(txn, tree);
-    txn->ended = txn->ended || rc != FTK_OK;
+    txn->writer.ended = txn->writer.ended || rc != FTK_OK;
     return rc;
 }
 

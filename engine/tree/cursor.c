@@ -158,7 +158,7 @@ scan_leaf(kiln_cursor *cursor, uint64_t next)
     struct node leaf = leaf_node(cursor);
     uint32_t body, arrays;
 
-    cursor->scanning = !cursor->txn->write && cursor->txn->beside == NULL; /* nobody changes it */
+    cursor->scanning = !cursor->txn->write && !txn_is_beside(cursor->txn); /* nobody changes it */
     cursor->next_leaf = next < fast->pages_max ? next : 0;
     if (!cursor->scanning || node_count(leaf.page) == 0)
         return;
@@ -270,7 +270,7 @@ step_leaf(kiln_cursor *cursor, bool forward, uint64_t *next_out)
         }
         path->page[d + 1] = child;
         path->ref[d + 1] = ref;
-        if (FTK_UNLIKELY(level == 0 && txn->beside != NULL)) {
+        if (FTK_UNLIKELY(level == 0 && txn_is_beside(txn))) {
             cache_leave(txn->slot);
             window_settle(txn, child);
             cache_enter(txn->fast, txn->slot);

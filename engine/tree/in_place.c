@@ -29,7 +29,7 @@ replace_here(kiln_txn *txn, struct tree *tree, const struct tree_path *path,
         return false;
     undo_note_replace(log, &leaf->undo, pos, &old);
     leaf_touch(txn, tree, leaf->page);
-    if (!node_replace(node, pos, value, txn->page_scratch)) {
+    if (!node_replace(node, pos, value, txn->writer.page_scratch)) {
         undo_drop_last(log, &leaf->undo);
         return false;
     }
@@ -50,7 +50,7 @@ insert_here(kiln_txn *txn, struct tree *tree, const struct tree_path *path,
         return false;
     undo_note_insert(log, &leaf->undo, pos);
     leaf_touch(txn, tree, leaf->page);
-    if (!node_insert(node, pos, key->data, (uint32_t)key->size, value, txn->page_scratch)) {
+    if (!node_insert(node, pos, key->data, (uint32_t)key->size, value, txn->writer.page_scratch)) {
         undo_drop_last(log, &leaf->undo);
         return false;
     }

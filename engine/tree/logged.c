@@ -52,7 +52,7 @@ large_write(kiln_txn *txn, const struct tree *tree, kiln_slice key, uint64_t siz
         rc = value_writer_end(txn, writer, ref);
     if (rc != FTK_OK) { /* the log has begun the value */
         value_writer_abort(txn, writer);
-        txn->ended = true;
+        txn->writer.ended = true;
     }
 out:
     ftk_free(writer);
@@ -93,7 +93,7 @@ logged_put_large(kiln_txn *txn, struct tree *tree, kiln_slice key, uint64_t size
     if (rc != FTK_OK)
         return rc;
     rc = tree_put(txn, tree, key.data, key.size, &value, KILN_PUT_REPLACE);
-    txn->ended = txn->ended || rc != FTK_OK;
+    txn->writer.ended = txn->writer.ended || rc != FTK_OK;
     return rc;
 }
 
@@ -190,7 +190,7 @@ logged_bulk_add(kiln_bulk *bulk, kiln_slice key, kiln_slice value)
         return rc;
     rc = bulk_add(bulk, key.data, (uint32_t)key.size, &entry);
     if (rc != FTK_OK)
-        txn->ended = txn->ended || large;
+        txn->writer.ended = txn->writer.ended || large;
     else if (!large)
         txn_log_put(txn, tree->id, key.data, key.size, value.data, value.size);
     return rc;

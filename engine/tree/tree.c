@@ -38,10 +38,10 @@ root_grow(kiln_txn *txn, struct tree *tree, struct page_ref left, const uint8_t 
     struct node node = tree_node(txn, root);
     struct node_value value = {.child = left};
 
-    node_init(node, PAGE_INNER, 0, tree->height, 4, txn->birth, NULL, 0);
-    node_insert(node, 0, "", 0, &value, txn->page_scratch);
+    node_init(node, PAGE_INNER, 0, tree->height, 4, txn->writer.birth, NULL, 0);
+    node_insert(node, 0, "", 0, &value, txn->writer.page_scratch);
     value.child = right;
-    node_insert(node, 1, separator, separator_size, &value, txn->page_scratch);
+    node_insert(node, 1, separator, separator_size, &value, txn->writer.page_scratch);
     FTK_ASSERT(tree->height < TREE_HEIGHT_MAX);
     txn_page_born(txn, root);
     tree->root = tree_ref(txn, root);
@@ -58,8 +58,8 @@ tree_root_new(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size
     uint8_t head_bytes = tree->flags & CATALOG_U64_KEYS ? 2 : 4;
 
     FTK_ASSERT(tree->height == 0 && page_ref_is_none(tree->root) && !tree->dropped);
-    node_init(node, PAGE_LEAF, flags, 0, head_bytes, txn->birth, NULL, 0);
-    node_insert(node, 0, key, (uint32_t)key_size, value, txn->page_scratch);
+    node_init(node, PAGE_LEAF, flags, 0, head_bytes, txn->writer.birth, NULL, 0);
+    node_insert(node, 0, key, (uint32_t)key_size, value, txn->writer.page_scratch);
     txn_page_born(txn, root);
     tree->root = tree_ref(txn, root);
     tree->height = 1;
@@ -78,10 +78,10 @@ tree_node_put(kiln_txn *txn, struct node node, uint32_t pos, const void *key, ui
                                  .extra_key = key,
                                  .extra_key_size = key_size,
                                  .extra_value = value};
-    struct node fresh = {txn->page_scratch, node.bytes};
+    struct node fresh = {txn->writer.page_scratch, node.bytes};
 
     if (FTK_LIKELY(node_prefix_matches(node, key, key_size)))
-        return node_insert(node, pos, key, key_size, value, txn->page_scratch);
+        return node_insert(node, pos, key, key_size, value, txn->writer.page_scratch);
     if (!node_build(&source, 0, node_source_count(&source), fresh, node_birth(node.page),
                     NODE_PREFIX_BEST))
         return false;
@@ -97,15 +97,15 @@ static bool
 split_at(kiln_txn *txn, const struct node_source *source, uint32_t at, struct node right)
 {
     uint32_t count = node_source_count(source);
-    struct node left = {txn->page_scratch, source->node.bytes};
+    struct node left = {txn->writer.page_scratch, source->node.bytes};
 
     if (at == 0 || at >= count)
         return false;
-    if (!node_build(source, at, count, right, txn->birth, NODE_PREFIX_BEST))
+    if (!node_build(source, at, count, right, txn->writer.birth, NODE_PREFIX_BEST))
         return false;
     if (at == source->extra_pos && at == count - 1 && !source->replace)
         return true;
-    if (!node_build(source, 0, at, left, txn->birth, NODE_PREFIX_BEST))
+    if (!node_build(source, 0, at, left, txn->writer.birth, NODE_PREFIX_BEST))
         return false;
     return true;
 }
@@ -144,7 +144,7 @@ split_page(kiln_txn *txn, const struct node_source *source, uint32_t preferred, 
         *separator_size_out = node_separator(left_key, left_size, right_key, right_size, separator);
     }
     if (!(at == pos && at == count - 1 && !source->replace))
-        node_take(source->node, txn->page_scratch);
+        node_take(source->node, txn->writer.page_scratch);
     FTK_ASSERT(*separator_size_out > 0 && *separator_size_out <= NODE_KEY_MAX);
     FTK_DEBUG_ASSERT(node_count(source->node.page) == at);
     FTK_DEBUG_ASSERT(node_level(source->node.page) == node_level(right.page));
@@ -276,7 +276,7 @@ tree_replace_at(kiln_txn *txn, struct tree *tree, struct tree_path *path, const 
     FTK_DEBUG_ASSERT(tree_path_check(txn, tree, path));
     FTK_DEBUG_ASSERT(txn_page_mine(txn, node_birth(node.page)));
     FTK_ASSERT(path->exact && path->pos[leaf] < node_count(node.page));
-    if (node_replace(node, path->pos[leaf], value, txn->page_scratch))
+    if (node_replace(node, path->pos[leaf], value, txn->writer.page_scratch))
         return true;
     right = split_page(txn, &source, leaf_split_preferred(tree, path, &source), separator,
                        &separator_size, &at);
@@ -302,12 +302,12 @@ append_here(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
     FTK_DEBUG_ASSERT(tree->append_leaf != 0 && tree->height > 0);
     if (!cache_is_dirty(txn->fast, tree->append_leaf) ||
         !txn_page_mine(txn, node_birth(node.page)) ||
-        !node_append(node, key, (uint32_t)key_size, value, txn->page_scratch))
+        !node_append(node, key, (uint32_t)key_size, value, txn->writer.page_scratch))
         return false;
     tree->keys++;
     tree->changes++;
     tree->dirty = true;
-    txn->appends++;
+    txn->writer.appends++;
     return true;
 }
 
@@ -330,7 +330,7 @@ tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
     uint8_t old_ref[LARGE_REF_BYTES];
     bool old_large = false;
     struct tree_path path;
-    bool reserve = tree == &txn->catalog && !txn->grows; /* deletes work on a full disk */
+    bool reserve = tree == &txn->catalog && !txn->writer.grows; /* deletes work on a full disk */
     ftk_status rc = txn_prepare(txn, tree_pages_needed(tree), reserve);
 
     if (rc != FTK_OK)

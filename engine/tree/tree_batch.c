@@ -339,13 +339,13 @@ batch_memory(struct batch *batch, size_t max, struct batch_item **items_out)
     size_t size = sizeof(*batch->ahead) + 2 * max * sizeof(**items_out);
     ftk_status rc;
 
-    if (size > txn->batch_bytes) {
-        rc = ftk_realloc(&txn->batch_memory, size);
+    if (size > txn->writer.batch_bytes) {
+        rc = ftk_realloc(&txn->writer.batch_memory, size);
         if (rc != FTK_OK)
             return rc;
-        txn->batch_bytes = size;
+        txn->writer.batch_bytes = size;
     }
-    batch->ahead = txn->batch_memory;
+    batch->ahead = txn->writer.batch_memory;
     *items_out = (struct batch_item *)(void *)(batch->ahead + 1);
     batch->order = *items_out;
     return FTK_OK;
@@ -362,7 +362,7 @@ chunk_take(struct batch *batch, const kiln_slice *keys, const kiln_slice *values
     while (n < left && n < max) {
         size_t more = values != NULL ? log_op_bytes(OP_PUT, keys[n].size, values[n].size)
                                      : log_op_bytes(OP_DELETE, keys[n].size, 0);
-        if (n > 0 && bytes + more > CHUNK_BYTES && batch->txn->logs)
+        if (n > 0 && bytes + more > CHUNK_BYTES && batch->txn->writer.logs)
             break;
         bytes += more;
         n++;
@@ -379,7 +379,7 @@ tree_put_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys, const ki
               size_t count, uint32_t flags, size_t *done_out)
 {
     struct batch batch = {.txn = txn, .tree = tree, .flags = flags};
-    size_t most = txn->logs ? CHUNK : CHUNK_UNLOGGED;
+    size_t most = txn->writer.logs ? CHUNK : CHUNK_UNLOGGED;
     size_t max = count < most ? count : most;
     struct batch_item *items;
     ftk_status rc;

@@ -81,7 +81,7 @@ merge_at(kiln_txn *txn, const struct tree *tree, struct tree_path *path, uint32_
     uint8_t separator[NODE_KEY_MAX];
     struct page_ref sibling_ref;
     uint64_t sibling;
-    struct node mine, other, fresh = {txn->page_scratch, txn->db->page_bytes};
+    struct node mine, other, fresh = {txn->writer.page_scratch, txn->db->page_bytes};
     ftk_status rc;
 
     FTK_ASSERT(d > 0 && d < path->depth && pos < node_count(parent.page));
@@ -199,7 +199,7 @@ tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
     if (rc == FTK_OK && sparse)
         rc = rebalance(txn, tree, key, key_size);
     if (rc != FTK_OK)
-        txn->ended = true; /* the entry is gone but the tree may want merging: abort only */
+        txn->writer.ended = true; /* the entry is gone but the tree may want merging: abort only */
     return rc;
 }
 
@@ -243,7 +243,7 @@ tree_clear(kiln_txn *txn, struct tree *tree)
     if (rc == FTK_OK && !page_ref_is_none(tree->root))
         rc = tree_each_page(txn, tree->root, tree->height - 1u, clear_page, txn);
     if (rc != FTK_OK) {
-        txn->ended = true;
+        txn->writer.ended = true;
         return rc;
     }
     tree->root = (struct page_ref){0};

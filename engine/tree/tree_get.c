@@ -97,7 +97,7 @@ group_settle(struct get_group *group)
     kiln_txn *txn = group->txn;
 
     txn_leave(txn);
-    for (uint32_t i = 0; i < group->count && txn->beside != NULL; i++)
+    for (uint32_t i = 0; i < group->count && txn_is_beside(txn); i++)
         window_settle(txn, group->page[i]);
     txn_enter(txn);
 }
@@ -136,7 +136,7 @@ group_walk(struct get_group *group)
     for (uint32_t i = 0; i < group->count; i++)
         group_enter(group, i, group->tree->root);
     for (uint32_t level = height; level-- > 0;) {
-        if (FTK_UNLIKELY(level == 0 && txn->beside != NULL))
+        if (FTK_UNLIKELY(level == 0 && txn_is_beside(txn)))
             group_settle(group);
         rc = group_use(group);
         if (rc != FTK_OK)

@@ -66,7 +66,7 @@ restart:
         uint32_t level = tree->height - 1u - d;
         uint64_t id = page_ref_id(ref);
         struct node node = {cache_address(txn->fast, id), page_bytes};
-        if (FTK_UNLIKELY(level == 0 && txn->beside != NULL && id != settled)) {
+        if (FTK_UNLIKELY(level == 0 && txn_is_beside(txn) && id != settled)) {
             cache_leave(txn->slot);
             window_settle(txn, id);
             settled = id;

@@ -80,7 +80,7 @@ run_sum(const kiln_txn *txn, const struct value_run *run, uint32_t page)
 ftk_status
 value_writer_begin(kiln_txn *txn, uint64_t size, struct value_writer *writer)
 {
-    *writer = (struct value_writer){.size = size, .birth = txn->birth};
+    *writer = (struct value_writer){.size = size, .birth = txn->writer.birth};
     if (size > KILN_VALUE_MAX)
         return FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes", (unsigned long long)size);
     FTK_ASSERT(size > 0);
@@ -97,7 +97,7 @@ run_open(kiln_txn *txn, struct value_writer *writer, uint64_t bytes)
 
     if (rc == FTK_OK) {
         rc = txn_run_pages(txn, run.first + run.tail_at, run.pages - run.tail_at);
-        txn->ended = txn->ended || rc != FTK_OK; /* its ids go with the transaction */
+        txn->writer.ended = txn->writer.ended || rc != FTK_OK; /* its ids go with the transaction */
     }
     if (rc != FTK_OK)
         return rc;
@@ -237,7 +237,8 @@ value_writer_abort(kiln_txn *txn, struct value_writer *writer)
         for (uint32_t i = run->tail_at; i < run->pages; i++)
             cache_free(txn->cache, run->first + i);
     }
-    txn->ended = txn->ended || writer->open || writer->listed > 0; /* the ids go with it */
+    txn->writer.ended =
+        txn->writer.ended || writer->open || writer->listed > 0; /* the ids go with it */
     writer->open = false;
     writer->part = 0;
 }
@@ -501,6 +502,6 @@ value_retire(kiln_txn *txn, const uint8_t *ref)
     if (rc == FTK_OK)
         rc = value_each_run(txn, ref, retire_run, txn);
     if (rc != FTK_OK)
-        txn->ended = true;
+        txn->writer.ended = true;
     return rc;
 }

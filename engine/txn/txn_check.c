@@ -3,34 +3,34 @@
 #include "engine/txn/txn_state.h"
 
 static const char *
-check_retired(const kiln_txn *txn)
+check_retired(const struct txn_writer *writer)
 {
-    for (size_t i = 0; i < txn->dead.count; i++)
-        if (txn->dead.items[i].birth >= txn->birth_first)
+    for (size_t i = 0; i < writer->dead.count; i++)
+        if (writer->dead.items[i].birth >= writer->birth_first)
             return "a page that the transaction made counts as one of an older snapshot";
-    for (size_t i = 0; i < txn->retired_own.count; i++)
-        if (txn->retired_own.items[i].birth < txn->birth_first)
+    for (size_t i = 0; i < writer->retired_own.count; i++)
+        if (writer->retired_own.items[i].birth < writer->birth_first)
             return "a page of an older snapshot counts as the transaction's";
-    for (size_t i = txn_scope_born(txn); i < txn->born.list.count; i++)
-        if (txn->born.list.items[i].birth < txn->birth_floor)
+    for (size_t i = txn_scope_born(writer); i < writer->born.list.count; i++)
+        if (writer->born.list.items[i].birth < writer->birth_floor)
             return "a page of an outer scope counts as one of this scope";
     return NULL;
 }
 
 /* Marks and floors grow from scope to scope. */
 static const char *
-check_savepoints(const kiln_txn *txn)
+check_savepoints(const struct txn_writer *writer)
 {
-    struct txn_savepoint below = {.birth_floor = txn->birth_first};
+    struct txn_savepoint below = {.birth_floor = writer->birth_first};
 
-    for (size_t i = 0; i <= txn->savepoint_count; i++) {
-        struct txn_savepoint now = {.trees_before = txn->before_count,
-                                    .born = txn->born.list.count,
-                                    .dead = txn->dead.count,
-                                    .retired_own = txn->retired_own.count,
-                                    .birth_floor = txn->birth_floor};
-        if (i < txn->savepoint_count)
-            now = txn->savepoints[i];
+    for (size_t i = 0; i <= writer->savepoint_count; i++) {
+        struct txn_savepoint now = {.trees_before = writer->before_count,
+                                    .born = writer->born.list.count,
+                                    .dead = writer->dead.count,
+                                    .retired_own = writer->retired_own.count,
+                                    .birth_floor = writer->birth_floor};
+        if (i < writer->savepoint_count)
+            now = writer->savepoints[i];
         if (now.birth_floor < below.birth_floor || now.trees_before < below.trees_before)
             return "a savepoint's scope begins before the one around it";
         if (now.born < below.born || now.dead < below.dead || now.retired_own < below.retired_own)
@@ -43,15 +43,18 @@ check_savepoints(const kiln_txn *txn)
 const char *
 txn_pages_check(kiln_txn *txn)
 {
-    const char *fault = check_savepoints(txn);
+    const struct txn_writer *writer = &txn->writer;
+    const char *fault = check_savepoints(writer);
 
     if (fault == NULL)
-        fault = check_retired(txn);
-    if (fault == NULL && (txn->birth < txn->birth_floor || txn->birth_floor < txn->birth_first))
+        fault = check_retired(writer);
+    if (fault == NULL &&
+        (writer->birth < writer->birth_floor || writer->birth_floor < writer->birth_first))
         fault = "births do not grow";
-    if (fault == NULL && !txn_born_is_sound(&txn->born, txn->db->space))
+    if (fault == NULL && !txn_born_is_sound(&writer->born, txn->db->space))
         fault = "a page that the transaction made is free, live, or missing in the index";
-    if (fault == NULL && txn->logs && txn->ops_capacity - txn->ops_size < txn->savepoint_count)
+    if (fault == NULL && writer->logs &&
+        writer->ops_capacity - writer->ops_size < writer->savepoint_count)
         fault = "the log has no room for the ends of the savepoints";
     return fault;
 }
@@ -59,6 +62,8 @@ txn_pages_check(kiln_txn *txn)
 void
 txn_check(const kiln_txn *txn)
 {
+    const struct txn_writer *writer = &txn->writer;
+
     if (txn->window != NULL && window_state(txn->window) != WINDOW_UNTRIED)
         return; /* another thread may be returning a leaf: window_check */
     FTK_ASSERT(atomic_load_explicit(&txn->slot->epoch, memory_order_relaxed) == 0);
@@ -70,13 +75,15 @@ txn_check(const kiln_txn *txn)
         FTK_ASSERT(atomic_load_explicit(&txn->slot->snapshot, memory_order_relaxed) ==
                    txn->snapshot.id);
         FTK_ASSERT(txn->window == NULL);
+        FTK_ASSERT(writer->savepoint_count == 0 && writer->bulks == NULL);
         return;
     }
-    FTK_ASSERT(txn->beside == NULL);
+    FTK_ASSERT(txn->reader.beside == NULL);
     FTK_ASSERT(txn->window == NULL || window_state(txn->window) == WINDOW_SHUT ||
                txn->window->txn == txn);
-    FTK_ASSERT(txn->birth_first > txn->snapshot.id && txn->birth_first <= txn->birth_floor);
-    FTK_ASSERT(txn->birth_floor <= txn->birth && txn->birth < txn->db->birth_next);
-    FTK_ASSERT(txn->savepoint_count > 0 || txn->birth_floor == txn->birth_first);
-    FTK_ASSERT(txn->ops_size <= txn->ops_capacity);
+    FTK_ASSERT(writer->birth_first > txn->snapshot.id &&
+               writer->birth_first <= writer->birth_floor);
+    FTK_ASSERT(writer->birth_floor <= writer->birth && writer->birth < txn->db->birth_next);
+    FTK_ASSERT(writer->savepoint_count > 0 || writer->birth_floor == writer->birth_first);
+    FTK_ASSERT(writer->ops_size <= writer->ops_capacity);
 }

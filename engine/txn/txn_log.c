@@ -24,7 +24,7 @@ append_somehow(kiln_txn *txn, enum log_kind kind, const struct rfl_part *parts, 
     rc = checkpointer_run(db->checkpointer, true);
     if (rc == FTK_OK)
         rc = rfl_append(db->log, 0, (uint8_t)kind, parts, count, &lsn, lsn_end_out);
-    if (rc == FTK_NOSPACE && !txn->grows)
+    if (rc == FTK_NOSPACE && !txn->writer.grows)
         rc = rfl_append_reserved(db->log, 0, (uint8_t)kind, parts, count, &lsn, lsn_end_out);
     return rc;
 }
@@ -32,13 +32,14 @@ append_somehow(kiln_txn *txn, enum log_kind kind, const struct rfl_part *parts, 
 static ftk_status
 ops_append(kiln_txn *txn, enum log_kind kind, uint64_t *lsn_end_out)
 {
+    struct txn_writer *writer = &txn->writer;
     uint8_t head[FTK_VARINT_MAX];
-    size_t head_size = (size_t)(ftk_varint_put(head, txn->birth_first) - head);
-    struct rfl_part parts[2] = {{head, head_size}, {txn->ops, txn->ops_size}};
-    ftk_status rc = append_somehow(txn, kind, parts, txn->ops_size > 0 ? 2 : 1, lsn_end_out);
+    size_t head_size = (size_t)(ftk_varint_put(head, writer->birth_first) - head);
+    struct rfl_part parts[2] = {{head, head_size}, {writer->ops, writer->ops_size}};
+    ftk_status rc = append_somehow(txn, kind, parts, writer->ops_size > 0 ? 2 : 1, lsn_end_out);
 
     if (rc == FTK_OK)
-        txn->ops_size = 0;
+        writer->ops_size = 0;
     else if (rfl_has_failed(txn->db->log))
         (void)db_fail(txn->db, rc); /* otherwise a file could not be made: over with this call */
     return rc;
@@ -47,102 +48,105 @@ ops_append(kiln_txn *txn, enum log_kind kind, uint64_t *lsn_end_out)
 ftk_status
 txn_log_reserve(kiln_txn *txn, size_t bytes)
 {
-    size_t capacity = txn->ops_capacity;
+    struct txn_writer *writer = &txn->writer;
+    size_t capacity = writer->ops_capacity;
     uint64_t lsn_end;
     ftk_status rc;
 
-    bytes += txn->savepoint_count; /* each can end without failing */
-    if (!txn->logs || txn->ops_size + bytes <= capacity)
+    bytes += writer->savepoint_count; /* each can end without failing */
+    if (!writer->logs || writer->ops_size + bytes <= capacity)
         return FTK_OK;
-    if (txn->ops_size >= OPS_STREAM_BYTES / 2 && txn->ops_size + bytes > OPS_STREAM_BYTES) {
+    if (writer->ops_size >= OPS_STREAM_BYTES / 2 && writer->ops_size + bytes > OPS_STREAM_BYTES) {
         rc = ops_append(txn, LOG_FRAGMENT, &lsn_end);
         if (rc != FTK_OK)
             return rc;
-        txn->fragments++;
+        writer->fragments++;
     }
-    if (txn->ops_size + bytes <= capacity)
+    if (writer->ops_size + bytes <= capacity)
         return FTK_OK;
     capacity = capacity == 0 ? OPS_CAPACITY_MIN : capacity;
-    while (capacity < txn->ops_size + bytes)
+    while (capacity < writer->ops_size + bytes)
         capacity *= 2;
-    rc = ftk_realloc((void **)&txn->ops, capacity);
+    rc = ftk_realloc((void **)&writer->ops, capacity);
     if (rc == FTK_OK)
-        txn->ops_capacity = capacity;
+        writer->ops_capacity = capacity;
     return rc;
 }
 
 /* Room for it was reserved. */
 static inline void
-op_add(kiln_txn *txn, const struct log_operation *operation)
+op_add(struct txn_writer *writer, const struct log_operation *operation)
 {
     size_t bytes = log_op_bytes(operation->op, operation->key_size, (size_t)operation->value_size);
 
-    if (!txn->logs)
+    if (!writer->logs)
         return;
-    FTK_ASSERT(bytes <= txn->ops_capacity - txn->ops_size);
-    txn->ops_size = (size_t)(log_op_encode(txn->ops + txn->ops_size, operation) - txn->ops);
+    FTK_ASSERT(bytes <= writer->ops_capacity - writer->ops_size);
+    writer->ops_size =
+        (size_t)(log_op_encode(writer->ops + writer->ops_size, operation) - writer->ops);
 }
 
 void
 txn_log_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, const void *value,
             size_t value_size)
 {
-    txn->grows = true;
-    op_add(txn, &(struct log_operation){.op = OP_PUT,
-                                        .coll = coll,
-                                        .key = key,
-                                        .key_size = key_size,
-                                        .value = value,
-                                        .value_size = value_size});
+    txn->writer.grows = true;
+    op_add(&txn->writer, &(struct log_operation){.op = OP_PUT,
+                                                 .coll = coll,
+                                                 .key = key,
+                                                 .key_size = key_size,
+                                                 .value = value,
+                                                 .value_size = value_size});
 }
 
 void
 txn_log_delete(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size)
 {
-    op_add(txn, &(struct log_operation){
-                    .op = OP_DELETE, .coll = coll, .key = key, .key_size = key_size});
+    op_add(&txn->writer, &(struct log_operation){
+                             .op = OP_DELETE, .coll = coll, .key = key, .key_size = key_size});
 }
 
 void
 txn_log_coll_create(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *name,
                     size_t name_size)
 {
-    op_add(txn, &(struct log_operation){.op = OP_COLL_CREATE,
-                                        .coll = coll,
-                                        .flags = flags,
-                                        .key = name,
-                                        .key_size = name_size});
+    op_add(&txn->writer, &(struct log_operation){.op = OP_COLL_CREATE,
+                                                 .coll = coll,
+                                                 .flags = flags,
+                                                 .key = name,
+                                                 .key_size = name_size});
 }
 
 void
 txn_log_coll(kiln_txn *txn, enum log_op op, kiln_coll coll)
 {
     FTK_ASSERT(log_op_parts(op) == LOG_PART_COLL);
-    op_add(txn, &(struct log_operation){.op = op, .coll = coll});
+    op_add(&txn->writer, &(struct log_operation){.op = op, .coll = coll});
 }
 
 void
 txn_log_op(kiln_txn *txn, enum log_op op)
 {
     FTK_ASSERT(log_op_parts(op) == LOG_PART_NONE);
-    op_add(txn, &(struct log_operation){.op = op});
+    op_add(&txn->writer, &(struct log_operation){.op = op});
 }
 
 void
 txn_log_large(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, uint64_t value_size)
 {
-    txn->grows = true;
-    op_add(txn, &(struct log_operation){.op = OP_LARGE,
-                                        .coll = coll,
-                                        .key = key,
-                                        .key_size = key_size,
-                                        .value_size = value_size});
+    txn->writer.grows = true;
+    op_add(&txn->writer, &(struct log_operation){.op = OP_LARGE,
+                                                 .coll = coll,
+                                                 .key = key,
+                                                 .key_size = key_size,
+                                                 .value_size = value_size});
 }
 
 void
 txn_log_chunk(kiln_txn *txn, const void *data, size_t size)
 {
-    op_add(txn, &(struct log_operation){.op = OP_CHUNK, .value = data, .value_size = size});
+    op_add(&txn->writer,
+           &(struct log_operation){.op = OP_CHUNK, .value = data, .value_size = size});
 }
 
 ftk_status

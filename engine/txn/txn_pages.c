@@ -29,25 +29,25 @@ replay_fits(const kiln_txn *txn)
 }
 
 static uint64_t
-spill_pages(const kiln_txn *txn)
+spill_pages(const struct txn_writer *writer)
 {
-    return atomic_load_explicit(&txn->spill_pages, memory_order_relaxed);
+    return atomic_load_explicit(&writer->spill_pages, memory_order_relaxed);
 }
 
 /* By the one that holds the window's mutex, if there is a window: no need of an atomic addition. */
 static void
-spill_add(kiln_txn *txn, uint64_t pages)
+spill_add(struct txn_writer *writer, uint64_t pages)
 {
-    atomic_store_explicit(&txn->spill_pages, spill_pages(txn) + pages, memory_order_relaxed);
+    atomic_store_explicit(&writer->spill_pages, spill_pages(writer) + pages, memory_order_relaxed);
 }
 
 static void
-take_prepared(kiln_txn *txn)
+take_prepared(struct txn_writer *writer)
 {
-    uint32_t prepared = atomic_load_explicit(&txn->prepared, memory_order_relaxed);
+    uint32_t prepared = atomic_load_explicit(&writer->prepared, memory_order_relaxed);
 
     FTK_ASSERT(prepared > 0);
-    atomic_store_explicit(&txn->prepared, prepared - 1, memory_order_relaxed);
+    atomic_store_explicit(&writer->prepared, prepared - 1, memory_order_relaxed);
 }
 
 /* Write out this transaction's pages so that they can be evicted.  Those that it changes again get
@@ -60,9 +60,9 @@ spill(kiln_txn *txn)
 
     if (rc != FTK_OK)
         return rc;
-    atomic_store_explicit(&txn->spill_pages, 0, memory_order_relaxed);
+    atomic_store_explicit(&txn->writer.spill_pages, 0, memory_order_relaxed);
     rc = cache_write_dirty(txn->cache, UINT64_MAX, &stats);
-    txn->birth = txn->db->birth_next++;
+    txn->writer.birth = txn->db->birth_next++;
     return rc == FTK_OK ? FTK_OK : db_fail_if_final(txn->db, rc);
 }
 
@@ -75,18 +75,19 @@ spill_if_large(kiln_txn *txn, uint32_t pages)
     uint64_t part = read_only ? cache_limit() / 16 : cache_share(txn->cache);
     ftk_status rc;
 
-    txn->spill_due = part / txn->db->page_bytes;
-    if (txn->spill_due < SPILL_PAGES_MIN)
-        txn->spill_due = SPILL_PAGES_MIN;
-    if (spill_pages(txn) < txn->spill_due &&
-        (spill_pages(txn) == 0 || (spill_pages(txn) + pages) * txn->db->page_bytes <= 2 * part))
+    txn->writer.spill_due = part / txn->db->page_bytes;
+    if (txn->writer.spill_due < SPILL_PAGES_MIN)
+        txn->writer.spill_due = SPILL_PAGES_MIN;
+    if (spill_pages(&txn->writer) < txn->writer.spill_due &&
+        (spill_pages(&txn->writer) == 0 ||
+         (spill_pages(&txn->writer) + pages) * txn->db->page_bytes <= 2 * part))
         return FTK_OK;
     if (!read_only && cache_dirty_bytes(txn->cache) >= part)
         return spill(txn);
     rc = in_place_end(txn); /* so that the pages of a window never count twice */
     if (rc != FTK_OK)
         return rc;
-    atomic_store_explicit(&txn->spill_pages, 0, memory_order_relaxed);
+    atomic_store_explicit(&txn->writer.spill_pages, 0, memory_order_relaxed);
     return read_only ? replay_fits(txn) : FTK_OK;
 }
 
@@ -94,7 +95,7 @@ spill_if_large(kiln_txn *txn, uint32_t pages)
 static bool
 may_spill(const kiln_txn *txn)
 {
-    return !txn->db->read_only && spill_pages(txn) > 0;
+    return !txn->db->read_only && spill_pages(&txn->writer) > 0;
 }
 
 /* Memory for `pages`, after this transaction's unfinished pages were written out if there is none.
@@ -128,10 +129,10 @@ prepared_trim(kiln_txn *txn, uint32_t keep)
     txn_window_hold(txn); /* whoever returns leaves takes of what is prepared */
     if (txn->window != NULL)
         keep += atomic_load_explicit(&txn->window->reserved, memory_order_relaxed);
-    prepared = atomic_load_explicit(&txn->prepared, memory_order_relaxed);
+    prepared = atomic_load_explicit(&txn->writer.prepared, memory_order_relaxed);
     if (prepared > keep)
         prepared = keep;
-    atomic_store_explicit(&txn->prepared, prepared, memory_order_relaxed);
+    atomic_store_explicit(&txn->writer.prepared, prepared, memory_order_relaxed);
     cache_reserve_trim(txn->cache, prepared);
     txn_window_let(txn);
 }
@@ -171,11 +172,11 @@ prepared_set(kiln_txn *txn, uint32_t want)
 {
     ftk_status rc;
 
-    FTK_TRY(txn_born_ensure(&txn->born, want));
-    FTK_TRY(space_extents_ensure(&txn->dead, want));
-    FTK_TRY(space_extents_ensure(&txn->retired_own, want));
+    FTK_TRY(txn_born_ensure(&txn->writer.born, want));
+    FTK_TRY(space_extents_ensure(&txn->writer.dead, want));
+    FTK_TRY(space_extents_ensure(&txn->writer.retired_own, want));
     FTK_ASSERT(txn->window == NULL || want >= atomic_load(&txn->window->reserved));
-    atomic_store_explicit(&txn->prepared, want, memory_order_relaxed);
+    atomic_store_explicit(&txn->writer.prepared, want, memory_order_relaxed);
 out:
     return rc;
 }
@@ -209,7 +210,8 @@ static uint32_t
 pages_at_a_time(const kiln_txn *txn)
 {
     uint64_t limit = cache_limit() / PREPARE_PART / txn->db->page_bytes;
-    uint64_t part = txn->spill_due / (PREPARE_PART / 4); /* the share is a quarter, or less */
+    uint64_t part =
+        txn->writer.spill_due / (PREPARE_PART / 4); /* the share is a quarter, or less */
 
     if (part > limit)
         part = limit;
@@ -223,11 +225,11 @@ txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
     struct window *window;
     ftk_status rc;
 
-    reserve = reserve || txn->reserve;
+    reserve = reserve || txn->writer.reserve;
     FTK_TRY(spill_if_large(txn, pages));
     many = pages_at_a_time(txn);
     want = pages < many ? many : pages;
-    if (spill_pages(txn) > 0 && !txn->db->read_only)
+    if (spill_pages(&txn->writer) > 0 && !txn->db->read_only)
         FTK_TRY(checkpointer_throttle(txn->db->checkpointer));
     window = txn->window;
     if (window != NULL && window_state(window) != WINDOW_UNTRIED) {
@@ -245,7 +247,7 @@ txn_prepare_slow(kiln_txn *txn, uint32_t pages, bool reserve)
         goto out;
     if (!cache_try_reserve(txn->cache, want, false)) { /* as few as will do, then */
         want = pages;
-        txn->prepared = 0;
+        txn->writer.prepared = 0;
         cache_unreserve(txn->cache);
         FTK_TRY(reserve_or_spill(txn, want));
     }
@@ -260,11 +262,11 @@ txn_page_new(kiln_txn *txn)
     uint64_t page;
     ftk_status rc;
 
-    take_prepared(txn);
-    spill_add(txn, 1);
+    take_prepared(&txn->writer);
+    spill_add(&txn->writer, 1);
     rc = space_alloc(txn->db->space, true, &page);
     FTK_ASSERT(rc == FTK_OK); /* txn_prepare saw to it */
-    txn_born_add(&txn->born, space_extent(page, 1, txn->birth));
+    txn_born_add(&txn->writer.born, space_extent(page, 1, txn->writer.birth));
     cache_new(txn->cache, page);
     return page;
 }
@@ -284,9 +286,9 @@ txn_pages_give_back(kiln_txn *txn, const struct space_extents *extents, size_t f
 }
 
 size_t
-txn_scope_born(const kiln_txn *txn)
+txn_scope_born(const struct txn_writer *writer)
 {
-    return txn->savepoint_count == 0 ? 0 : txn->savepoints[txn->savepoint_count - 1].born;
+    return writer->savepoint_count == 0 ? 0 : writer->savepoints[writer->savepoint_count - 1].born;
 }
 
 bool
@@ -294,8 +296,8 @@ txn_page_drop(kiln_txn *txn, struct space_extent extent)
 {
     uint64_t page = space_extent_page(extent);
 
-    FTK_ASSERT(extent.birth >= txn->birth_floor);
-    if (!txn_born_remove(&txn->born, page, txn_scope_born(txn)))
+    FTK_ASSERT(extent.birth >= txn->writer.birth_floor);
+    if (!txn_born_remove(&txn->writer.born, page, txn_scope_born(&txn->writer)))
         return false;
     space_unalloc(txn->db->space, page, space_extent_count(extent));
     return true;
@@ -306,14 +308,15 @@ txn_page_retire(kiln_txn *txn, uint64_t page, uint32_t count, uint64_t birth)
 {
     struct space_extent extent = space_extent(page, count, birth);
 
-    if (atomic_load_explicit(&txn->prepared, memory_order_relaxed) > 0)
-        take_prepared(txn);
+    if (atomic_load_explicit(&txn->writer.prepared, memory_order_relaxed) > 0)
+        take_prepared(&txn->writer);
     if (FTK_UNLIKELY(!space_has(txn->db->space, page, count)))
-        txn->ended = true; /* a reference on disk leads nowhere: nothing of this is committed */
-    else if (birth < txn->birth_first)
-        space_extents_push(&txn->dead, extent);
-    else if (birth < txn->birth_floor || !txn_page_drop(txn, extent))
-        space_extents_push(&txn->retired_own, extent);
+        txn->writer.ended =
+            true; /* a reference on disk leads nowhere: nothing of this is committed */
+    else if (birth < txn->writer.birth_first)
+        space_extents_push(&txn->writer.dead, extent);
+    else if (birth < txn->writer.birth_floor || !txn_page_drop(txn, extent))
+        space_extents_push(&txn->writer.retired_own, extent);
 }
 
 void
@@ -321,7 +324,7 @@ txn_page_touch(kiln_txn *txn, uint64_t page_id)
 {
     if (cache_is_dirty(txn->fast, page_id))
         return;
-    spill_add(txn, 1); /* it was written out early */
+    spill_add(&txn->writer, 1); /* it was written out early */
     cache_dirty(txn->cache, txn->fast, page_id);
 }
 
@@ -337,7 +340,7 @@ txn_page_own(kiln_txn *txn, uint64_t page_id)
 
     if (txn_page_mine(txn, birth)) {
         if (!cache_is_dirty(txn->fast, page_id)) { /* written out early, under that birth */
-            ftk_put_le64(from + PAGE_BIRTH, txn->birth);
+            ftk_put_le64(from + PAGE_BIRTH, txn->writer.birth);
             txn_page_touch(txn, page_id);
         }
         return page_id;
@@ -348,7 +351,7 @@ txn_page_own(kiln_txn *txn, uint64_t page_id)
     heap = ftk_get_le16(from + PAGE_HEAP_BYTES);
     /* Birth first, then DIRTY (a pass that looks now leaves the page alone), then the bytes: an
      * atomic operation behind them would wait until all of them are in the cache. */
-    ftk_put_le64(to + PAGE_BIRTH, txn->birth);
+    ftk_put_le64(to + PAGE_BIRTH, txn->writer.birth);
     cache_dirty(txn->cache, txn->fast, page);
     memcpy(to + PAGE_TYPE, from + PAGE_TYPE, arrays - PAGE_TYPE);
     memcpy(to + bytes - heap, from + bytes - heap, heap);
@@ -362,8 +365,8 @@ txn_retire_reserve(kiln_txn *txn, size_t count)
     ftk_status rc;
 
     FTK_TRY(in_place_end(txn));
-    FTK_TRY(space_extents_ensure(&txn->dead, count + txn->prepared));
-    FTK_TRY(space_extents_ensure(&txn->retired_own, count + txn->prepared));
+    FTK_TRY(space_extents_ensure(&txn->writer.dead, count + txn->writer.prepared));
+    FTK_TRY(space_extents_ensure(&txn->writer.retired_own, count + txn->writer.prepared));
 out:
     return rc;
 }
@@ -375,17 +378,17 @@ txn_run_alloc(kiln_txn *txn, uint32_t count, uint64_t *page_out)
     ftk_status rc;
 
     FTK_TRY(in_place_end(txn));
-    FTK_TRY(txn_born_ensure(&txn->born, 1));
-    rc = space_alloc_run(txn->db->space, count, txn->reserve, &page);
+    FTK_TRY(txn_born_ensure(&txn->writer.born, 1));
+    rc = space_alloc_run(txn->db->space, count, txn->writer.reserve, &page);
     if (rc == FTK_NOSPACE && !txn->db->read_only) {
         FTK_TRY(checkpointer_run(txn->db->checkpointer, true));
         snapshots_reclaim(txn->db);
-        rc = space_alloc_run(txn->db->space, count, txn->reserve, &page);
+        rc = space_alloc_run(txn->db->space, count, txn->writer.reserve, &page);
     }
     if (rc != FTK_OK)
         goto out;
-    txn_born_add(&txn->born, space_extent(page, count, txn->birth));
-    txn->prepared = 0; /* the run may have taken what was ensured */
+    txn_born_add(&txn->writer.born, space_extent(page, count, txn->writer.birth));
+    txn->writer.prepared = 0; /* the run may have taken what was ensured */
     *page_out = page;
 out:
     return rc;
@@ -399,7 +402,7 @@ txn_run_pages(kiln_txn *txn, uint64_t first, uint32_t count)
     FTK_TRY(spill_if_large(txn, count));
     FTK_TRY(room_or_spill(txn, count));
     FTK_TRY(cache_new_run(txn->cache, first, count));
-    spill_add(txn, count);
+    spill_add(&txn->writer, count);
 out:
     return rc;
 }

@@ -16,7 +16,7 @@ txn_unhold_slow(kiln_txn *txn)
 bool
 txn_is_ended(const kiln_txn *txn)
 {
-    return txn->ended || (txn->window != NULL && window_state(txn->window) == WINDOW_LOST);
+    return txn->writer.ended || (txn->window != NULL && window_state(txn->window) == WINDOW_LOST);
 }
 
 ftk_status

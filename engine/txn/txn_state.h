@@ -23,16 +23,16 @@ struct tree {
     uint8_t height;
     bool dirty; /* the catalog entry must be written */
     bool dropped;
-    bool building; /* a bulk builder is at work: nobody else may change it */
+    bool building;        /* a bulk builder is at work: nobody else may change it */
     struct page_ref root; /* none: empty */
     uint64_t keys;
     uint64_t changes;   /* counts modifications: cursors look */
     uint64_t hint_leaf; /* leaf and position of the last insert: finds runs of keys in order */
     uint32_t hint_pos;
-    bool hint_down; /* the last leaf was split in front of a descending run */
+    bool hint_down;       /* the last leaf was split in front of a descending run */
     uint64_t append_leaf; /* rightmost leaf, mine, last insert was at its end; 0: none */
     uint64_t noted;       /* scope (its birth_floor) that last noted what it was: db/trees.h */
-    uint64_t renewal;     /* txn.renewals when it was read from the catalog */
+    uint64_t renewal;     /* txn->reader.renewals when it was read from the catalog */
 };
 
 /* Path from root to leaf: level[0] is the root. */
@@ -67,60 +67,75 @@ struct txn_savepoint {
     uint64_t birth_floor; /* of the scope around it */
 };
 
-struct kiln_txn {
-    kiln_db *db;
-    bool write;
+/* Of a reader alone. */
+struct txn_reader {
+    struct window *beside; /* it began beside this one: leaves are settled before they are read */
+    uint64_t renewals;     /* trees of earlier ones are read again */
+};
+
+/* Of a writer alone.  What needs nothing else of the transaction takes this. */
+struct txn_writer {
     bool logs;  /* operations go to the log */
     bool ended; /* an error made it useless: only abort */
+    bool grows; /* it puts something: the last pages and log bytes of a full disk are not for it */
+    bool reserve; /* the last pages are for it all the same: a replay */
     kiln_durability durability;
+    uint64_t birth;       /* of pages made now */
+    uint64_t birth_floor; /* pages born at or after this are changed in place */
+    uint64_t birth_first; /* of this transaction's first page */
+
+    /* Pages that can be made or retired without failing.  Changed by whoever holds the window's
+     * mutex (engine/txn/window.h), if there is a window. */
+    _Atomic uint32_t prepared;
+    uint32_t appends;                 /* puts behind the last key of a tree, without a descent */
+    uint8_t *page_scratch;            /* page_bytes */
+    struct txn_born born;             /* pages made; one that its own scope drops leaves at once */
+    struct space_extents dead;        /* of older transactions, no longer needed */
+    struct space_extents retired_own; /* made here, and wanted again only by a rollback */
+    _Atomic uint64_t spill_pages;     /* made, or clean and changed again, since the last spill */
+    uint64_t spill_due;               /* so many of them call for a look */
+
+    uint8_t *ops; /* log operations not yet appended */
+    size_t ops_size, ops_capacity;
+    uint64_t fragments; /* in the log */
+
+    struct txn_savepoint *savepoints;
+    size_t savepoint_count, savepoint_capacity;
+    struct tree_before *before; /* what open savepoints restore */
+    size_t before_count, before_capacity;
+
+    kiln_bulk *bulks;   /* builders not yet ended */
+    void *batch_memory; /* of tree_batch.c */
+    size_t batch_bytes;
+};
+
+/* One object serves readers and writers in turn: it is kept for the next transaction, with the
+ * memory that it has. */
+struct kiln_txn {
+    kiln_db *db;
     struct cache_slot *slot;
     const struct cache_fast *fast;
     struct cache *cache;
+    struct window *window; /* a writer's: it may have or get one; NULL: it does without */
+    struct txn_reader reader;
     struct db_snapshot snapshot; /* read: what is seen; write: what it began from, then becomes */
-    struct window *beside;       /* a reader's: some of its leaves may have to be settled first */
-    struct window *window;       /* a writer's: it may have or get one; NULL: it does without */
-    uint64_t birth;              /* of pages made now */
-    uint64_t birth_floor;        /* pages born at or after this are changed in place */
-    uint64_t birth_first;        /* of this transaction's first page */
+    bool write;                  /* which half is meant */
 
     struct tree catalog;
     struct tree **trees; /* open trees, in order of opening: engine/db/trees.h */
     size_t tree_count, tree_capacity;
     uint32_t *tree_slots; /* their places by number */
     size_t tree_slot_count;
-    struct tree_before *before; /* what open savepoints restore */
-    size_t before_count, before_capacity;
     struct tree *tree_last; /* the one used last in the present scope */
     struct txn_named named;
-    uint64_t renewals;      /* of a read transaction: trees of earlier ones are read again */
 
     /* what is held for a borrowed value */
     uint64_t held_page;  /* pinned page, 0: none */
     uint64_t held_count; /* pages of a run, 1 for a leaf */
     bool held_run;
     kiln_cursor *cursors;
-    kiln_bulk *bulks; /* builders not yet ended */
 
-    /* a writer's */
-    /* Pages that can be made or retired without failing.  Changed by whoever holds the window's
-     * mutex (engine/txn/window.h), if there is a window. */
-    _Atomic uint32_t prepared;
-    uint32_t appends; /* puts behind the last key of a tree, without a descent */
-    struct txn_born born;             /* pages made; one that its own scope drops leaves at once */
-    struct space_extents dead;        /* of older transactions, no longer needed */
-    struct space_extents retired_own; /* made here, and wanted again only by a rollback */
-    _Atomic uint64_t spill_pages;     /* made, or clean and changed again, since the last spill */
-    uint64_t spill_due;               /* so many of them call for a look */
-    struct txn_savepoint *savepoints;
-    size_t savepoint_count, savepoint_capacity;
-    uint8_t *page_scratch; /* page_bytes */
-    uint8_t *ops;          /* log operations not yet appended */
-    size_t ops_size, ops_capacity;
-    void *batch_memory; /* of tree_batch.c */
-    size_t batch_bytes;
-    uint64_t fragments; /* in the log */
-    bool grows; /* it puts something: the last pages and log bytes of a full disk are not for it */
-    bool reserve;           /* the last pages are for it all the same: a replay */
+    struct txn_writer writer;
     void *extension;        /* state of engine/db/extension.h */
     struct ftk_error error; /* of the last call that failed: for kiln_txn_error */
 };
@@ -133,7 +148,13 @@ txn_answer(kiln_txn *txn, ftk_status status)
         ftk_error_copy(&txn->error, status);
     return status;
 }
-bool txn_is_ended(const kiln_txn *txn);
+/* Leaves may have to be settled (window_settle) before they are read; never so for a writer. */
+static inline bool
+txn_is_beside(const kiln_txn *txn)
+{
+    return txn->reader.beside != NULL;
+}
+bool txn_is_ended(const kiln_txn *txn); /* a writer's question */
 /* The rules of its fields; outside an epoch. */
 void txn_check(const kiln_txn *txn);
 /* Checks for a write call: KILN_READONLY, KILN_STATE. */
@@ -199,8 +220,9 @@ txn_is_prepared(const kiln_txn *txn, uint32_t pages)
 {
     if (FTK_UNLIKELY(txn->window != NULL))
         pages += atomic_load_explicit(&txn->window->reserved, memory_order_relaxed);
-    return atomic_load_explicit(&txn->prepared, memory_order_relaxed) >= pages &&
-           atomic_load_explicit(&txn->spill_pages, memory_order_relaxed) < txn->spill_due;
+    return atomic_load_explicit(&txn->writer.prepared, memory_order_relaxed) >= pages &&
+           atomic_load_explicit(&txn->writer.spill_pages, memory_order_relaxed) <
+               txn->writer.spill_due;
 }
 
 /* See that `pages` pages can be made.  Outside an epoch.  reserve: deletes may use the last pages
@@ -232,7 +254,7 @@ bool txn_page_drop(kiln_txn *txn, struct space_extent extent);
 /* All from place `from` on go back to the space map. */
 void txn_pages_give_back(kiln_txn *txn, const struct space_extents *extents, size_t from);
 /* Place in `born` of the first page that the present scope made. */
-size_t txn_scope_born(const kiln_txn *txn);
+size_t txn_scope_born(const struct txn_writer *writer);
 /* Room for `count` retirements beyond those of prepared pages. */
 ftk_status txn_retire_reserve(kiln_txn *txn, size_t count);
 /* Ids of a run for a large value, then, some at a time, its pages: to be filled and made dirty.
@@ -242,7 +264,7 @@ ftk_status txn_run_pages(kiln_txn *txn, uint64_t first, uint32_t count);
 static inline bool
 txn_page_mine(const kiln_txn *txn, uint64_t birth)
 {
-    return birth >= txn->birth_floor;
+    return birth >= txn->writer.birth_floor;
 }
 
 /* Expensive; between two calls of a write transaction.  What does not agree, NULL: all does. */

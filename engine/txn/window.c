@@ -392,7 +392,7 @@ leaf_undo(struct window *window, struct window_leaf *leaf)
 
     FTK_ASSERT(cache_is_dirty(txn->fast, leaf->page));
     FTK_ASSERT(node_birth(node.page) > window->above && node_birth(node.page) <= window->base);
-    undo_page(&window->undo, &leaf->undo, node, txn->page_scratch);
+    undo_page(&window->undo, &leaf->undo, node, txn->writer.page_scratch);
     leaf->changes = 0;
 }
 
@@ -523,14 +523,14 @@ window_pin_all(kiln_db *db)
 static bool
 reader_enters(kiln_txn *reader)
 {
-    struct window *window = reader->beside;
+    struct window *window = reader->reader.beside;
 
     if (window == NULL)
         return false;
     mutex_want(window);
     if (is_asked(window, reader->snapshot.id))
         return true;
-    reader->beside = NULL;
+    reader->reader.beside = NULL;
     ftk_mutex_unlock(&window->mutex);
     return false;
 }
@@ -539,7 +539,7 @@ void
 window_settle(kiln_txn *reader, uint64_t page)
 {
     const struct window_leaf *leaf;
-    struct window *window = reader->beside;
+    struct window *window = reader->reader.beside;
 
     FTK_ASSERT(atomic_load(&reader->slot->epoch) == 0);
     if (!reader_enters(reader))
@@ -555,7 +555,7 @@ window_settle(kiln_txn *reader, uint64_t page)
 void
 window_settle_all(kiln_txn *reader)
 {
-    struct window *window = reader->beside;
+    struct window *window = reader->reader.beside;
 
     FTK_ASSERT(atomic_load(&reader->slot->epoch) == 0);
     while (reader_enters(reader)) {
@@ -593,7 +593,7 @@ window_let(kiln_txn *txn)
     struct window *window = txn->window;
 
     FTK_ASSERT(window->held);
-    FTK_ASSERT(atomic_load_explicit(&txn->prepared, memory_order_relaxed) >=
+    FTK_ASSERT(atomic_load_explicit(&txn->writer.prepared, memory_order_relaxed) >=
                atomic_load_explicit(&window->reserved, memory_order_relaxed));
     window->held = false;
     ftk_mutex_unlock(&window->mutex);

@@ -38,7 +38,7 @@
  *    operations only.  T does not hold it where it waits for memory, a checkpoint or a page.  From
  *    COMMITTING on it is held until the snapshot is published.
  * 4. Pages for the copies that returning makes are prepared beforehand: `reserved` of
- *    txn->prepared.
+ *    txn->writer.prepared.
  * 5. Commits with durability full do not open windows: a reader would wait for the device.
  *
  * The protocol of pins and windows (window.c, all of it; every load and store of it is seq_cst)

@@ -320,7 +320,7 @@ refused_run(void *context)
     struct committer *committer = context;
     kiln_txn *txn = engine_begin(db, KILN_WRITE);
 
-    txn->ended = true; /* as after a large value that could not be written */
+    txn->writer.ended = true; /* as after a large value that could not be written */
     while (!atomic_load(&refuse_now))
         ftk_cpu_relax();
     committer->status = kiln_txn_commit(txn);

@@ -210,9 +210,9 @@ tree_of_the_greatest_height_refuses_to_grow(void)
         OK(txn_prepare(txn, 1, false));
         page = txn_page_new(txn);
         node = tree_node(txn, page);
-        node_init(node, PAGE_INNER, 0, (uint8_t)level, 4, txn->birth, NULL, 0);
+        node_init(node, PAGE_INNER, 0, (uint8_t)level, 4, txn->writer.birth, NULL, 0);
         below = tree->root;
-        REQUIRE(node_insert(node, 0, "", 0, &value, txn->page_scratch));
+        REQUIRE(node_insert(node, 0, "", 0, &value, txn->writer.page_scratch));
         txn_page_born(txn, page);
         tree->root = tree_ref(txn, page);
         tree->height++;
@@ -225,7 +225,7 @@ tree_of_the_greatest_height_refuses_to_grow(void)
     for (uint32_t n = 1;; n++) { /* never reached by what is looked for here */
         struct node_value value = {.child = below};
         key[1] = (uint8_t)n;
-        if (!node_insert(root, n, key, sizeof key, &value, txn->page_scratch))
+        if (!node_insert(root, n, key, sizeof key, &value, txn->writer.page_scratch))
             break;
     }
     uint64_t changes = tree->changes;
