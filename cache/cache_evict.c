@@ -21,6 +21,7 @@
 
 #include "cache/cache_internal.h"
 #include "ftk/mem.h"
+#include "ftk/spin.h"
 
 #define SCAN_KEEP 1024u       /* 4 MiB of 4 KiB pages: more than any read-ahead */
 #define SELF_PROCESS (-10001) /* PIDFD_SELF_THREAD_GROUP */
@@ -120,16 +121,13 @@ static bool
 slots_left(struct cache *cache, uint64_t epoch, bool wait)
 {
     for (struct cache_slot *slot = NULL; (slot = cache_slot_next(cache, slot)) != NULL;)
-        for (unsigned spin = 0;; spin++) {
+        for (unsigned turns = 0;;) {
             uint64_t entered = atomic_load(&slot->epoch);
             if (entered == 0 || entered >= epoch)
                 break;
             if (!wait)
                 return false;
-            if (spin < 100)
-                ftk_cpu_relax();
-            else
-                ftk_thread_yield();
+            ftk_spin_turn(&turns);
         }
     return true;
 }

@@ -23,6 +23,7 @@
 #include "cache/cache_internal.h"
 #include "ftk/clock.h"
 #include "ftk/mem.h"
+#include "ftk/spin.h"
 
 #define POLL_PAUSE_NS 1000000u
 
@@ -253,17 +254,14 @@ new_page(struct cache *cache, uint64_t page_id, uint32_t flags, uint64_t *own)
     bool charged = false;
 
     FTK_ASSERT(page_id < cache->fast.pages_max);
-    for (unsigned spin = 0;;) {
+    for (unsigned turns = 0;;) {
         uint32_t state = atomic_load(word);
         if (FTK_UNLIKELY(is_busy(state))) {
             cache__wait_page(cache, page_id);
             continue;
         }
         if (FTK_UNLIKELY((state & CACHE_SEALING) != 0)) {
-            if (++spin < 1000)
-                ftk_cpu_relax();
-            else
-                ftk_thread_yield();
+            ftk_spin_turn(&turns);
             continue;
         }
         bool absent = (state & CACHE_STATE_MASK) == CACHE_ABSENT;

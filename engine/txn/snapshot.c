@@ -5,6 +5,7 @@
 
 #include "engine/txn/txn_state.h"
 #include "ftk/mem.h"
+#include "ftk/spin.h"
 
 void
 db_publish(kiln_db *db, const struct db_snapshot *snapshot)
@@ -30,11 +31,12 @@ void
 db_published_get(kiln_db *db, struct db_snapshot *snapshot)
 {
     struct db_published *p = &db->published;
+    unsigned turns = 0;
     uint64_t before;
 
     do {
-        while ((before = atomic_load(&p->sequence)) & 1)
-            ftk_cpu_relax();
+        while (FTK_UNLIKELY((before = atomic_load(&p->sequence)) & 1))
+            ftk_spin_turn(&turns);
         uint64_t both = atomic_load(&p->words[3]);
         snapshot->id = atomic_load(&p->words[0]);
         snapshot->catalog_root.bits = atomic_load(&p->words[1]);

@@ -7,6 +7,7 @@
 
 #include "engine/txn/txn_state.h"
 #include "ftk/mem.h"
+#include "ftk/spin.h"
 
 enum {
     LEAVES_MAX = 2048,
@@ -15,7 +16,7 @@ enum {
     CHANGES_MAX = 64,           /* of one leaf: a reader that comes to it waits for so many */
     RETURN_SOME = 4,            /* leaves with an operation of the writer */
     RETURN_BATCH = 8,           /* leaves before others may have the mutex */
-    WAITING_SPINS = 4096,       /* they get so many turns of a loop to take it */
+    WAITING_TURNS = 500,        /* they get so many turns of a loop to take it */
     REST = 256,                 /* transactions, after a reader came in */
 };
 
@@ -418,11 +419,13 @@ window_lose(struct window *window, ftk_status rc)
 static void
 mutex_offer(struct window *window)
 {
+    unsigned turns = 0;
+
     if (atomic_load(&window->waiting) == 0)
         return;
     ftk_mutex_unlock(&window->mutex);
-    for (unsigned spin = 0; spin < WAITING_SPINS && atomic_load(&window->waiting) > 0; spin++)
-        ftk_cpu_relax();
+    while (turns < WAITING_TURNS && atomic_load(&window->waiting) > 0)
+        ftk_spin_turn(&turns);
     ftk_mutex_lock(&window->mutex);
 }
 

@@ -806,6 +806,92 @@ pages_marked_for_eviction_are_charged(void)
     REQUIRE_OK(cache_limit_set(64 * MIB));
 }
 
+/* ---- who waits for a few instructions of another thread -------------------------------------- */
+
+/* That thread is off the processor until the one that waits sleeps. */
+static struct {
+    struct fixture *f;
+    struct cache_slot *slot; /* left then */
+    _Atomic bool sealing, sealed;
+    _Atomic unsigned sleeps;
+} off;
+
+static uint64_t
+no_time(void *context)
+{
+    (void)context;
+    return 1;
+}
+
+static void
+on_again(void *context, uint64_t ns)
+{
+    (void)context;
+    (void)ns;
+    atomic_fetch_add(&off.sleeps, 1);
+    if (off.slot != NULL)
+        cache_leave(off.slot);
+    atomic_store(&off.sealed, true);
+}
+
+static const struct ftk_clock_ops sleeps_alone = {no_time, no_time, on_again};
+
+static void
+an_evictor_sleeps_beside_a_reader_that_does_not_leave(void)
+{
+    struct fixture f;
+
+    open_gated(&f, "data");
+    memset(&off, 0, sizeof off);
+    REQUIRE_OK(cache_limit_set(4 * MIB));
+    REQUIRE_OK(fixture_load(&f, 0, 1100));
+    REQUIRE_OK(cache_slot_take(f.cache, &off.slot));
+    cache_enter(f.fast, off.slot);
+    ftk_clock_use(&sleeps_alone, NULL);
+    REQUIRE_OK(cache_reserve(f.cache, 500)); /* more than one batch of eviction */
+    ftk_clock_use(NULL, NULL);
+    CHECK(atomic_load(&off.sleeps) > 0);
+    cache_unreserve(f.cache);
+    cache_slot_give(off.slot);
+    close_checked(&f);
+    REQUIRE_OK(cache_limit_set(64 * MIB));
+}
+
+static bool
+seal_until_asleep(void *context, uint64_t page_id, void *memory, uint64_t limit)
+{
+    atomic_store(&off.sealing, true);
+    while (!atomic_load(&off.sealed))
+        ftk_thread_yield();
+    return fixture_seal(context, page_id, memory, limit);
+}
+
+static void
+a_next_life_sleeps_beside_a_seal(void)
+{
+    struct fixture f;
+    struct helper pass = {.f = &f};
+
+    open_gated(&f, "data");
+    memset(&off, 0, sizeof off);
+    f.cache->seal = seal_until_asleep;
+    REQUIRE_OK(cache_reserve(f.cache, 8));
+    fixture_make(&f, 1, 1, 1);
+    start(&pass, write_pass);
+    UNTIL(atomic_load(&off.sealing));
+    cache_free(f.cache, 1);
+    ftk_clock_use(&sleeps_alone, NULL);
+    live_again(&f, 1, 2);
+    ftk_clock_use(NULL, NULL);
+    CHECK(atomic_load(&off.sleeps) > 0);
+    ftk_thread_join(&pass.thread);
+    CHECK_OK(pass.status);
+    REQUIRE_OK(cache_write_dirty(f.cache, 1, NULL));
+    expect_version(&f, 1, 2);
+    cache_unreserve(f.cache);
+    close_checked(&f);
+}
+
 TEST_MAIN("cache_states", TEST(a_next_life_begins_while_the_last_one_is_written),
           TEST(a_failed_write_makes_dirty_again_what_is_alive),
           TEST(a_page_freed_while_it_is_sealed_is_not_written),
@@ -815,4 +901,6 @@ TEST_MAIN("cache_states", TEST(a_next_life_begins_while_the_last_one_is_written)
           TEST(no_read_of_a_free_page_begins), TEST(a_damaged_run_is_never_seen),
           TEST(runs_are_verified_beside_others_who_read_them),
           TEST(a_page_of_a_run_is_no_page_of_a_tree), TEST(a_burst_of_slots_is_not_walked_for_ever),
-          TEST(moves_that_are_not_in_the_table_abort), TEST(pages_marked_for_eviction_are_charged))
+          TEST(moves_that_are_not_in_the_table_abort), TEST(pages_marked_for_eviction_are_charged),
+          TEST(an_evictor_sleeps_beside_a_reader_that_does_not_leave),
+          TEST(a_next_life_sleeps_beside_a_seal))

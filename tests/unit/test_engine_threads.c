@@ -5,7 +5,9 @@
  * Accounts hold money that moves in transactions; every snapshot has the same sum.  The cache holds
  * a part of the database, so pages come and go under the readers.
  */
+#include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "ftk/clock.h"
 #include "tests/unit/engine_testing.h"
@@ -395,6 +397,66 @@ writers_come_in_the_order_they_asked_and_time_out(void)
     OK(kiln_close(db));
 }
 
+/* Someone is off the processor in the middle of publishing, for as long as a reader does not let it
+ * go on: the sleep of the reader, or, where it never sleeps, an alarm, ends the publication. */
+static struct {
+    kiln_db *db;
+    unsigned sleeps;
+    bool alarmed;
+} interrupted;
+
+static uint64_t
+no_time(void *context)
+{
+    (void)context;
+    return 1;
+}
+
+static void
+publication_ends(void *context, uint64_t ns)
+{
+    (void)context;
+    (void)ns;
+    interrupted.sleeps++;
+    atomic_fetch_add(&interrupted.db->published.sequence, 1);
+}
+
+static void
+alarm_ends(int number)
+{
+    (void)number;
+    interrupted.alarmed = true;
+    atomic_fetch_add(&interrupted.db->published.sequence, 1);
+}
+
+static void
+a_reader_sleeps_beside_a_publication_that_was_interrupted(void)
+{
+    static const struct ftk_clock_ops clock = {no_time, no_time, publication_ends};
+    struct simdisk *disk = simdisk_new(NULL);
+    kiln_txn *txn;
+    kiln_coll coll;
+
+    interrupted.db = engine_open(disk, KILN_CREATE);
+    txn = engine_begin(interrupted.db, KILN_WRITE);
+    coll = engine_coll(txn, "c");
+    OK(engine_put(txn, coll, "key", "value"));
+    OK(kiln_txn_commit(txn));
+    ftk_clock_use(&clock, NULL);
+    signal(SIGALRM, alarm_ends);
+    atomic_fetch_add(&interrupted.db->published.sequence, 1); /* db_publish has begun */
+    alarm(10);
+    txn = engine_begin(interrupted.db, KILN_READ);
+    alarm(0);
+    CHECK_EQ(interrupted.sleeps, 1);
+    CHECK(!interrupted.alarmed);
+    CHECK_VALUE(txn, coll, "key", "value");
+    kiln_txn_abort(txn);
+    ftk_clock_use(NULL, NULL);
+    engine_end(disk, interrupted.db);
+}
+
 TEST_MAIN("engine_threads", TEST(every_snapshot_has_the_same_sum),
           TEST(commits_of_eight_threads_share_syncs_and_are_all_there),
-          TEST(writers_come_in_the_order_they_asked_and_time_out))
+          TEST(writers_come_in_the_order_they_asked_and_time_out),
+          TEST(a_reader_sleeps_beside_a_publication_that_was_interrupted))

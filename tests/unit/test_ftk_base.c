@@ -10,6 +10,7 @@
 #include "ftk/log.h"
 #include "ftk/mem.h"
 #include "ftk/random.h"
+#include "ftk/spin.h"
 #include "ftk/thread.h"
 #include "tests/support/test.h"
 
@@ -374,6 +375,32 @@ the_log_goes_to_its_owner(void)
     ftk_log(&(struct ftk_log){NULL, NULL, FTK_LOG_DEBUG}, FTK_LOG_ERROR, "nobody");
 }
 
+static void
+count_sleep(void *context, uint64_t ns)
+{
+    CHECK_EQ(ns, FTK_SPIN_NAP_NS);
+    ++*(unsigned *)context;
+}
+
+static void
+a_loop_in_vain_sleeps_in_the_end(void)
+{
+    static const struct ftk_clock_ops counting = {.sleep_ns = count_sleep};
+    unsigned turns = 0, slept = 0;
+
+    ftk_clock_use(&counting, &slept);
+    for (unsigned i = 0; i < FTK_SPIN_YIELDED; i++)
+        ftk_spin_turn(&turns);
+    CHECK_EQ(slept, 0);
+    for (unsigned i = 0; i < 10; i++)
+        ftk_spin_turn(&turns);
+    CHECK_EQ(slept, 10);
+    turns = 0; /* another wait */
+    ftk_spin_turn(&turns);
+    CHECK_EQ(slept, 10);
+    ftk_clock_use(NULL, NULL);
+}
+
 TEST_MAIN("ftk_base", TEST(every_code_has_a_name_and_a_text),
           TEST(the_last_error_belongs_to_its_thread), TEST(memory_is_given_and_refused),
           TEST(live_allocations_are_counted_in_bytes),
@@ -383,4 +410,4 @@ TEST_MAIN("ftk_base", TEST(every_code_has_a_name_and_a_text),
           TEST(random_numbers_are_those_of_the_reference), TEST(random_numbers_keep_their_bounds),
           TEST(entropy_can_be_replaced), TEST(a_test_can_own_the_clock),
           TEST(waits_end_by_signal_or_by_time), TEST(the_checksum_is_xxh3),
-          TEST(the_log_goes_to_its_owner))
+          TEST(the_log_goes_to_its_owner), TEST(a_loop_in_vain_sleeps_in_the_end))
