@@ -151,7 +151,10 @@ cache__freed_read_ended(struct cache *cache)
 {
     struct cache__bucket *bucket = &cache->freed_read;
 
-    if (atomic_fetch_sub(&cache->freed_reading, 1) != 1)
+    uint64_t had = atomic_fetch_sub(&cache->freed_reading, 1);
+
+    FTK_ASSERT(had > 0); /* counted before it could be seen */
+    if (had > 1)
         return;
     ftk_mutex_lock(&bucket->mutex);
     ftk_cond_broadcast(&bucket->changed);
@@ -415,19 +418,25 @@ cache_free(struct cache *cache, uint64_t page_id)
 {
     _Atomic uint32_t *word = &cache->fast.states[page_id];
     uint32_t state = atomic_load(word);
+    bool reading, counted = false;
     uint32_t wanted;
 
     FTK_ASSERT(page_id < cache->fast.pages_max);
     do {
+        reading = (state & (CACHE_STATE_MASK | CACHE_FREE)) == CACHE_READING;
+        if (FTK_UNLIKELY(reading && !counted)) { /* before it is FREE: who ends the read counts */
+            atomic_fetch_add(&cache->freed_reading, 1);
+            counted = true;
+        }
         wanted =
             (state & ~(uint32_t)(CACHE_DIRTY | CACHE_RAW | CACHE_REF | CACHE_SCANNED)) | CACHE_FREE;
         if ((state & CACHE_STATE_MASK) == CACHE_FRESH)
             wanted = (wanted & ~(uint32_t)CACHE_STATE_MASK) | CACHE_RESIDENT;
-        if (state == wanted)
-            return;
-    } while (!cache__move(word, &state, wanted));
-    if (FTK_UNLIKELY((state & (CACHE_STATE_MASK | CACHE_FREE)) == CACHE_READING))
-        atomic_fetch_add(&cache->freed_reading, 1);
+    } while (state != wanted && !cache__move(word, &state, wanted));
+    if (FTK_UNLIKELY(counted && !reading)) /* the read ended before */
+        cache__freed_read_ended(cache);
+    if (state == wanted)
+        return;
     if ((state & CACHE_DIRTY) != 0)
         count_one(&cache->freed_dirty);
     uint32_t kind = state & CACHE_STATE_MASK;

@@ -2,9 +2,10 @@
 /*
  * tests/schedules/world_cache.c -- pages of a full cache: made, freed, written, evicted, read.
  *
- * One writer as the engine has it: frees pages, makes them inside an epoch, changes what it made.
- * A write pass, a reader, and someone who lowers the limit and raises it.  Everyone gets on; a page
- * has what was last put there, in memory and, in the end, in the file.
+ * One writer as the engine has it: frees pages, some of which it has begun to read ahead, makes
+ * them inside an epoch, changes what it made.  A write pass, a reader, and someone who lowers the
+ * limit and raises it.  Everyone gets on; a page has what was last put there, in memory and, in the
+ * end, in the file.
  */
 #include <string.h>
 
@@ -91,6 +92,8 @@ verify(void *context, uint64_t id, const void *memory)
 static void
 own_replace(struct scene *scene, struct cache_slot *slot, uint64_t id)
 {
+    if (ftk_random_below(&scene->write_random, 2) == 0)
+        cache_prefetch(scene->cache, &id, 1, 0);
     cache_free(scene->cache, id);
     MUST_OK(cache_reserve(scene->cache, scene->kept + 1));
     cache_enter(scene->fast, slot);
