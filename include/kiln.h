@@ -65,7 +65,7 @@ typedef enum kiln_status {
     KILN_TIMEOUT = 12,     /* the wait for the writer lock timed out */
     KILN_TOOBIG = 13,      /* key, value or record beyond its limit */
     KILN_STATE = 14,       /* call not legal now (ended transaction, unpositioned cursor, ...) */
-    KILN_FAILED = 15,      /* an earlier write error was final: close and reopen */
+    KILN_FAILED = 15,      /* a write error was final: close and reopen */
     KILN_CANCELED = 16,    /* a callback asked to stop */
     KILN_UNSUPPORTED = 17, /* not supported on this system */
     KILN_TRUNCATED = 18,   /* the caller's buffer is too small; the needed size is told */
@@ -224,8 +224,9 @@ KILN_API kiln_status kiln_txn_begin_with(kiln_db *db, const kiln_txn_options *op
 
 /*
  * Commit; returns when the promise of its durability holds.  The transaction is gone whatever the
- * status; its cursors are only to be closed.  Any error but KILN_IO/KILN_FAILED means that nothing
- * was committed; those two mean that the outcome is known only after reopening.
+ * status; its cursors are only to be closed.  KILN_FAILED: the log could not be written or synced,
+ * and the outcome is known only after reopening.  Any other error means that nothing was committed,
+ * KILN_IO too (a page could not be read, say): the next transaction may succeed.
  * A write transaction begins with the newest commit, which may still be waiting for its promise;
  * one that changes nothing returns when the promises of what it has read hold.
  */

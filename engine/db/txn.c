@@ -421,6 +421,19 @@ promises_wait(kiln_db *db, const struct db_promise *promise, kiln_durability dur
     return rc;
 }
 
+/* A record is in the log and its promise does not hold: whether it is there shows when the database
+ * is opened again.  No other error of a commit leaves that open. */
+static ftk_status
+promise_failed(kiln_db *db, ftk_status rc)
+{
+    struct ftk_error cause = *ftk_error_last();
+
+    (void)db_fail(db, rc);
+    return FTK_FAIL_OS(FTK_FAILED, cause.os_errno,
+                       "what is committed shows when the database is opened again: %.180s",
+                       cause.text);
+}
+
 /* Wait until the promise holds, let readers see it, and be slowed if pages pile up. */
 static ftk_status
 commit_wait(kiln_db *db, const struct db_snapshot *snapshot, const struct db_promise *promise,
@@ -433,7 +446,7 @@ commit_wait(kiln_db *db, const struct db_snapshot *snapshot, const struct db_pro
         if (rc == FTK_OK && durability != KILN_FULL)
             rc = promises_wait(db, promise, durability);
         if (rc != FTK_OK)
-            return db_fail(db, rc);
+            return promise_failed(db, rc);
         if (snapshot->lsn > atomic_load(&db->durable_lsn) + db->options.rfl_bytes_max)
             checkpointer_kick(db->checkpointer);
     }
@@ -458,7 +471,7 @@ commit_nothing(kiln_txn *txn)
     txn_drop(txn);
     if (db->log != NULL)
         rc = promises_wait(db, &promise, KILN_LAZY);
-    return rc == FTK_OK ? FTK_OK : db_fail(db, rc);
+    return rc == FTK_OK ? FTK_OK : promise_failed(db, rc);
 }
 
 /* The commit record into the log; with an open window as durable as it is to be. */
@@ -471,7 +484,7 @@ commit_log(kiln_txn *txn, uint64_t *lsn_end_out)
         return rc;
     if (rc == FTK_OK) {
         rc = rfl_commit(txn->db->log, *lsn_end_out, rfl_durability_of(txn->writer.durability));
-        return rc == FTK_OK ? FTK_OK : db_fail(txn->db, rc); /* the record may be there */
+        return rc == FTK_OK ? FTK_OK : promise_failed(txn->db, rc);
     }
     if (rc != FTK_NOSPACE)
         return rc;

@@ -653,7 +653,7 @@ commit(struct world *world, kiln_durability durability)
     rc = kiln_txn_commit(txn);
     world->committing = false;
     if (!world_ok(world, (ftk_status)rc, "commit")) {
-        world->maybe = rc == KILN_IO || rc == KILN_FAILED;
+        world->maybe = rc == KILN_FAILED; /* any other error: nothing was committed */
         return;
     }
     memcpy(world->now, world->work, world_state_bytes(world));

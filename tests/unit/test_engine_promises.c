@@ -142,7 +142,7 @@ held(enum gate gate, kiln_durability first_as, const kiln_durability *then, size
     }
     gate_let(gate);
     ftk_thread_join(&first.thread);
-    CHECK_EQ(first.status, fail ? KILN_IO : KILN_OK);
+    CHECK_EQ(first.status, fail ? KILN_FAILED : KILN_OK);
     CHECK_EQ(seen("held"), !fail);
     for (size_t i = 0; i < count; i++) {
         ftk_thread_join(&others[i].thread);
@@ -243,7 +243,7 @@ looked_at(enum gate gate, kiln_durability first_as, bool fail)
     ftk_thread_join(&first.thread);
     ftk_thread_join(&looker.thread);
     CHECK(looker.found);
-    CHECK_EQ(first.status, fail ? KILN_IO : KILN_OK);
+    CHECK_EQ(first.status, fail ? KILN_FAILED : KILN_OK);
     CHECK_EQ(looker.status == KILN_OK, !fail);
     kiln_txn_abort(reader);
     simdisk_fail_clear(disk);

@@ -9,6 +9,7 @@
  *     the call succeeded        what is committed is what the call makes of it
  *     it failed                 the transaction has what it had, later calls and the commit work;
  *                               or it says that it is ended, and nothing is committed
+ *     it was the commit         KILN_FAILED: all or nothing; any other error: nothing
  *
  * and in every case: the accounts agree, kiln_check finds nothing, before and after opening anew,
  * and but for a failed write or sync the database goes on.
@@ -186,6 +187,7 @@ enum {
     GATHERS = 1, /* records: what is in the transaction shows when it is committed */
     PARTLY = 2,  /* a batch: what it did before the error stays, and is said */
     OUTSIDE = 4, /* no write transaction is open: the call makes its own, or none */
+    ENDS = 8,    /* the call ends the transaction */
 };
 
 struct call {
@@ -464,6 +466,35 @@ call_container_drop(struct run *run)
     return kiln_container_drop(run->txn, run->people);
 }
 
+static void
+full_change(struct run *run)
+{
+    kiln_txn_options options = KILN_TXN_OPTIONS_INIT;
+
+    kiln_txn_abort(run->txn);
+    options.kind = KILN_WRITE;
+    options.durability = KILN_FULL;
+    OK(kiln_txn_begin_with(run->db, &options, &run->txn));
+    change(run);
+}
+
+static kiln_status
+call_commit(struct run *run)
+{
+    kiln_txn *txn = run->txn;
+
+    run->txn = NULL;
+    return kiln_txn_commit(txn);
+}
+
+static kiln_status
+call_abort(struct run *run)
+{
+    kiln_txn_abort(run->txn);
+    run->txn = NULL;
+    return KILN_OK;
+}
+
 static kiln_status
 call_begin_read(struct run *run)
 {
@@ -561,6 +592,11 @@ static const struct call calls[] = {
     {"index", GATHERS, people_change, call_index},
     {"index drop", GATHERS, people_change, call_index_drop},
     {"container drop", GATHERS, people_change, call_container_drop},
+    {"commit", ENDS, change, call_commit},
+    {"commit with full durability", ENDS, full_change, call_commit},
+    {"commit in scopes", ENDS, in_scopes, call_commit},
+    {"commit of records", ENDS | GATHERS, people_change, call_commit},
+    {"abort", ENDS, people_change, call_abort},
     {"begin of a read", OUTSIDE, NULL, call_begin_read},
     {"begin of a write", OUTSIDE, NULL, call_begin_write},
     {"renewal", OUTSIDE, reader_opens, call_renew},
@@ -610,7 +646,7 @@ run_commit(struct run *run, const struct call *call, struct outcome *outcome)
 {
     kiln_status rc;
 
-    if (call->flags & OUTSIDE) {
+    if (call->flags & (OUTSIDE | ENDS)) {
         run->txn = NULL;
         rc = kiln_txn_begin(run->db, KILN_WRITE, &run->txn);
         if (rc != KILN_OK) {
@@ -642,6 +678,10 @@ run_once(const struct run *base, const struct call *call, enum ftk_fault kind, u
         ftk_fault_arm(kind, n, 1);
     if (!skip)
         outcome.rc = call->run(&run);
+    else if (call->flags & ENDS)
+        kiln_txn_abort(run.txn);
+    if (call->flags & ENDS)
+        run.txn = NULL;
     outcome.hit = kind != FTK_FAULT_COUNT && ftk_fault_hits(kind) > 0;
     ftk_fault_disarm();
     agree(&run, call->name);
@@ -671,6 +711,7 @@ run_once(const struct run *base, const struct call *call, enum ftk_fault kind, u
 struct expected {
     struct outcome skipped, done; /* without the call, and with it */
     uint64_t base;                /* contents when nothing more is committed */
+    uint64_t ended;               /* and when the call is what ended the transaction */
 };
 
 static void
@@ -685,6 +726,8 @@ judge(const struct call *call, enum ftk_fault kind, uint64_t n, const struct out
 
     snprintf(how, sizeof how, "%s, %s %llu: %s, then commit %s", call->name, kinds[kind],
              (unsigned long long)n, kiln_status_name(got->rc), kiln_status_name(got->commit));
+    CHECK_MSG(got->rc != KILN_FAILED || kind == FTK_FAULT_WRITE || kind == FTK_FAULT_SYNC,
+              "%s: a shortage is no reason to fail", how);
     if (got->rc == KILN_OK && sure) {
         CHECK_MSG(got->committed == done->committed, "%s: not what the call does", how);
         return;
@@ -698,8 +741,11 @@ judge(const struct call *call, enum ftk_fault kind, uint64_t n, const struct out
     }
     CHECK_MSG(got->rc != KILN_OK || kind == FTK_FAULT_WRITE || kind == FTK_FAULT_SYNC,
               "%s: the call succeeded, and the commit fails", how);
-    if (got->commit == KILN_STATE || got->commit == KILN_NOMEM || kind == FTK_FAULT_ALLOC ||
-        kind == FTK_FAULT_READ)
+    if (call->flags & ENDS)
+        CHECK_MSG(got->committed == base ||
+                      (got->rc == KILN_FAILED && got->committed == expected->ended),
+                  "%s: something is committed, or a part", how);
+    else if (got->commit != KILN_FAILED)
         CHECK_MSG(got->committed == base, "%s: something is committed", how);
     else
         CHECK_MSG(got->committed == base || got->committed == skipped->committed ||
@@ -723,6 +769,12 @@ each_fault_of(enum ftk_fault kind)
         struct run empty;
         CHECK_MSG(expected.done.rc == KILN_OK && expected.done.commit == KILN_OK,
                   "%s without faults", call->name);
+        if (call->flags & ENDS) {
+            run_begin(&empty, &base, call);
+            OK(call->run(&empty));
+            expected.ended = committed_contents(empty.db);
+            engine_end(empty.disk, empty.db);
+        }
         run_begin(&empty, &base, call); /* what is there when nothing more is committed */
         if (empty.txn != NULL)
             kiln_txn_abort(empty.txn);

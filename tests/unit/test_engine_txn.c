@@ -111,7 +111,9 @@ failed_sync_is_final_until_the_database_is_opened_again(void)
     txn = engine_begin(db, KILN_WRITE);
     OK(engine_put(txn, coll, "doubtful", "v"));
     simdisk_fail(disk, SIMDISK_SYNC, 1, 1, EIO);
-    STATUS(kiln_txn_commit(txn), KILN_IO);
+    STATUS(kiln_txn_commit(txn), KILN_FAILED);
+    CHECK_HAS(kiln_error_last()->text, "opened again");
+    CHECK_HAS(kiln_error_last()->text, "sync");
     simdisk_fail_clear(disk); /* the disk is well again: too late */
     STATUS(kiln_txn_begin(db, KILN_WRITE, &other), KILN_FAILED);
     STATUS(kiln_checkpoint(db), KILN_FAILED);
