@@ -505,10 +505,35 @@ a_limit_that_is_set_beside_the_first_use_stays(void)
     }
 }
 
+/* New pages that nobody reserved are memory like all others; those of a reserve count once. */
+static void
+new_pages_are_charged_with_a_reserve_and_without(void)
+{
+    struct fixture f;
+    struct cache_stats stats;
+
+    REQUIRE_OK(cache_limit_set(8 * MIB));
+    fixture_open(&f, "data", PAGES);
+    for (uint64_t id = 0; id < 100; id++)
+        fixture_make(&f, id, 1, 1);
+    cache_stats(f.cache, &stats);
+    CHECK_EQ(stats.used_bytes, 100 * PAGE_BYTES);
+    CHECK_EQ(stats.process_bytes, stats.used_bytes + stats.meta_bytes);
+    REQUIRE_OK(cache_reserve(f.cache, 50));
+    for (uint64_t id = 100; id < 160; id++) /* more than were reserved */
+        fixture_make(&f, id, 1, 1);
+    cache_unreserve(f.cache);
+    cache_stats(f.cache, &stats);
+    CHECK_EQ(stats.used_bytes, 160 * PAGE_BYTES);
+    REQUIRE_OK(cache_write_dirty(f.cache, 1, NULL));
+    fixture_close(&f);
+}
+
 TEST_MAIN("cache_limit", TEST(a_limit_that_is_set_beside_the_first_use_stays),
-          TEST(memory_stays_within_the_limit),
-          TEST(a_lowered_limit_is_reached_at_once), TEST(two_caches_share_the_limit),
-          TEST(pages_in_use_are_kept), TEST(a_cache_full_of_dirty_pages_says_so),
+          TEST(memory_stays_within_the_limit), TEST(a_lowered_limit_is_reached_at_once),
+          TEST(two_caches_share_the_limit), TEST(pages_in_use_are_kept),
+          TEST(a_cache_full_of_dirty_pages_says_so),
           TEST(what_cannot_be_had_at_once_is_not_reserved), TEST(freed_and_scanned_pages_go_first),
           TEST(a_scan_leaves_the_working_set), TEST(a_scan_reads_ahead_in_a_full_cache),
-          TEST(the_limit_may_fall_under_whoever_asks), TEST(address_space_may_be_limited))
+          TEST(the_limit_may_fall_under_whoever_asks), TEST(address_space_may_be_limited),
+          TEST(new_pages_are_charged_with_a_reserve_and_without))

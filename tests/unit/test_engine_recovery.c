@@ -59,4 +59,68 @@ fragments_of_an_unfinished_transaction_never_join_a_later_one(void)
     }
 }
 
-TEST_MAIN("engine_recovery", TEST(fragments_of_an_unfinished_transaction_never_join_a_later_one))
+/* Nothing comes behind its fragments: the log simply ends. */
+static void
+a_transaction_whose_end_the_log_lacks_never_was(void)
+{
+    disk = simdisk_new(NULL);
+    db = engine_open(disk, KILN_CREATE);
+    txn = engine_begin(db, KILN_WRITE);
+    coll = engine_coll(txn, "c");
+    OK(engine_put(txn, coll, "kept", "value"));
+    OK(kiln_txn_commit(txn));
+    stream_and_abort();
+    for (unsigned i = 0; i < 2; i++) {
+        recover();
+        txn = engine_begin(db, KILN_READ);
+        CHECK_VALUE(txn, coll, "kept", "value");
+        CHECK_VALUE(txn, coll, "stale0", NULL);
+        CHECK_VALUE(txn, coll, "stale1", NULL);
+        OK(kiln_txn_commit(txn));
+    }
+    engine_end(disk, db);
+}
+
+/* A replay gathers puts; whatever is not one must not overtake them. */
+static void
+operations_are_replayed_in_their_order(void)
+{
+    kiln_coll cleared, dropped;
+
+    disk = simdisk_new(NULL);
+    db = engine_open(disk, KILN_CREATE);
+    txn = engine_begin(db, KILN_WRITE);
+    coll = engine_coll(txn, "c");
+    cleared = engine_coll(txn, "cleared");
+    dropped = engine_coll(txn, "dropped");
+    OK(engine_put(txn, coll, "deleted", "1"));
+    OK(engine_put(txn, coll, "again", "1"));
+    OK(kiln_delete(txn, coll, "deleted", 7));
+    OK(kiln_delete(txn, coll, "again", 5));
+    OK(engine_put(txn, coll, "again", "2"));
+    OK(engine_put(txn, cleared, "before", "1"));
+    OK(kiln_coll_clear(txn, cleared));
+    OK(engine_put(txn, cleared, "behind", "1"));
+    OK(engine_put(txn, dropped, "gone", "1"));
+    OK(kiln_coll_drop(txn, dropped));
+    OK(kiln_savepoint(txn));
+    OK(engine_put(txn, coll, "again", "3"));
+    OK(engine_put(txn, coll, "undone", "1"));
+    OK(kiln_savepoint_rollback(txn));
+    OK(engine_put(txn, coll, "last", "1"));
+    OK(kiln_txn_commit(txn));
+    recover();
+    txn = engine_begin(db, KILN_READ);
+    CHECK_VALUE(txn, coll, "deleted", NULL);
+    CHECK_VALUE(txn, coll, "again", "2");
+    CHECK_VALUE(txn, coll, "undone", NULL);
+    CHECK_VALUE(txn, coll, "last", "1");
+    CHECK_VALUE(txn, cleared, "before", NULL);
+    CHECK_VALUE(txn, cleared, "behind", "1");
+    OK(kiln_txn_commit(txn));
+    engine_end(disk, db);
+}
+
+TEST_MAIN("engine_recovery", TEST(fragments_of_an_unfinished_transaction_never_join_a_later_one),
+          TEST(a_transaction_whose_end_the_log_lacks_never_was),
+          TEST(operations_are_replayed_in_their_order))

@@ -2,7 +2,8 @@
 /* tests/unit/test_engine_space.c -- growth, reuse, trimming at the close. */
 #include <stdlib.h>
 
-#include "engine/space/space.h"
+#include "engine/space/space_internal.h"
+#include "ftk/mem.h"
 #include "tests/unit/engine_testing.h"
 
 static struct simdisk *disk;
@@ -165,7 +166,71 @@ pages_of_aborted_transactions_are_available_again(void)
     engine_end(disk, db);
 }
 
+/* The copy of the first group's map that the last checkpoint wrote. */
+static uint64_t
+newest_map_page(void)
+{
+    const struct space_group *group = &db->space->groups[0];
+    unsigned copy = group->copy_checkpoint[0] > group->copy_checkpoint[1] ? 0 : 1;
+
+    return space__map_page(db->space, 0, copy);
+}
+
+/* Its twin is whole, and of an older checkpoint: pages that are in use now are free in it. */
+static void
+a_map_page_that_rots_is_not_replaced_by_its_older_twin(void)
+{
+    kiln_options options = engine_options(0);
+    uint64_t page;
+
+    begin();
+    for (unsigned i = 0; i < 4; i++) {
+        OK(engine_series(txn, coll, i * 100, i * 100 + 100, 100));
+        OK(kiln_txn_commit(txn));
+        OK(kiln_checkpoint(db));
+        txn = engine_begin(db, KILN_WRITE);
+    }
+    kiln_txn_abort(txn);
+    OK(kiln_close(db));
+    db = engine_open(disk, 0);
+    page = newest_map_page();
+    OK(kiln_close(db));
+    REQUIRE(simdisk_flip(disk, "/db/data.kdb", page * 4096 + 100, 1));
+    CHECK_STATUS(engine_try_open(disk, &options, &db), FTK_CORRUPT);
+    CHECK_HAS(ftk_error_last()->text, "space map");
+    simdisk_free(disk);
+}
+
+/* One call for memory after the other fails in a checkpoint; nothing changes before the next one,
+ * which has to write what the first one took upon itself. */
+static void
+a_checkpoint_that_ran_out_of_memory_is_made_good_by_the_next(void)
+{
+    kiln_status rc = KILN_NOMEM;
+
+    for (uint64_t nth = 1; rc != KILN_OK; nth++) {
+        REQUIRE(nth < 100);
+        begin();
+        OK(engine_series(txn, coll, 0, 1000, 100));
+        OK(kiln_txn_commit(txn));
+        OK(kiln_checkpoint(db));
+        txn = engine_begin(db, KILN_WRITE);
+        OK(engine_series(txn, coll, 1000, 3000, 100));
+        OK(kiln_txn_commit(txn));
+        ftk_fault_arm(FTK_FAULT_ALLOC, nth, 1);
+        rc = kiln_checkpoint(db);
+        ftk_fault_disarm();
+        CHECK(rc == KILN_OK || rc == KILN_NOMEM);
+        OK(kiln_checkpoint(db));
+        db_abandon(db);
+        db = engine_open(disk, 0);
+        engine_end(disk, db);
+    }
+}
+
 TEST_MAIN("engine_space", TEST(file_that_ends_near_a_group_can_be_opened_again),
           TEST(old_reader_holds_its_own_pages_and_no_others),
           TEST(many_readers_at_many_snapshots_hold_theirs),
-          TEST(pages_of_aborted_transactions_are_available_again))
+          TEST(pages_of_aborted_transactions_are_available_again),
+          TEST(a_map_page_that_rots_is_not_replaced_by_its_older_twin),
+          TEST(a_checkpoint_that_ran_out_of_memory_is_made_good_by_the_next))

@@ -3,7 +3,7 @@
  * The native disk when the system says "not now": a signal interrupts a call, descriptors run out.
  *
  * The calls of the C library that the native disk makes are replaced here by ones that first fail
- * so and so often.
+ * so and so often; and a sync can fail for good.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +17,8 @@
 
 static unsigned interruptions; /* of the calls to come */
 static unsigned interrupted;
+static int sync_errno; /* of the next sync, 0: none */
+static unsigned syncs;
 
 static bool
 interrupt(void)
@@ -39,16 +41,27 @@ openat(int dir, const char *path, int flags, ...)
     return interrupt() ? -1 : (int)syscall(SYS_openat, dir, path, flags, mode);
 }
 
+static bool
+sync_fails(void)
+{
+    int err = sync_errno;
+
+    syncs++;
+    sync_errno = 0;
+    errno = err;
+    return err != 0;
+}
+
 int
 fdatasync(int fd)
 {
-    return interrupt() ? -1 : (int)syscall(SYS_fdatasync, fd);
+    return sync_fails() || interrupt() ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
 int
 fsync(int fd)
 {
-    return interrupt() ? -1 : (int)syscall(SYS_fsync, fd);
+    return sync_fails() || interrupt() ? -1 : (int)syscall(SYS_fsync, fd);
 }
 
 int
@@ -132,5 +145,35 @@ a_shortage_of_descriptors_passes_and_has_words(void)
     ftk_dir_close(dir);
 }
 
+/* After it the system may have dropped what was to be synced: a second sync would succeed. */
+static void
+an_error_of_a_sync_is_told_and_the_sync_not_repeated(void)
+{
+    static const int errors[] = {EIO, ENOSPC, EDQUOT};
+    struct ftk_disk *disk = ftk_disk_native();
+    struct ftk_file *file = NULL;
+    struct ftk_dir *dir = NULL;
+
+    REQUIRE_OK(ftk_dir_open(disk, test_dir(), &dir));
+    REQUIRE_OK(ftk_file_open_in(dir, "f", FTK_OPEN_CREATE, &file));
+    REQUIRE_OK(ftk_file_write(file, "kiln", 4, 0));
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        syncs = 0;
+        sync_errno = errors[i];
+        CHECK_STATUS(ftk_file_sync(file), FTK_IO);
+        CHECK_HAS(ftk_error_last()->text, "sync of ");
+        CHECK_EQ(ftk_error_last()->os_errno, errors[i]);
+        CHECK_EQ(syncs, 1);
+        sync_errno = errors[i];
+        CHECK(ftk_dir_sync(dir) != FTK_OK);
+        CHECK_EQ(syncs, 2);
+    }
+    CHECK_OK(ftk_file_sync(file));
+    CHECK_OK(ftk_dir_sync(dir));
+    ftk_file_close(file);
+    ftk_dir_close(dir);
+}
+
 TEST_MAIN("ftk_interrupted", TEST(an_interrupted_call_goes_on),
-          TEST(a_shortage_of_descriptors_passes_and_has_words))
+          TEST(a_shortage_of_descriptors_passes_and_has_words),
+          TEST(an_error_of_a_sync_is_told_and_the_sync_not_repeated))
