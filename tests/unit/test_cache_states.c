@@ -892,6 +892,48 @@ a_next_life_sleeps_beside_a_seal(void)
     close_checked(&f);
 }
 
+/* A user sees the page while it is resident, and pins it when it has been marked: it stays. */
+static void
+a_page_that_is_pinned_after_it_was_marked_stays(void)
+{
+    struct fixture f;
+    struct cache_slot *slot;
+    uint64_t id = 0, marked = PAGES;
+
+    REQUIRE_OK(cache_limit_set(4 * MIB));
+    fixture_open(&f, "data", PAGES);
+    REQUIRE_OK(fixture_load(&f, 0, 2000));
+    fixture_reopen(&f, "data", PAGES);
+    REQUIRE_OK(cache_slot_take(f.cache, &slot));
+    for (; id < 880; id++) {
+        REQUIRE_OK(cache_fetch(f.cache, id, 0));
+        cache_unpin(f.fast, id);
+    }
+    cache_enter(f.fast, slot);
+    for (; id < 1000 && marked == PAGES; id++) {
+        cache_prefetch(f.cache, &id, 1, 0);
+        UNTIL(KIND(&f, id) != CACHE_READING);
+        for (uint64_t i = 0; i < 880 && marked == PAGES; i++)
+            if (KIND(&f, i) == CACHE_EVICTING)
+                marked = i;
+    }
+    REQUIRE(marked < PAGES);
+    cache_pin(f.fast, marked); /* was resident when this epoch began */
+    cache_leave(slot);
+    for (; id < 2000; id++) {
+        REQUIRE_OK(cache_fetch(f.cache, id, 0));
+        cache_unpin(f.fast, id);
+    }
+    CHECK_EQ(KIND(&f, marked), CACHE_RESIDENT);
+    CHECK(page_is(fixture_page(&f, marked), marked));
+    cache_unpin(f.fast, marked);
+    UNTIL(atomic_load(&f.cache->loose_pending) == 0);
+    cache__check(f.cache);
+    cache_slot_give(slot);
+    fixture_close(&f);
+    REQUIRE_OK(cache_limit_set(64 * MIB));
+}
+
 TEST_MAIN("cache_states", TEST(a_next_life_begins_while_the_last_one_is_written),
           TEST(a_failed_write_makes_dirty_again_what_is_alive),
           TEST(a_page_freed_while_it_is_sealed_is_not_written),
@@ -903,4 +945,5 @@ TEST_MAIN("cache_states", TEST(a_next_life_begins_while_the_last_one_is_written)
           TEST(a_page_of_a_run_is_no_page_of_a_tree), TEST(a_burst_of_slots_is_not_walked_for_ever),
           TEST(moves_that_are_not_in_the_table_abort), TEST(pages_marked_for_eviction_are_charged),
           TEST(an_evictor_sleeps_beside_a_reader_that_does_not_leave),
-          TEST(a_next_life_sleeps_beside_a_seal))
+          TEST(a_next_life_sleeps_beside_a_seal),
+          TEST(a_page_that_is_pinned_after_it_was_marked_stays))

@@ -279,6 +279,48 @@ an_item_that_another_call_deleted_is_gone_until_the_cursor_moves(void)
     end();
 }
 
+/* What came and went around the cursor's item, not what was there when it was found. */
+static void
+steps_back_see_what_has_changed_before_the_item(void)
+{
+    begin("abc");
+    AT(kiln_cursor_seek(cursor, "b", 1), "b");
+    OK(kiln_put(txn, coll, "az", 2, "3", 1, 0));
+    AT(kiln_cursor_prev(cursor), "az");
+    AT(kiln_cursor_seek(cursor, "b", 1), "b");
+    OK(kiln_delete(txn, coll, "az", 2));
+    AT(kiln_cursor_prev(cursor), "at");
+    AT(kiln_cursor_seek(cursor, "c", 1), "c");
+    OK(kiln_delete(txn, coll, "a", 1));
+    OK(kiln_delete(txn, coll, "at", 2));
+    OK(kiln_delete(txn, coll, "b", 1));
+    AT(kiln_cursor_prev(cursor), "bt");
+    AT(kiln_cursor_prev(cursor), NULL);
+    AT(kiln_cursor_seek(cursor, "c", 1), "c");
+    OK(engine_series(txn, coll, 0, 3000, 100)); /* splits before it */
+    AT(kiln_cursor_prev(cursor), "bt");
+    OK(kiln_delete(txn, coll, "c", 1));
+    AT(kiln_cursor_last(cursor), "ct");
+    AT(kiln_cursor_prev(cursor), "bt");
+    end();
+}
+
+static void
+new_bounds_leave_the_cursor_on_no_item(void)
+{
+    kiln_slice key, none = {NULL, 0};
+
+    begin("abc");
+    AT(kiln_cursor_seek(cursor, "a", 1), "a");
+    OK(kiln_cursor_bounds(cursor, (kiln_slice){"b", 1}, none));
+    STATUS(kiln_cursor_item(cursor, &key, NULL), KILN_STATE);
+    AT(kiln_cursor_next(cursor), "b"); /* the first of the new range */
+    OK(kiln_cursor_bounds(cursor, none, (kiln_slice){"b", 1}));
+    STATUS(kiln_cursor_item(cursor, &key, NULL), KILN_STATE);
+    AT(kiln_cursor_prev(cursor), "at"); /* the last one */
+    end();
+}
+
 TEST_MAIN("engine_cursor", TEST(moves_past_an_end_unposition_and_come_back_from_the_other),
           TEST(seeks_find_the_nearest_key_on_their_side), TEST(bounds_hold_for_every_move),
           TEST(a_bound_without_data_is_open_whatever_its_size),
@@ -287,4 +329,6 @@ TEST_MAIN("engine_cursor", TEST(moves_past_an_end_unposition_and_come_back_from_
           TEST(deleting_all_by_cursor_leaves_an_empty_collection),
           TEST(item_and_large_value_stay_while_others_are_read),
           TEST(many_cursors_close_in_any_order_each_at_once),
-          TEST(cursors_closed_among_others_leave_the_others_in_place))
+          TEST(cursors_closed_among_others_leave_the_others_in_place),
+          TEST(steps_back_see_what_has_changed_before_the_item),
+          TEST(new_bounds_leave_the_cursor_on_no_item))

@@ -121,6 +121,45 @@ operations_are_replayed_in_their_order(void)
     engine_end(disk, db);
 }
 
+static void
+puts_into_more_collections_than_are_gathered_for_come_back_in_theirs(void)
+{
+    enum { COLLS = 40 };
+    kiln_coll colls[COLLS];
+    char name[16];
+
+    disk = simdisk_new(NULL);
+    db = engine_open(disk, KILN_CREATE);
+    txn = engine_begin(db, KILN_WRITE);
+    for (unsigned i = 0; i < COLLS; i++) {
+        snprintf(name, sizeof name, "c%u", i);
+        colls[i] = engine_coll(txn, name);
+    }
+    OK(kiln_txn_commit(txn));
+    txn = engine_begin(db, KILN_WRITE);
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < COLLS; i++) {
+            snprintf(name, sizeof name, "%u of %u", round, i);
+            OK(engine_put(txn, colls[i], name, name));
+        }
+    }
+    OK(kiln_txn_commit(txn));
+    recover();
+    txn = engine_begin(db, KILN_READ);
+    for (unsigned i = 0; i < COLLS; i++) {
+        uint64_t count = 0;
+        OK(kiln_coll_count(txn, colls[i], &count));
+        CHECK_EQ(count, 3);
+        for (unsigned round = 0; round < 3; round++) {
+            snprintf(name, sizeof name, "%u of %u", round, i);
+            CHECK_VALUE(txn, colls[i], name, name);
+        }
+    }
+    OK(kiln_txn_commit(txn));
+    engine_end(disk, db);
+}
+
 TEST_MAIN("engine_recovery", TEST(fragments_of_an_unfinished_transaction_never_join_a_later_one),
           TEST(a_transaction_whose_end_the_log_lacks_never_was),
-          TEST(operations_are_replayed_in_their_order))
+          TEST(operations_are_replayed_in_their_order),
+          TEST(puts_into_more_collections_than_are_gathered_for_come_back_in_theirs))

@@ -470,10 +470,33 @@ lives_with_failed_syncs_and_reopening_keep_what_was_promised(void)
         a_life(ftk_random_next(&random));
 }
 
+/* Nothing else has changed: the number alone is worth a checkpoint. */
+static void
+number_of_a_collection_that_was_aborted_is_not_given_again(void)
+{
+    struct simdisk *disk = simdisk_new(NULL);
+    kiln_db *db = engine_open(disk, KILN_CREATE);
+    kiln_txn *txn = engine_begin(db, KILN_WRITE);
+    kiln_coll given = engine_coll(txn, "kept");
+
+    OK(kiln_txn_commit(txn));
+    for (unsigned i = 0; i < 3; i++) {
+        kiln_coll next;
+        db = engine_reopen(disk, db);
+        txn = engine_begin(db, KILN_WRITE);
+        next = engine_coll(txn, "aborted");
+        CHECK(next > given);
+        given = next;
+        kiln_txn_abort(txn);
+    }
+    engine_end(disk, db);
+}
+
 TEST_MAIN("engine_reopen", TEST(each_sync_of_a_checkpoint_fails_before_a_reopening),
           TEST(each_sync_of_a_checkpoint_and_of_the_reopening_fails),
           TEST(the_header_of_a_database_without_a_log_is_durable_after_reopening),
           TEST(each_sync_of_a_creation_fails_before_another),
           TEST(each_sync_of_a_close_fails_before_a_reopening),
           TEST(a_closed_database_is_opened_with_one_write),
-          TEST(lives_with_failed_syncs_and_reopening_keep_what_was_promised))
+          TEST(lives_with_failed_syncs_and_reopening_keep_what_was_promised),
+          TEST(number_of_a_collection_that_was_aborted_is_not_given_again))

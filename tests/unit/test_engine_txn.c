@@ -244,6 +244,91 @@ read_only_opening_replays_in_memory(void)
     end();
 }
 
+static uint64_t
+applied_in(kiln_txn *of)
+{
+    uint64_t index = UINT64_MAX;
+
+    OK(kiln_txn_applied(of, &index));
+    return index;
+}
+
+/* Data and index are one state: with the commit, with a snapshot, and behind a rollback. */
+static void
+applied_index_is_that_of_what_is_seen(void)
+{
+    kiln_txn *before, *after;
+
+    disk = simdisk_new(NULL);
+    db = engine_open(disk, KILN_CREATE | KILN_EXTERNAL_LOG);
+    txn = engine_begin(db, KILN_WRITE);
+    CHECK_EQ(applied_in(txn), 0);
+    OK(kiln_txn_set_applied(txn, 7));
+    OK(kiln_txn_commit(txn));
+    before = engine_begin(db, KILN_READ);
+    CHECK_EQ(applied_in(before), 7);
+    txn = engine_begin(db, KILN_WRITE);
+    CHECK_EQ(applied_in(txn), 7);
+    OK(kiln_txn_set_applied(txn, 8));
+    OK(kiln_savepoint(txn));
+    OK(kiln_txn_set_applied(txn, 9));
+    OK(kiln_savepoint(txn));
+    OK(kiln_txn_set_applied(txn, 10));
+    OK(kiln_savepoint_rollback(txn));
+    CHECK_EQ(applied_in(txn), 9);
+    OK(kiln_savepoint_rollback(txn));
+    CHECK_EQ(applied_in(txn), 8);
+    OK(kiln_savepoint(txn));
+    OK(kiln_txn_set_applied(txn, 11));
+    OK(kiln_savepoint_release(txn));
+    OK(kiln_txn_commit(txn));
+    after = engine_begin(db, KILN_READ);
+    CHECK_EQ(applied_in(before), 7);
+    CHECK_EQ(applied_in(after), 11);
+    kiln_txn_abort(before);
+    kiln_txn_abort(after);
+    txn = engine_begin(db, KILN_WRITE);
+    OK(kiln_txn_set_applied(txn, 12));
+    kiln_txn_abort(txn);
+    txn = engine_begin(db, KILN_WRITE);
+    CHECK_EQ(applied_in(txn), 11);
+    end();
+}
+
+/* In any order of their ends. */
+static void
+oldest_reader_is_the_one_of_the_oldest_snapshot(void)
+{
+    kiln_stat stat = {.size = sizeof stat};
+    kiln_txn *readers[3];
+    uint64_t ids[3];
+
+    begin();
+    for (unsigned i = 0; i < 3; i++) {
+        OK(engine_put(txn, coll, "a", "1"));
+        OK(kiln_txn_commit(txn));
+        readers[i] = engine_begin(db, KILN_READ);
+        OK(kiln_stat_get(db, &stat));
+        ids[i] = stat.txn_id;
+        CHECK_EQ(stat.readers, i + 1);
+        CHECK_EQ(stat.oldest_reader_txn_id, ids[0]);
+        txn = engine_begin(db, KILN_WRITE);
+    }
+    kiln_txn_abort(readers[1]);
+    OK(kiln_txn_commit(txn));
+    OK(kiln_stat_get(db, &stat));
+    CHECK_EQ(stat.oldest_reader_txn_id, ids[0]);
+    kiln_txn_abort(readers[0]);
+    OK(kiln_stat_get(db, &stat));
+    CHECK_EQ(stat.readers, 1);
+    CHECK_EQ(stat.oldest_reader_txn_id, ids[2]);
+    kiln_txn_abort(readers[2]);
+    OK(kiln_stat_get(db, &stat));
+    CHECK_EQ(stat.oldest_reader_txn_id, 0);
+    txn = engine_begin(db, KILN_WRITE);
+    end();
+}
+
 TEST_MAIN("engine_txn", TEST(savepoints_nest_and_roll_back_what_came_after_them),
           TEST(collection_made_behind_a_savepoint_goes_with_it),
           TEST(commit_releases_open_savepoints),
@@ -251,4 +336,5 @@ TEST_MAIN("engine_txn", TEST(savepoints_nest_and_roll_back_what_came_after_them)
           TEST(failed_checkpoint_is_final_and_loses_nothing),
           TEST(wrong_calls_are_refused_and_change_nothing),
           TEST(reader_sees_its_snapshot_until_it_is_renewed),
-          TEST(read_only_opening_replays_in_memory))
+          TEST(read_only_opening_replays_in_memory), TEST(applied_index_is_that_of_what_is_seen),
+          TEST(oldest_reader_is_the_one_of_the_oldest_snapshot))

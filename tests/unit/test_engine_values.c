@@ -298,9 +298,89 @@ damaged_values_are_corrupt_every_time(void)
     }
 }
 
+/* Where the bytes are in data.kdb; 0: nowhere. */
+static uint64_t
+found_at(const uint8_t *bytes, size_t size)
+{
+    static uint8_t page[4096];
+    uint64_t end = 0;
+
+    REQUIRE(simdisk_size(disk, "/db/data.kdb", &end));
+    for (uint64_t at = 0; at + sizeof page <= end; at += sizeof page) {
+        REQUIRE(simdisk_peek(disk, "/db/data.kdb", at, page, sizeof page));
+        if (memcmp(page, bytes, size < sizeof page ? size : sizeof page) == 0)
+            return at;
+    }
+    return 0;
+}
+
+/* A value takes the pages of one that is gone, and the device loses its write: what is there is
+ * whole, checksums included, and not this value. */
+static void
+older_value_in_the_same_pages_is_not_the_one_that_is_meant(void)
+{
+    enum { SIZE = 10000, RUN = 3 * 4096, ROUNDS = 100 };
+    static uint8_t value[SIZE], runs[ROUNDS][RUN];
+    uint64_t at[ROUNDS];
+    unsigned round = 0, before = 0;
+    kiln_slice got;
+
+    begin();
+    for (;; round++) {
+        REQUIRE(round < ROUNDS);
+        piece_fill(value, (uint64_t)(round + 2) << 20, SIZE);
+        OK(kiln_put(txn, coll, "k", 1, value, SIZE, KILN_PUT_REPLACE));
+        OK(kiln_txn_commit(txn));
+        OK(kiln_checkpoint(db));
+        at[round] = found_at(value, SIZE);
+        REQUIRE(at[round] != 0);
+        REQUIRE(simdisk_peek(disk, "/db/data.kdb", at[round], runs[round], RUN));
+        for (before = 0; at[before] != at[round]; before++)
+            continue;
+        if (before < round)
+            break;
+        txn = engine_begin(db, KILN_WRITE);
+    }
+    db = engine_reopen(disk, db);
+    txn = engine_begin(db, KILN_READ);
+    OK(kiln_get(txn, coll, "k", 1, &got));
+    CHECK(got.size == SIZE && memcmp(got.data, value, SIZE) == 0);
+    OK(kiln_txn_commit(txn));
+    OK(kiln_close(db));
+    REQUIRE(simdisk_poke(disk, "/db/data.kdb", at[before], runs[before], RUN));
+    db = engine_open(disk, 0);
+    txn = engine_begin(db, KILN_READ);
+    STATUS(kiln_get(txn, coll, "k", 1, &got), KILN_CORRUPT);
+    kiln_txn_abort(txn);
+    txn = NULL;
+    OK(kiln_close(db));
+    simdisk_free(disk);
+}
+
+static void
+statistics_count_the_bytes_of_large_values(void)
+{
+    static const uint8_t value[30000];
+    kiln_coll_stat stat = {.size = sizeof stat};
+
+    begin();
+    OK(kiln_put(txn, coll, "large", 5, value, sizeof value, 0));
+    OK(kiln_put(txn, coll, "small", 5, value, 10, 0));
+    OK(kiln_put(txn, coll, "none", 4, NULL, 0, 0));
+    OK(kiln_coll_stat_get(txn, coll, &stat));
+    CHECK_EQ(stat.keys, 3);
+    CHECK_EQ(stat.key_bytes, 14);
+    CHECK_EQ(stat.value_bytes, sizeof value + 10);
+    CHECK_EQ(stat.large_pages, (sizeof value + 8 * 8 + 4095) / 4096);
+    CHECK_EQ(stat.leaf_pages, 1);
+    end();
+}
+
 TEST_MAIN("engine_values", TEST(value_given_up_half_way_leaves_key_and_transaction_as_they_were),
           TEST(refused_key_of_a_bulk_load_leaves_no_pages_behind),
           TEST(values_around_every_limit_come_back),
           TEST(value_of_hundreds_of_megabytes_passes_through_a_small_cache),
           TEST(replacing_and_deleting_large_values_gives_their_space_back),
-          TEST(damaged_values_are_corrupt_every_time))
+          TEST(damaged_values_are_corrupt_every_time),
+          TEST(older_value_in_the_same_pages_is_not_the_one_that_is_meant),
+          TEST(statistics_count_the_bytes_of_large_values))

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "ftk/bytes.h"
+#include "ftk/checksum.h"
 #include "tests/support/record_testing.h"
 
 static kiln_index
@@ -662,6 +663,118 @@ random_transactions_commit_when_their_end_is_unique(void)
     records_close(db);
 }
 
+/* ---- texts of one checksum ------------------------------------------------------------------- */
+
+/*
+ * Two values of one length, one beginning and one checksum, so that nothing in their keys tells
+ * them apart.  XXH3 adds the product of both halves of a word, each combined with a secret, to one
+ * of its accumulators, and the word itself to another.  Where a word's low half is the secret's the
+ * product is nothing; so two such words of one block may exchange their high halves.
+ */
+static void
+twin_bytes(uint8_t bytes[LONG], uint8_t first, uint8_t second)
+{
+    static const uint8_t secret[2][4] = {{0xb8, 0xfe, 0x6c, 0x39}, {0x7c, 0x01, 0x81, 0x2c}};
+
+    memset(bytes, 'x', LONG);
+    memcpy(bytes + 1024, secret[0], 4); /* the first word of the second block, */
+    memcpy(bytes + 1088, secret[1], 4); /* and of the stripe behind it */
+    bytes[1028] = first;
+    bytes[1092] = second;
+}
+
+static uint64_t
+twin_add(kiln_txn *txn, kiln_container container, kiln_field field, const uint8_t bytes[LONG])
+{
+    kiln_record *record;
+    uint64_t id = 0;
+
+    OK(kiln_record_new(&record));
+    OK(kiln_record_bytes(record, field, bytes, LONG));
+    OK(kiln_record_add(txn, container, record, &id));
+    kiln_record_free(record);
+    return id;
+}
+
+static void
+values_that_no_key_tells_apart_are_two_values(void)
+{
+    kiln_db *db = records_open();
+    kiln_txn *txn = records_begin(db, KILN_WRITE);
+    uint8_t bytes[2][LONG];
+    kiln_container container;
+    kiln_index index;
+    kiln_field field;
+    uint64_t ids[2];
+
+    twin_bytes(bytes[0], 'a', 'b');
+    twin_bytes(bytes[1], 'b', 'a');
+    REQUIRE_EQ(ftk_checksum(bytes[0], LONG, 0), ftk_checksum(bytes[1], LONG, 0));
+    OK(kiln_field_define(txn, "bytes", KILN_BYTES, &field));
+    OK(kiln_container_define(txn, "twins", &container));
+    index = index_on(txn, "unique bytes", container, &field, 1, KILN_UNIQUE);
+    for (unsigned i = 0; i < 2; i++)
+        ids[i] = twin_add(txn, container, field, bytes[i]);
+    OK(kiln_txn_commit(txn));
+    txn = records_begin(db, KILN_WRITE);
+    for (unsigned i = 0; i < 2; i++) {
+        kiln_item item = {.type = KILN_BYTES, .data = {bytes[i], LONG}};
+        struct ids found = index_ids(txn, index, &item, 1);
+        CHECK_EQ(found.count, 1);
+        CHECK_EQ(found.id[0], ids[i]);
+    }
+    (void)twin_add(txn, container, field, bytes[1]);
+    STATUS(kiln_txn_commit(txn), FTK_EXISTS);
+    records_close(db);
+}
+
+/* Records beside those of values [from, to), each with the value of one of them. */
+static uint64_t
+copies_add(kiln_txn *txn, const struct people *people, unsigned from, unsigned to)
+{
+    uint64_t id = 0;
+    char text[120];
+
+    for (unsigned i = from; i < to; i++) {
+        snprintf(text, sizeof text, "%090u", i);
+        id = person_add(txn, people, NULL, text, -1);
+    }
+    return id;
+}
+
+/* Enough of them, part by part, to be looked at before the commit; all are mended but one. */
+static void
+the_one_conflict_that_stays_among_many_that_are_mended_is_told(void)
+{
+    enum { PART = 15000, PARTS = 4 };
+    kiln_db *db = records_open();
+    kiln_txn *txn = records_begin(db, KILN_WRITE);
+    struct people people = people_define(txn);
+    uint64_t stays = 0;
+
+    (void)unique_last(txn, &people);
+    (void)copies_add(txn, &people, 0, PART * PARTS);
+    OK(kiln_txn_commit(txn));
+    txn = records_begin(db, KILN_WRITE);
+    for (unsigned part = 0; part < PARTS; part++) {
+        uint64_t last = copies_add(txn, &people, part * PART, (part + 1) * PART);
+        STATUS(kiln_records_flush(txn), FTK_EXISTS);
+        for (uint64_t id = last - PART + 1; id <= last; id++) {
+            if (stays == 0)
+                stays = id;
+            else
+                OK(kiln_record_delete(txn, people.container, id));
+        }
+        STATUS(kiln_records_flush(txn), FTK_EXISTS);
+    }
+    OK(kiln_savepoint(txn));
+    OK(kiln_record_delete(txn, people.container, stays));
+    OK(kiln_records_flush(txn));
+    OK(kiln_savepoint_rollback(txn));
+    STATUS(kiln_txn_commit(txn), FTK_EXISTS);
+    records_close(db);
+}
+
 TEST_MAIN("index_unique", TEST(all_values_shift_by_one),
           TEST(two_records_exchange_their_values_between_savepoints),
           TEST(a_conflict_from_before_a_rollback_is_remembered),
@@ -677,4 +790,6 @@ TEST_MAIN("index_unique", TEST(all_values_shift_by_one),
           TEST(an_update_beyond_the_end_of_a_part_is_judged),
           TEST(an_update_beyond_the_end_of_a_part_over_all_containers_is_judged),
           TEST(many_texts_that_begin_alike_are_judged_in_time), TEST(check_compares_neighbours),
-          TEST(random_transactions_commit_when_their_end_is_unique))
+          TEST(random_transactions_commit_when_their_end_is_unique),
+          TEST(values_that_no_key_tells_apart_are_two_values),
+          TEST(the_one_conflict_that_stays_among_many_that_are_mended_is_told))
