@@ -177,6 +177,16 @@ cache_unpin(const struct cache_fast *fast, uint64_t page_id)
 
 enum { CACHE_SCAN = 1 /* read by a scan: among the first to be evicted */ };
 
+/* Memory for so many pages that are going to be fetched, charged already: neither another thread
+ * nor a limit that falls takes it away before.  None: {0}. */
+struct cache_room {
+    uint64_t pages;
+};
+/* Outside an epoch.  False, with nothing taken, where memory cannot be had by evicting.  patient:
+ * as of cache_try_reserve. */
+bool cache_room_take(struct cache *cache, size_t count, bool patient, struct cache_room *room_out);
+void cache_room_give(struct cache *cache, struct cache_room *room); /* what was not used of it */
+
 /*
  * Outside an epoch: make the page resident (reading it when absent, evicting others when memory is
  * short) and pin it.  Page ids at or above pages_max are FTK_CORRUPT (a reference that cannot be).
@@ -184,6 +194,9 @@ enum { CACHE_SCAN = 1 /* read by a scan: among the first to be evicted */ };
  * (everything is pinned or dirty and nothing gets clean).
  */
 ftk_status cache_fetch(struct cache *cache, uint64_t page_id, unsigned flags);
+/* The same, into room taken before. */
+ftk_status cache_fetch_in(struct cache *cache, uint64_t page_id, unsigned flags,
+                          struct cache_room *room);
 /*
  * The same for a run of pages of a large value (RAW).  `verify` is called for each page that had to
  * be read, before anyone can see it RESIDENT, possibly on other threads; so who finds such a page
@@ -196,12 +209,16 @@ struct cache_run {
                       pinned what is needed */
     ftk_status (*verify)(void *context, uint64_t page_id, const void *page); /* NULL: none */
     void *context;
+    struct cache_room *room; /* NULL: none was taken */
 };
 ftk_status cache_fetch_run(struct cache *cache, const struct cache_run *run);
 void cache_unpin_run(struct cache *cache, uint64_t first, uint64_t count);
 /* Outside an epoch: read all absent pages of ids[0..count) with I/Os under way together; returns
  * when they are resident (not pinned: use them soon).  Duplicates are fine.  First error. */
 ftk_status cache_fetch_many(struct cache *cache, const uint64_t *ids, size_t count, unsigned flags);
+/* The same; where memory is short, page by page in room taken before. */
+ftk_status cache_fetch_many_in(struct cache *cache, const uint64_t *ids, size_t count,
+                               unsigned flags, struct cache_room *room);
 /* Let another thread read absent pages, about in this order; best effort.  What was asked before
  * and has not been begun is forgotten.  Legal anywhere. */
 void cache_read_ahead(struct cache *cache, const uint64_t *ids, size_t count);
@@ -220,8 +237,6 @@ ftk_status cache_reserve(struct cache *cache, size_t count);
 bool cache_try_reserve(struct cache *cache, size_t count, bool patient);
 void cache_reserve_trim(struct cache *cache, size_t keep); /* give back what is beyond `keep` */
 void cache_unreserve(struct cache *cache);                 /* give back what is left */
-/* Outside an epoch: could `count` pages be fetched now?  Evicts.  patient: as above. */
-bool cache_room(struct cache *cache, size_t count, bool patient);
 /* How many bytes this cache's writer may have dirty before he writes them out himself, since nobody
  * else can: a quarter of the limit, or half of what the writers of other caches leave of three
  * quarters.  Outside an epoch. */
@@ -256,8 +271,8 @@ cache_dirty(struct cache *cache, const struct cache_fast *fast, uint64_t page_id
 }
 /* RAW pages [first, first+count), filled, final: DIRTY | RAW. */
 void cache_dirty_run(struct cache *cache, uint64_t first, uint64_t count);
-/* RAW runs of the writer begin here: cache_new for each, flagged RAW; waits as cache_reserve, so
- * outside an epoch. */
+/* RAW runs of the writer begin here: cache_new for each, flagged RAW, out of what was reserved.
+ * errors: FTK_NOMEM (no such address). */
 ftk_status cache_new_run(struct cache *cache, uint64_t first, uint64_t count);
 /* The page's life is over: it is FREE, not DIRTY (nor RAW) any more, and is evicted first.  Legal
  * inside an epoch. */

@@ -9,6 +9,8 @@
  *    is one that was freed meanwhile.
  * 3. A single page is read on the caller's thread.  Several go through the buffer manager, adjacent
  *    ones as one I/O.
+ * 4. What is to be pinned becomes RESIDENT with its pin, where this thread reads it: nobody evicts
+ *    it in between, and memory charged once is enough.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +26,9 @@ cache__read_init(struct cache__read *read, struct cache *cache, bool scan)
         .cache = cache, .scan = scan, .verify = cache->verify, .context = cache->context};
 }
 
-/* READING -> ABSENT, and the memory is given back. */
-static void
-read_drop(struct cache *cache, uint64_t page_id)
+/* READING -> ABSENT, and the memory is given back, but not its charge: pages still charged. */
+static uint64_t
+read_undo(struct cache *cache, uint64_t page_id)
 {
     bool covered = (atomic_load(&cache->fast.states[page_id]) & CACHE_COVERED) != 0;
 
@@ -36,10 +38,15 @@ read_drop(struct cache *cache, uint64_t page_id)
         ftk_region_discard(cache_address(&cache->fast, page_id), cache->page_bytes);
     uint32_t state = cache__state_move(cache, page_id, ~(uint32_t)CACHE_FREE, CACHE_ABSENT);
     FTK_ASSERT((state & CACHE_STATE_MASK) == CACHE_READING);
-    if ((state & CACHE_COVERED) == 0)
-        cache__uncharge(cache, 1);
     if ((state & CACHE_FREE) != 0)
         cache__freed_read_ended(cache);
+    return (state & CACHE_COVERED) == 0;
+}
+
+static void
+read_drop(struct cache *cache, uint64_t page_id)
+{
+    cache__uncharge(cache, read_undo(cache, page_id));
 }
 
 /* READING -> RESIDENT, or ABSENT if it could not be read or was freed meanwhile. */
@@ -47,7 +54,9 @@ static void
 read_finish(const struct cache__read *read, uint64_t page_id, bool ok)
 {
     struct cache *cache = read->cache;
-    uint32_t flags = CACHE_REF | (read->scan ? CACHE_SCANNED : 0u) | (read->raw ? CACHE_RAW : 0u);
+    bool pins = read->pinned != NULL;
+    uint32_t flags = CACHE_REF | (read->scan ? CACHE_SCANNED : 0u) | (read->raw ? CACHE_RAW : 0u) |
+                     (pins ? CACHE_PIN_ONE : 0u); /* there was none: it was not resident */
 
     if (FTK_UNLIKELY(!ok)) {
         read_drop(cache, page_id);
@@ -59,9 +68,12 @@ read_finish(const struct cache__read *read, uint64_t page_id, bool ok)
     if (FTK_UNLIKELY(!ok)) {
         cache__bits_clear(&cache->resident, page_id);
         read_drop(cache, page_id);
-    } else if (read->scan) {
-        cache__ring_add(&cache->scanned, page_id);
+        return;
     }
+    if (read->scan)
+        cache__ring_add(&cache->scanned, page_id);
+    if (pins)
+        read->pinned[page_id - read->pinned_first] = true;
 }
 
 static ftk_status
@@ -181,22 +193,75 @@ mark_reading(struct cache *cache, uint64_t page_id)
     return true;
 }
 
+/* ---- the room that a read was given ---- */
+
+/* Up to so many pages of it; they are charged. */
+static uint64_t
+room_use(const struct cache__read *read, uint64_t pages)
+{
+    struct cache_room *room = read->room;
+
+    if (FTK_LIKELY(room == NULL))
+        return 0;
+    if (pages > room->pages)
+        pages = room->pages;
+    room->pages -= pages;
+    return pages;
+}
+
+/* Charged, and not needed any more. */
+static void
+room_return(const struct cache__read *read, uint64_t pages)
+{
+    if (read->room != NULL)
+        read->room->pages += pages;
+    else
+        cache__uncharge(read->cache, pages);
+}
+
 static ftk_status
-fetch_one(const struct cache__read *read, uint64_t page_id)
+charge_one(const struct cache__read *read)
+{
+    return room_use(read, 1) > 0 ? FTK_OK : cache__charge(read->cache, 1);
+}
+
+/* Some of so many pages, without waiting; 0: there is no memory. */
+static uint64_t
+charge_some(const struct cache__read *read, uint64_t pages)
+{
+    uint64_t some = 0;
+
+    if (read->room == NULL || read->room->pages < pages)
+        some = cache__charge_some(read->cache, pages);
+    return some > 0 ? some : room_use(read, pages);
+}
+
+static bool
+charge_all(const struct cache__read *read, uint64_t pages)
+{
+    if (read->room != NULL && read->room->pages >= pages)
+        return room_use(read, pages) == pages;
+    return cache__charge_now(read->cache, pages);
+}
+
+static ftk_status
+fetch_one(struct cache__read *read, uint64_t page_id)
 {
     struct cache *cache = read->cache;
-    bool charged = false;
+    bool charged = false, pinned = false;
     ftk_status rc = FTK_OK;
     uint32_t state;
 
-    while (!try_pin(read, page_id, &state)) {
+    read->pinned = &pinned;
+    read->pinned_first = page_id;
+    while (!pinned && !try_pin(read, page_id, &state)) {
         FTK_TRY(check_kind(cache, page_id, state, read->raw));
         if ((state & CACHE_STATE_MASK) != CACHE_ABSENT) {
             cache__wait_page(cache, page_id);
             continue;
         }
         if (!charged) {
-            FTK_TRY(cache__charge(cache, 1));
+            FTK_TRY(charge_one(read));
             charged = true;
             continue;
         }
@@ -207,13 +272,15 @@ fetch_one(const struct cache__read *read, uint64_t page_id)
         FTK_TRY(read_one(read, page_id));
     }
 out:
+    read->pinned = NULL;
+    FTK_ASSERT(rc == FTK_OK || !pinned);
     if (charged)
-        cache__uncharge(cache, 1);
+        room_return(read, 1);
     return rc;
 }
 
 ftk_status
-cache_fetch(struct cache *cache, uint64_t page_id, unsigned flags)
+cache_fetch_in(struct cache *cache, uint64_t page_id, unsigned flags, struct cache_room *room)
 {
     struct cache__read read;
     ftk_status rc = check_range(cache, page_id, 1);
@@ -221,7 +288,14 @@ cache_fetch(struct cache *cache, uint64_t page_id, unsigned flags)
     if (rc != FTK_OK)
         return rc;
     cache__read_init(&read, cache, (flags & CACHE_SCAN) != 0);
+    read.room = room;
     return fetch_one(&read, page_id);
+}
+
+ftk_status
+cache_fetch(struct cache *cache, uint64_t page_id, unsigned flags)
+{
+    return cache_fetch_in(cache, page_id, flags, NULL);
 }
 
 /* ---- several at a time ----------------------------------------------------------------------- */
@@ -339,16 +413,17 @@ reads_wait(struct reads *reads)
 }
 
 /* Mark READING what is still ABSENT of pages that are charged; what is not is dropped from the
- * list and uncharged.  Their number. */
+ * list.  Their number. */
 static size_t
-claim(struct cache *cache, uint64_t *picked, size_t count)
+claim(const struct cache__read *read, uint64_t *picked, size_t count)
 {
+    struct cache *cache = read->cache;
     size_t kept = 0;
 
     for (size_t i = 0; i < count; i++)
         if (mark_reading(cache, picked[i]))
             picked[kept++] = picked[i];
-    cache__uncharge(cache, count - kept);
+    room_return(read, count - kept);
     atomic_fetch_add_explicit(&cache->misses, kept, memory_order_relaxed);
     return kept;
 }
@@ -378,13 +453,13 @@ reads_start(struct reads *reads, const uint64_t *ids, size_t count)
 
     FTK_ASSERT(count <= CACHE__BATCH_PAGES);
     for (size_t at = 0, n; at < wanted; at += n) {
-        n = cache__charge_some(cache, wanted - at);
+        n = charge_some(&reads->read, wanted - at);
         if (n == 0) {
             n = 1;
             FTK_TRY(reads_wait(reads));
             FTK_TRY(cache__charge(cache, n));
         }
-        size_t claimed = claim(cache, picked + at, n);
+        size_t claimed = claim(&reads->read, picked + at, n);
         reads->started += claimed;
         if (reads->started == 1 && claimed == 1 && wanted == 1) /* alone, as far as can be seen */
             rc = read_one(&reads->read, picked[at]);
@@ -403,14 +478,15 @@ cache__read_start(struct cache *cache, const uint64_t *ids, size_t count)
     uint64_t picked[CACHE__BATCH_PAGES];
     size_t n = cache__charge_some(cache, pick_absent(cache, ids, count, picked)); /* best effort */
 
-    n = claim(cache, picked, n);
+    n = claim(&cache->loose_read[false], picked, n);
     submit_claimed(cache, picked, n, &cache->loose, &cache->loose_read[false]);
 }
 
 /* Batches follow each other without a wait, up to a part of the cache: those that are read cannot
  * make room. */
 ftk_status
-cache_fetch_many(struct cache *cache, const uint64_t *ids, size_t count, unsigned flags)
+cache_fetch_many_in(struct cache *cache, const uint64_t *ids, size_t count, unsigned flags,
+                    struct cache_room *room)
 {
     size_t batch = cache__batch_pages(cache);
     uint64_t most = (cache_limit() >> cache->fast.page_shift) / 16;
@@ -421,6 +497,7 @@ cache_fetch_many(struct cache *cache, const uint64_t *ids, size_t count, unsigne
         if (FTK_UNLIKELY(ids[i] >= cache->fast.pages_max))
             return check_range(cache, ids[i], 1);
     reads_init(&reads, cache, (flags & CACHE_SCAN) != 0);
+    reads.read.room = room;
     for (size_t i = 0; i < count && rc == FTK_OK; i += batch) {
         if (reads.started + batch > most)
             rc = reads_wait(&reads);
@@ -435,51 +512,80 @@ cache_fetch_many(struct cache *cache, const uint64_t *ids, size_t count, unsigne
     return rc;
 }
 
+ftk_status
+cache_fetch_many(struct cache *cache, const uint64_t *ids, size_t count, unsigned flags)
+{
+    return cache_fetch_many_in(cache, ids, count, flags, NULL);
+}
+
+static void
+unpin_those(struct cache *cache, uint64_t first, size_t count, const bool *pinned)
+{
+    for (size_t i = 0; i < count; i++)
+        if (pinned[i])
+            cache_unpin(&cache->fast, first + i);
+}
+
+/* Up to CACHE__BATCH_PAGES of them are read, as far as they are absent, and pinned. */
 static ftk_status
 fetch_run_part(struct reads *reads, uint64_t first, size_t count)
 {
     uint64_t ids[CACHE__BATCH_PAGES];
-    size_t pinned = 0;
+    bool pinned[CACHE__BATCH_PAGES] = {false};
     ftk_status rc;
 
     for (size_t i = 0; i < count; i++)
         ids[i] = first + i;
+    reads->read.pinned = pinned;
+    reads->read.pinned_first = first;
     rc = reads_start(reads, ids, count);
     FTK_KEEP_FIRST(reads_wait(reads));
+    reads->read.pinned = NULL;
+    for (size_t i = 0; i < count && rc == FTK_OK; i++) { /* those that were there */
+        if (pinned[i])
+            continue;
+        rc = fetch_one(&reads->read, first + i);
+        pinned[i] = rc == FTK_OK;
+    }
     if (rc != FTK_OK)
-        goto out;
-    for (; pinned < count; pinned++) /* reads again what was evicted in between */
-        FTK_TRY(fetch_one(&reads->read, first + pinned));
-out:
-    if (rc != FTK_OK)
-        cache_unpin_run(reads->read.cache, first, pinned);
+        unpin_those(reads->read.cache, first, count, pinned);
     return rc;
 }
 
 /* Read the whole run with one I/O if it fits and nothing of it is there: then each page can be
- * verified whatever others it takes.  Else nothing happens. */
+ * verified whatever others it takes.  Else nothing happens, and it is not *pinned_out. */
 static ftk_status
-read_whole(struct reads *reads, uint64_t first, uint64_t count)
+read_whole(struct reads *reads, uint64_t first, uint64_t count, bool *pinned_out)
 {
     struct cache *cache = reads->read.cache;
+    bool pinned[CACHE__BATCH_PAGES] = {false};
     struct ftk_iobuf *buf;
     uint64_t claimed = 0;
+    ftk_status rc;
 
+    *pinned_out = false;
     if (count < 2 || count > cache->run_pages || count > cache__batch_pages(cache) ||
-        atomic_load(&cache->fast.states[first]) != CACHE_ABSENT || !cache__charge_now(cache, count))
+        atomic_load(&cache->fast.states[first]) != CACHE_ABSENT || !charge_all(&reads->read, count))
         return FTK_OK;
     while (claimed < count && mark_reading(cache, first + claimed))
         claimed++;
     if (claimed < count) { /* others see to the rest; without it these cannot be verified */
-        cache__uncharge(cache, count - claimed);
+        room_return(&reads->read, count - claimed);
         while (claimed > 0)
-            read_drop(cache, first + --claimed);
+            room_return(&reads->read, read_undo(cache, first + --claimed));
         return FTK_OK;
     }
     atomic_fetch_add_explicit(&cache->misses, count, memory_order_relaxed);
     ftk_iobuf_acquire_for(cache->bufs, count << cache->fast.page_shift, &buf);
+    reads->read.pinned = pinned;
+    reads->read.pinned_first = first;
     submit_run(cache, buf, first, count, &reads->group, &reads->read);
-    return reads_wait(reads);
+    rc = reads_wait(reads);
+    reads->read.pinned = NULL;
+    if (rc != FTK_OK)
+        unpin_those(cache, first, count, pinned);
+    *pinned_out = rc == FTK_OK;
+    return rc;
 }
 
 /* Bring in and pin what is absent, a batch at a time. */
@@ -508,6 +614,7 @@ cache_fetch_run(struct cache *cache, const struct cache_run *run)
     uint64_t tail = run->first + run->count - run->tail; /* its first page */
     uint64_t end = run->first + run->count;
     struct reads reads;
+    bool whole;
     ftk_status rc = check_range(cache, run->first, run->count);
 
     if (rc != FTK_OK)
@@ -518,12 +625,13 @@ cache_fetch_run(struct cache *cache, const struct cache_run *run)
                         (unsigned long long)run->count, (unsigned long long)cache_limit());
     reads_init(&reads, cache, false);
     reads.read.raw = true;
+    reads.read.room = run->room;
     reads.read.verify = run->verify;
     reads.read.context = run->context;
     if (run->tail == 0)
         return fetch_span(&reads, run->first, run->count);
-    rc = read_whole(&reads, run->first, run->count);
-    if (rc != FTK_OK)
+    rc = read_whole(&reads, run->first, run->count, &whole);
+    if (rc != FTK_OK || whole)
         return rc;
     /* Each page finds pinned what it takes to verify it: the tail but for its first page, that one,
      * the others.  Nobody holds a page READING while he waits for one. */

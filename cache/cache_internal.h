@@ -73,7 +73,10 @@ struct cache__bucket { /* where threads wait for READING or LEAVING to end */
 /* How the pages of a read are verified and finished, and the first error. */
 struct cache__read {
     struct cache *cache;
-    bool scan, raw, loose; /* loose: counted in cache->loose_pending */
+    bool scan, raw, loose;   /* loose: counted in cache->loose_pending */
+    struct cache_room *room; /* charged already; NULL: none */
+    bool *pinned; /* NULL, or of each page from pinned_first on: it became RESIDENT, with a pin */
+    uint64_t pinned_first;
     /* of each page of this read; NULL: none */
     ftk_status (*verify)(void *context, uint64_t page_id, const void *page);
     void *context;

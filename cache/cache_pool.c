@@ -19,7 +19,9 @@
  *    them out when they are more than its share (cache_share), which looks at the pool as a whole:
  *    the shares of any number of writers add up to less than three quarters of the limit, so that
  *    there is always something to evict, for readers too; and when memory is wanted and none can be
- *    had at once (cache_room, cache_try_reserve), before it waits for others.
+ *    had at once (cache_room_take, cache_try_reserve), before it waits for others.
+ * 6. Memory is taken where it is found: nobody is told that there would be some.  Between a look
+ *    and a use others may take it, and the limit may fall.
  */
 #include <unistd.h>
 

@@ -231,17 +231,12 @@ cache_use_slow(const struct cache_fast *fast, uint64_t page_id)
     }
 }
 
-/* One page out of *own (may be NULL) or of the writer's reserve, or, failing that, over the limit
- * rather than nowhere. */
+/* One page out of the writer's reserve, or, failing that, over the limit rather than nowhere. */
 static void
-charge_new(struct cache *cache, uint64_t *own)
+charge_new(struct cache *cache)
 {
     uint64_t reserved = atomic_load(&cache->reserved);
 
-    if (own != NULL && *own > 0) {
-        --*own;
-        return;
-    }
     while (reserved > 0)
         if (atomic_compare_exchange_weak(&cache->reserved, &reserved, reserved - 1))
             return;
@@ -250,7 +245,7 @@ charge_new(struct cache *cache, uint64_t *own)
 }
 
 static void
-new_page(struct cache *cache, uint64_t page_id, uint32_t flags, uint64_t *own)
+new_page(struct cache *cache, uint64_t page_id, uint32_t flags)
 {
     const uint32_t stays = CACHE_COVERED | CACHE_WRITING | ~((uint32_t)CACHE_PIN_ONE - 1);
     _Atomic uint32_t *word = &cache->fast.states[page_id];
@@ -269,7 +264,7 @@ new_page(struct cache *cache, uint64_t page_id, uint32_t flags, uint64_t *own)
         }
         bool absent = (state & CACHE_STATE_MASK) == CACHE_ABSENT;
         if (absent && !charged) {
-            charge_new(cache, own);
+            charge_new(cache);
             charged = true;
             continue;
         }
@@ -292,7 +287,7 @@ new_page(struct cache *cache, uint64_t page_id, uint32_t flags, uint64_t *own)
 void
 cache_new(struct cache *cache, uint64_t page_id)
 {
-    new_page(cache, page_id, 0, NULL);
+    new_page(cache, page_id, 0);
 }
 
 ftk_status
@@ -345,42 +340,29 @@ cache_unreserve(struct cache *cache)
 }
 
 bool
-cache_room(struct cache *cache, size_t count, bool patient)
+cache_room_take(struct cache *cache, size_t count, bool patient, struct cache_room *room)
 {
-    if (!cache__charge_soon(cache, count, patient))
-        return false;
-    cache__uncharge(cache, count);
-    return true;
+    room->pages = cache__charge_soon(cache, count, patient) ? count : 0;
+    return room->pages == count;
+}
+
+void
+cache_room_give(struct cache *cache, struct cache_room *room)
+{
+    cache__uncharge(cache, room->pages);
+    room->pages = 0;
 }
 
 ftk_status
 cache_new_run(struct cache *cache, uint64_t first, uint64_t count)
 {
-    uint64_t done = 0, batch = cache__batch_pages(cache);
-    ftk_status rc = FTK_OK;
-
     if (first >= cache->fast.pages_max || count > cache->fast.pages_max - first)
         return FTK_FAIL(FTK_NOMEM, "pages %llu to %llu have no address (%llu pages reserved)",
                         (unsigned long long)first, (unsigned long long)(first + count - 1),
                         (unsigned long long)cache->fast.pages_max);
-    while (done < count) {
-        uint64_t part = cache__charge_some(cache, count - done < batch ? count - done : batch);
-        uint64_t charged;
-        if (part == 0) {
-            part = 1;
-            FTK_TRY(cache__charge(cache, part));
-        }
-        charged = part;
-        for (uint64_t i = 0; i < part; i++)
-            new_page(cache, first + done + i, CACHE_RAW, &charged);
-        cache__uncharge(cache, charged); /* for those that were resident already */
-        done += part;
-    }
-out:
-    if (rc != FTK_OK)
-        for (uint64_t i = 0; i < done; i++)
-            cache_free(cache, first + i);
-    return rc;
+    for (uint64_t id = first; id < first + count; id++)
+        new_page(cache, id, CACHE_RAW);
+    return FTK_OK;
 }
 
 void

@@ -140,7 +140,7 @@ shape_page(void *context, struct page_ref ref, uint32_t level)
     kiln_coll_stat *stat = shape->stat;
     struct node node = tree_node(txn, page_id);
     struct node_entry entry;
-    ftk_status rc = cache_fetch(txn->cache, page_id, CACHE_SCAN);
+    ftk_status rc = txn_fetch(txn, page_id, CACHE_SCAN, 0);
 
     if (rc != FTK_OK)
         return rc;

@@ -129,6 +129,13 @@ unpin_levels(struct kiln_bulk *bulk, const uint64_t *pages, uint32_t count)
         cache_unpin(bulk->txn->fast, pages[count]);
 }
 
+/* A copy of every level, a page behind it, and two new levels. */
+static uint32_t
+pages_needed(const struct kiln_bulk *bulk)
+{
+    return 4 * bulk->height + 3;
+}
+
 /* Open pages may have been written out and evicted since the last key: they are resident (pages_out
  * are pinned) and of this transaction again, from the top down. */
 static ftk_status
@@ -139,7 +146,7 @@ levels_own(struct kiln_bulk *bulk, uint64_t *pages_out)
 
     for (uint32_t level = 0; level < bulk->height; level++) {
         pages_out[level] = page_ref_id(bulk->open[level]);
-        rc = cache_fetch(txn->cache, pages_out[level], 0);
+        rc = txn_fetch(txn, pages_out[level], 0, pages_needed(bulk));
         if (rc == FTK_OK) {
             rc = tree_check_page(txn, bulk->open[level], level);
             if (rc == FTK_OK)
@@ -170,8 +177,7 @@ bulk_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size, const struc
     uint32_t pinned = bulk->height;
     ftk_status rc;
 
-    /* A copy of every level, a page behind it, and two new levels. */
-    rc = txn_prepare(txn, 4 * bulk->height + 3, false);
+    rc = txn_prepare(txn, pages_needed(bulk), false);
     if (rc == FTK_OK)
         rc = levels_own(bulk, pins);
     if (rc != FTK_OK)

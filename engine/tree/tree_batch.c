@@ -153,9 +153,7 @@ fetch_ahead(struct batch *batch, size_t from, size_t to)
         txn_enter(txn);
         absent = look_ahead(batch, from, to);
         txn_leave(txn);
-        rc = txn_room(txn, tree_pages_needed(batch->tree));
-        if (rc == FTK_OK)
-            rc = cache_fetch_many(txn->cache, batch->ahead->absent, absent, 0);
+        rc = txn_fetch_many(txn, batch->ahead->absent, absent, tree_pages_needed(batch->tree));
     }
     return rc;
 }

@@ -213,7 +213,7 @@ clear_page(void *context, struct page_ref page_ref, uint32_t level)
     struct node node = tree_node(txn, page_id);
     uint8_t ref[LARGE_REF_BYTES];
     struct node_entry entry;
-    ftk_status rc = cache_fetch(txn->cache, page_id, CACHE_SCAN);
+    ftk_status rc = txn_fetch(txn, page_id, CACHE_SCAN, 0);
     uint64_t birth;
 
     if (rc != FTK_OK)

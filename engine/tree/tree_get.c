@@ -83,7 +83,7 @@ group_use(struct get_group *group)
         if (FTK_LIKELY(n == 0))
             return FTK_OK;
         txn_leave(txn);
-        rc = cache_fetch_many(txn->cache, absent, n, 0);
+        rc = txn_fetch_many(txn, absent, n, 0);
         txn_enter(txn);
         if (rc != FTK_OK)
             return rc;

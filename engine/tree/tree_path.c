@@ -37,9 +37,7 @@ tree_use(kiln_txn *txn, const struct tree *tree, uint64_t page_id, unsigned fetc
     if (FTK_LIKELY(cache_use(txn->fast, page_id)))
         return FTK_OK;
     txn_leave(txn);
-    rc = txn_room(txn, tree_pages_needed(tree));
-    if (rc == FTK_OK)
-        rc = cache_fetch(txn->cache, page_id, fetch_flags);
+    rc = txn_fetch(txn, page_id, fetch_flags, tree_pages_needed(tree));
     txn_enter(txn);
     if (rc == FTK_OK)
         cache_unpin(txn->fast, page_id);
@@ -234,7 +232,7 @@ tree_each_page(kiln_txn *txn, struct page_ref ref, uint32_t level,
         return FTK_FAIL(FTK_CORRUPT, "reference to page %llu, which cannot be",
                         (unsigned long long)page_id);
     if (level > 0) {
-        rc = cache_fetch(txn->cache, page_id, CACHE_SCAN);
+        rc = txn_fetch(txn, page_id, CACHE_SCAN, 0);
         if (rc != FTK_OK)
             return rc;
         rc = tree_check_page(txn, ref, level);

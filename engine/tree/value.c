@@ -281,7 +281,7 @@ span_hold(kiln_txn *txn, const struct value_run *run, uint32_t from, uint32_t to
                              .verify = page_verify,
                              .context = &verify};
 
-    return from < to ? cache_fetch_run(txn->cache, &span) : FTK_OK;
+    return from < to ? txn_fetch_run(txn, &span) : FTK_OK;
 }
 
 static void

@@ -113,13 +113,6 @@ out:
     return rc;
 }
 
-/* Room to fetch `pages`, by the same means. */
-static ftk_status
-room_or_spill(kiln_txn *txn, uint32_t pages)
-{
-    return may_spill(txn) && !cache_room(txn->cache, pages, true) ? spill(txn) : FTK_OK;
-}
-
 /* What was prepared when the limit was higher may fill what it is now. */
 static void
 prepared_trim(kiln_txn *txn, uint32_t keep)
@@ -137,14 +130,67 @@ prepared_trim(kiln_txn *txn, uint32_t keep)
     txn_window_let(txn);
 }
 
-ftk_status
-txn_room(kiln_txn *txn, uint32_t keep)
+/*
+ * Memory for pages to be fetched, charged from here on.  Where there is none, what is prepared
+ * beyond `keep` pages is given back; then this transaction's unfinished pages are written out, if
+ * there are any, before anyone else is waited for, and with the window goes what was prepared for
+ * returning its leaves.  Empty at last: the fetch waits.
+ */
+static ftk_status
+room_take(kiln_txn *txn, size_t count, uint32_t keep, struct cache_room *room)
 {
+    ftk_status rc;
+
     FTK_ASSERT(!txn_holds_window(txn));
-    if (!txn->write || cache_room(txn->cache, 1, false))
+    if (cache_room_take(txn->cache, count, false, room))
         return FTK_OK;
     prepared_trim(txn, keep);
-    return room_or_spill(txn, 1);
+    if (cache_room_take(txn->cache, count, may_spill(txn), room))
+        return FTK_OK;
+    rc = may_spill(txn) ? spill(txn) : in_place_end(txn);
+    if (rc != FTK_OK)
+        return rc;
+    prepared_trim(txn, keep);
+    (void)cache_room_take(txn->cache, count, false, room);
+    return FTK_OK;
+}
+
+ftk_status
+txn_fetch(kiln_txn *txn, uint64_t page_id, unsigned flags, uint32_t keep)
+{
+    struct cache_room room = {0};
+    ftk_status rc = txn->write ? room_take(txn, 1, keep, &room) : FTK_OK;
+
+    if (rc == FTK_OK)
+        rc = cache_fetch_in(txn->cache, page_id, flags, &room);
+    cache_room_give(txn->cache, &room);
+    return rc;
+}
+
+ftk_status
+txn_fetch_many(kiln_txn *txn, const uint64_t *ids, size_t count, uint32_t keep)
+{
+    struct cache_room room = {0};
+    ftk_status rc = txn->write && count > 0 ? room_take(txn, 1, keep, &room) : FTK_OK;
+
+    if (rc == FTK_OK)
+        rc = cache_fetch_many_in(txn->cache, ids, count, 0, &room);
+    cache_room_give(txn->cache, &room);
+    return rc;
+}
+
+ftk_status
+txn_fetch_run(kiln_txn *txn, struct cache_run *run)
+{
+    struct cache_room room = {0};
+    ftk_status rc = txn->write ? room_take(txn, run->count, 0, &room) : FTK_OK;
+
+    run->room = &room;
+    if (rc == FTK_OK)
+        rc = cache_fetch_run(txn->cache, run);
+    run->room = NULL;
+    cache_room_give(txn->cache, &room);
+    return rc;
 }
 
 /* Page ids, if need be after a checkpoint that frees what only the old one needed. */
@@ -397,10 +443,12 @@ out:
 ftk_status
 txn_run_pages(kiln_txn *txn, uint64_t first, uint32_t count)
 {
+    uint32_t prepared;
     ftk_status rc;
 
     FTK_TRY(spill_if_large(txn, count));
-    FTK_TRY(room_or_spill(txn, count));
+    prepared = atomic_load_explicit(&txn->writer.prepared, memory_order_relaxed);
+    FTK_TRY(reserve_or_spill(txn, prepared + count));
     FTK_TRY(cache_new_run(txn->cache, first, count));
     spill_add(&txn->writer, count);
 out:

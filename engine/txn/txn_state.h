@@ -235,11 +235,15 @@ txn_prepare(kiln_txn *txn, uint32_t pages, bool reserve)
         return FTK_OK;
     return txn_prepare_slow(txn, pages, reserve);
 }
-/* Before a page is fetched for an operation that has changed nothing yet, outside an epoch: where
- * there is no memory even for one, what is prepared beyond `keep` pages (and those for returning
- * leaves) is given back, and if this transaction's unfinished pages are among those that take the
- * rest, they are written out.  It may end the window, so walk anew. */
-ftk_status txn_room(kiln_txn *txn, uint32_t keep);
+/*
+ * As cache_fetch, cache_fetch_many and cache_fetch_run: the one way to a page for a transaction.  A
+ * writer whose pages fill the cache gives back what is prepared beyond `keep` pages (and those for
+ * returning leaves), then writes its unfinished pages out: that may end the window, so walk anew.
+ * Outside an epoch.
+ */
+ftk_status txn_fetch(kiln_txn *txn, uint64_t page_id, unsigned flags, uint32_t keep);
+ftk_status txn_fetch_many(kiln_txn *txn, const uint64_t *ids, size_t count, uint32_t keep);
+ftk_status txn_fetch_run(kiln_txn *txn, struct cache_run *run);
 /* A new page, resident and dirty, birth not yet set in its header (node_init or node_build do). */
 uint64_t txn_page_new(kiln_txn *txn);
 void txn_page_born(kiln_txn *txn, uint64_t page_id); /* after its header is written: mark dirty */

@@ -11,7 +11,7 @@
 #include "ftk/clock.h"
 #include "tests/schedules/schedule_world.h"
 
-enum { TRANSACTIONS = 2, LIMIT_LOW = 6 << 20, LIMIT_HIGH = 120 << 20 };
+enum { TRANSACTIONS = 2, LIMIT_LOW = 4 << 20, LIMIT_HIGH = 120 << 20 };
 
 /* Values that shrank: many leaves, and little to log. */
 static const struct bank_shape shape = {.page_bytes = 64 << 10,
@@ -45,8 +45,8 @@ limit_some(void *context)
 {
     struct scene *scene = context;
 
-    for (unsigned i = 0; i < 2; i++) {
-        ftk_clock_sleep_ns(ftk_random_below(&scene->limit_random, 100000));
+    for (unsigned i = 0; i < 4; i++) {
+        ftk_clock_sleep_ns(ftk_random_below(&scene->limit_random, 40000));
         MUST_OK(kiln_cache_limit(LIMIT_LOW));
         ftk_clock_sleep_ns(ftk_random_below(&scene->limit_random, 20000));
         MUST_OK(kiln_cache_limit(LIMIT_HIGH));

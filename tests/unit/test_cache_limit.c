@@ -200,6 +200,7 @@ static void
 what_cannot_be_had_at_once_is_not_reserved(void)
 {
     struct fixture f;
+    struct cache_room room;
     struct cache_stats stats;
 
     ftk_clock_use(&fast_clock, NULL);
@@ -215,16 +216,61 @@ what_cannot_be_had_at_once_is_not_reserved(void)
     CHECK(stats.used_bytes >= 1500 * PAGE_BYTES);
     CHECK(cache_try_reserve(f.cache, 1500, false));
     CHECK(!cache_try_reserve(f.cache, 1501, false));
-    CHECK(!cache_room(f.cache, 1, false));
+    CHECK(!cache_room_take(f.cache, 1, false, &room));
     cache_reserve_trim(f.cache, 1600); /* no more than it keeps */
-    CHECK(!cache_room(f.cache, 1, true));
+    CHECK(!cache_room_take(f.cache, 1, true, &room));
     cache_reserve_trim(f.cache, 500);
-    CHECK(cache_room(f.cache, 100, false));
+    CHECK(cache_room_take(f.cache, 100, false, &room));
+    cache_room_give(f.cache, &room);
     REQUIRE_OK(cache_fetch(f.cache, 7, 0));
     cache_unpin(f.fast, 7);
     cache_unreserve(f.cache);
     CHECK(cache_try_reserve(f.cache, 900, false));
     cache_unreserve(f.cache);
+    fixture_close(&f);
+    ftk_clock_use(NULL, NULL);
+}
+
+/* Room for pages was taken; then the limit falls below what is pinned: they are read all the same,
+ * in each way, and nothing beside them. */
+static void
+room_that_was_taken_is_not_lost(void)
+{
+    enum { FIRST = 1100, ROOM = 64 };
+    struct fixture f;
+    struct cache_room room;
+    uint64_t ids[ROOM / 2];
+
+    ftk_clock_use(&fast_clock, NULL);
+    REQUIRE_OK(cache_limit_set(8 * MIB));
+    fixture_open(&f, "data", PAGES);
+    REQUIRE_OK(fixture_load(&f, 0, 1400));
+    fixture_reopen(&f, "data", PAGES);
+    for (uint64_t id = 0; id < FIRST; id++)
+        REQUIRE_OK(cache_fetch(f.cache, id, 0));
+    REQUIRE(cache_room_take(f.cache, ROOM, false, &room));
+    REQUIRE_OK(cache_limit_set(4 * MIB));
+    CHECK_STATUS(cache_fetch(f.cache, FIRST, 0), FTK_NOMEM);
+    REQUIRE_OK(cache_fetch_in(f.cache, FIRST, 0, &room));
+    CHECK_EQ(room.pages, ROOM - 1);
+    REQUIRE_OK(cache_fetch_in(f.cache, FIRST, 0, &room)); /* it is there: nothing is used */
+    CHECK_EQ(room.pages, ROOM - 1);
+    for (uint64_t i = 0; i < ROOM / 2; i++)
+        ids[i] = FIRST + i * 2;
+    REQUIRE_OK(cache_fetch_many_in(f.cache, ids, ROOM / 2, 0, &room));
+    CHECK_EQ(room.pages, ROOM / 2);
+    struct cache_run run = {.first = 1300, .count = ROOM / 2, .tail = 1, .room = &room};
+    REQUIRE_OK(cache_fetch_run(f.cache, &run));
+    CHECK_EQ(room.pages, 0);
+    run.first = 1340;
+    CHECK_STATUS(cache_fetch_run(f.cache, &run), FTK_NOMEM);
+    cache_unpin_run(f.cache, 1300, ROOM / 2);
+    cache_unpin(f.fast, FIRST);
+    cache_unpin(f.fast, FIRST);
+    cache_unpin_run(f.cache, 0, FIRST);
+    REQUIRE(cache_room_take(f.cache, ROOM, false, &room)); /* by evicting */
+    cache_room_give(f.cache, &room);
+    CHECK_EQ(room.pages, 0);
     fixture_close(&f);
     ftk_clock_use(NULL, NULL);
 }
@@ -367,7 +413,9 @@ the_limit_may_fall_under_whoever_asks(void)
             CHECK(page_is(fixture_page(&f, ids[k]), ids[k]));
             cache_unpin(f.fast, ids[k]);
         }
+        REQUIRE_OK(cache_reserve(f.cache, 700));
         REQUIRE_OK(cache_new_run(f.cache, 13000, 700));
+        cache_unreserve(f.cache);
         memset(cache_address(f.fast, 13000), (int)i, 700 * PAGE_BYTES);
         cache_dirty_run(f.cache, 13000, 700);
         REQUIRE_OK(cache_write_dirty(f.cache, 1, NULL)); /* the limit falls in here, too */
@@ -533,7 +581,8 @@ TEST_MAIN("cache_limit", TEST(a_limit_that_is_set_beside_the_first_use_stays),
           TEST(memory_stays_within_the_limit), TEST(a_lowered_limit_is_reached_at_once),
           TEST(two_caches_share_the_limit), TEST(pages_in_use_are_kept),
           TEST(a_cache_full_of_dirty_pages_says_so),
-          TEST(what_cannot_be_had_at_once_is_not_reserved), TEST(freed_and_scanned_pages_go_first),
-          TEST(a_scan_leaves_the_working_set), TEST(a_scan_reads_ahead_in_a_full_cache),
-          TEST(the_limit_may_fall_under_whoever_asks), TEST(address_space_may_be_limited),
+          TEST(what_cannot_be_had_at_once_is_not_reserved), TEST(room_that_was_taken_is_not_lost),
+          TEST(freed_and_scanned_pages_go_first), TEST(a_scan_leaves_the_working_set),
+          TEST(a_scan_reads_ahead_in_a_full_cache), TEST(the_limit_may_fall_under_whoever_asks),
+          TEST(address_space_may_be_limited),
           TEST(new_pages_are_charged_with_a_reserve_and_without))

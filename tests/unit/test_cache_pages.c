@@ -85,6 +85,7 @@ raw_runs_are_neither_sealed_nor_verified(void)
     struct cache_stats stats;
 
     fixture_open(&f, "data", 2000);
+    REQUIRE_OK(cache_reserve(f.cache, 1000));
     REQUIRE_OK(cache_new_run(f.cache, 100, 1000));
     memset(cache_address(f.fast, 100), 0x5a, 1000 * PAGE_BYTES);
     cache_dirty_run(f.cache, 100, 1000);

@@ -540,6 +540,7 @@ sums_verify(void *context, uint64_t page_id, const void *page)
 static void
 sums_make(struct fixture *f, struct sums *sums)
 {
+    REQUIRE_OK(cache_reserve(f->cache, sums->count));
     REQUIRE_OK(cache_new_run(f->cache, sums->first, sums->count));
     uint64_t *table = (uint64_t *)(void *)cache_address(f->fast, sums->first + sums->count - 1);
     memset(table, 0, PAGE_BYTES);

@@ -235,6 +235,47 @@ pages_prepared_below_a_high_limit_leave_room_below_a_low_one(void)
     simdisk_free(disk);
 }
 
+/* All of the smallest cache is prepared, for an operation that does not come: one that reads finds
+ * room all the same, at once. */
+static void
+pages_prepared_for_much_leave_room_to_read(void)
+{
+    enum { KEYS = 4000 };
+    struct simdisk *disk = simdisk_new(NULL);
+    kiln_options options = engine_options(KILN_CREATE);
+    uint64_t began = ftk_clock_ns();
+    kiln_slice got;
+    kiln_db *db;
+    kiln_coll coll;
+    kiln_txn *txn;
+    uint8_t key[8];
+
+    options.page_bytes = 65536;
+    OK(kiln_cache_limit(6 * MIB));
+    REQUIRE_OK(engine_try_open(disk, &options, &db));
+    txn = engine_begin(db, KILN_WRITE);
+    coll = engine_coll(txn, "c");
+    OK(engine_series(txn, coll, 0, KEYS, 1000));
+    OK(kiln_txn_commit(txn));
+    OK(kiln_checkpoint(db));
+    txn = engine_begin(db, KILN_WRITE);
+    engine_key(0, key);
+    OK(kiln_get(txn, coll, key, sizeof key, &got)); /* the last way that is in the cache */
+    OK(kiln_put(txn, coll, "other", 5, "", 0, KILN_PUT_REPLACE));
+    for (uint64_t pages = 96; txn_prepare(txn, (uint32_t)pages, false) != FTK_OK;)
+        REQUIRE(--pages > 32);
+    for (uint64_t i = KEYS; i > 0; i -= 400) {
+        engine_key(i - 1, key);
+        OK(kiln_get(txn, coll, key, sizeof key, &got));
+        OK(kiln_put(txn, coll, key, sizeof key, "new", 3, KILN_PUT_REPLACE));
+    }
+    OK(kiln_txn_commit(txn));
+    CHECK(ftk_clock_ns() - began < UINT64_C(60) * 1000000000);
+    engine_check(db);
+    OK(kiln_close(db));
+    simdisk_free(disk);
+}
+
 static _Atomic bool stop;
 
 static void
@@ -351,4 +392,5 @@ TEST_MAIN("engine_share", TEST(writers_of_three_databases_go_through_a_small_cac
           TEST(large_values_of_several_databases_go_through_a_small_cache),
           TEST(unfinished_transactions_leave_room_for_others), TEST(the_limit_may_move_beside_them),
           TEST(pages_prepared_below_a_high_limit_leave_room_below_a_low_one),
+          TEST(pages_prepared_for_much_leave_room_to_read),
           TEST(batches_work_with_the_smallest_cache))
