@@ -94,7 +94,8 @@ struct ftk_disk_ops {
     ftk_status (*dir_open)(struct ftk_disk *disk, const struct ftk_dir *dir, const char *path,
                            struct ftk_dir **dir_out);
     void (*dir_close)(struct ftk_dir *dir);
-    /* Make the names in it durable.  Reading it must be allowed. */
+    /* Make the names in it durable.  Reading it must be allowed.  Where the file system has no sync
+     * of directories, all of it is synced. */
     ftk_status (*dir_sync)(struct ftk_dir *dir);
     /* Calls each for every entry but . and ..; stops at the first status that is not FTK_OK. */
     ftk_status (*dir_list)(struct ftk_dir *dir, ftk_status (*each)(void *context, const char *name),

@@ -4,7 +4,9 @@
  *
  * 1. A directory is a descriptor: what is looked up in it is found wherever it has been moved.
  * 2. A directory that cannot be opened for reading cannot be synced: an error, since names in it
- *    would not be durable.  Only a file system that says EINVAL has no such sync, and needs none.
+ *    would not be durable.  A file system that has no sync of directories (it says EINVAL: some of
+ *    shared folders and of old network protocols) is synced as a whole; if it cannot be, either,
+ *    that is an error too.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -163,7 +165,9 @@ ftk__native_dir_sync(struct ftk_dir *dir)
         if (errno != EINTR)
             err = errno;
     }
-    if (err == 0 || err == EINVAL) /* rule 2 */
+    if (err == EINVAL) /* rule 2 */
+        err = syncfs(native_dir(dir)->fd) != 0 ? errno : 0;
+    if (err == 0)
         return FTK_OK;
     return FTK_FAIL_OS(FTK_IO, err, "sync of directory %s failed: %s", dir->path,
                        ftk__errno_text(err));

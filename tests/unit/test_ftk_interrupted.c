@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The native disk when the system says "not now": a signal interrupts a call, descriptors run out.
+ * The native disk when the system says "not now": a signal interrupts a call, descriptors run out;
+ * and when it says "not here": a file system without syncs of directories.
  *
  * The calls of the C library that the native disk makes are replaced here by ones that first fail
  * so and so often; and a sync can fail for good.
@@ -9,10 +10,12 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ftk/disk.h"
+#include "kiln.h"
 #include "tests/support/test.h"
 
 static unsigned interruptions; /* of the calls to come */
@@ -58,10 +61,32 @@ fdatasync(int fd)
     return sync_fails() || interrupt() ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
+/* A file system that has no syncs of directories, and what it says to a sync of all of it. */
+static struct {
+    bool here;
+    int err;
+    unsigned syncs;
+} no_dir_sync;
+
 int
 fsync(int fd)
 {
+    struct stat about;
+
+    if (no_dir_sync.here && fstat(fd, &about) == 0 && S_ISDIR(about.st_mode)) {
+        errno = EINVAL;
+        return -1;
+    }
     return sync_fails() || interrupt() ? -1 : (int)syscall(SYS_fsync, fd);
+}
+
+int
+syncfs(int fd)
+{
+    (void)fd; /* of the machine, it would take long */
+    no_dir_sync.syncs++;
+    errno = no_dir_sync.err;
+    return no_dir_sync.err != 0 ? -1 : 0;
 }
 
 int
@@ -174,6 +199,73 @@ an_error_of_a_sync_is_told_and_the_sync_not_repeated(void)
     ftk_dir_close(dir);
 }
 
+static void
+a_directory_without_a_sync_is_synced_with_its_file_system(void)
+{
+    static const int errors[] = {EIO, EINVAL, ENOSYS, EROFS};
+    struct ftk_disk *disk = ftk_disk_native();
+    struct ftk_dir *dir = NULL;
+
+    no_dir_sync.here = false;
+    no_dir_sync.syncs = 0;
+    no_dir_sync.err = 0;
+    REQUIRE_OK(ftk_dir_open(disk, test_dir(), &dir));
+    CHECK_OK(ftk_dir_sync(dir));
+    CHECK_EQ(no_dir_sync.syncs, 0); /* it has one */
+    no_dir_sync.here = true;
+    CHECK_OK(ftk_dir_sync(dir));
+    CHECK_EQ(no_dir_sync.syncs, 1);
+    CHECK_OK(ftk_dir_sync_name(dir));
+    CHECK_EQ(no_dir_sync.syncs, 2);
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        no_dir_sync.err = errors[i];
+        CHECK_STATUS(ftk_dir_sync(dir), FTK_IO);
+        CHECK_HAS(ftk_error_last()->text, "sync of directory");
+        CHECK_EQ(ftk_error_last()->os_errno, errors[i]);
+    }
+    no_dir_sync.here = false;
+    ftk_dir_close(dir);
+}
+
+static kiln_status
+put_one(kiln_db *db, const char *key)
+{
+    kiln_txn *txn;
+    kiln_coll coll;
+
+    REQUIRE_OK((ftk_status)kiln_txn_begin(db, KILN_WRITE, &txn));
+    REQUIRE_OK((ftk_status)kiln_coll_open(txn, "c", KILN_COLL_CREATE, &coll));
+    REQUIRE_OK((ftk_status)kiln_put(txn, coll, key, 1, "v", 1, 0));
+    return kiln_txn_commit(txn);
+}
+
+static void
+a_database_where_names_cannot_be_made_durable_is_refused(void)
+{
+    kiln_options options = KILN_OPTIONS_INIT;
+    kiln_db *db = NULL;
+
+    options.flags = KILN_CREATE;
+    options.durability = KILN_FULL;
+    no_dir_sync.here = true;
+    no_dir_sync.err = 0;
+    no_dir_sync.syncs = 0;
+    REQUIRE_OK((ftk_status)kiln_open(test_path("whole"), &options, &db));
+    CHECK(no_dir_sync.syncs > 0); /* its names are durable */
+    CHECK_OK((ftk_status)put_one(db, "a"));
+    CHECK_OK((ftk_status)kiln_close(db));
+    no_dir_sync.err = EIO;
+    CHECK_STATUS((ftk_status)kiln_open(test_path("none"), &options, &db), FTK_IO);
+    CHECK(db == NULL);
+    no_dir_sync.err = 0;
+    REQUIRE_OK((ftk_status)kiln_open(test_path("whole"), &options, &db));
+    CHECK_OK((ftk_status)put_one(db, "b"));
+    CHECK_OK((ftk_status)kiln_close(db));
+    no_dir_sync.here = false;
+}
+
 TEST_MAIN("ftk_interrupted", TEST(an_interrupted_call_goes_on),
+          TEST(a_directory_without_a_sync_is_synced_with_its_file_system),
+          TEST(a_database_where_names_cannot_be_made_durable_is_refused),
           TEST(a_shortage_of_descriptors_passes_and_has_words),
           TEST(an_error_of_a_sync_is_told_and_the_sync_not_repeated))
