@@ -233,6 +233,8 @@ keys_behind_a_clear_do_not_go_into_the_page_that_was_the_last(void)
     other = engine_coll(txn, "other");
     OK(engine_series(txn, coll, 0, 10, 100));
     OK(kiln_coll_clear(txn, coll));
+    OK(kiln_coll_count(txn, coll, &count));
+    CHECK_EQ(count, 0);
     OK(engine_series(txn, other, 0, 10, 100));
     OK(engine_series(txn, coll, 20, 30, 100));
     series_is(20, 30);

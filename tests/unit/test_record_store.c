@@ -647,6 +647,80 @@ highest_ids_of_deleted_records_are_not_given_again_after_reopening(void)
     }
 }
 
+static uint64_t
+person_add_as(kiln_txn *txn, const struct people *people, uint64_t id)
+{
+    kiln_record *record;
+
+    OK(kiln_record_new(&record));
+    person_fill(record, people, "a", "b", 1);
+    OK(kiln_record_add(txn, people->container, record, &id));
+    kiln_record_free(record);
+    return id;
+}
+
+/* The highest id is kept in memory from commit to commit; that of another state must not be. */
+static void
+highest_id_is_that_of_the_state_at_hand(void)
+{
+    kiln_db *db = records_open();
+    kiln_txn *txn = records_begin(db, KILN_WRITE);
+    struct people people = people_define(txn);
+    kiln_field field;
+
+    CHECK_EQ(person_add(txn, &people, "a", "b", 1), 1);
+    OK(kiln_txn_commit(txn));
+    txn = records_begin(db, KILN_WRITE); /* a definition behind the record */
+    (void)person_add_as(txn, &people, 50);
+    OK(kiln_field_define(txn, "another", KILN_TEXT, &field));
+    OK(kiln_txn_commit(txn));
+    txn = records_begin(db, KILN_WRITE);
+    CHECK_EQ(person_add(txn, &people, "a", "b", 1), 51);
+    OK(kiln_txn_commit(txn));
+    txn = records_begin(db, KILN_WRITE); /* a rollback to what is not committed yet */
+    (void)person_add_as(txn, &people, 100);
+    OK(kiln_savepoint(txn));
+    (void)person_add_as(txn, &people, 200);
+    OK(kiln_savepoint_rollback(txn));
+    CHECK_EQ(person_add(txn, &people, "a", "b", 1), 101);
+    OK(kiln_txn_commit(txn));
+    txn = records_begin(db, KILN_WRITE); /* and to what was aborted */
+    (void)person_add_as(txn, &people, 300);
+    kiln_txn_abort(txn);
+    txn = records_begin(db, KILN_WRITE);
+    CHECK_EQ(person_add(txn, &people, "a", "b", 1), 102);
+    OK(kiln_txn_commit(txn));
+    records_close(db);
+}
+
+static void
+record_cursor_goes_on_where_it_was_behind_a_rollback(void)
+{
+    kiln_db *db = records_open();
+    kiln_txn *txn = records_begin(db, KILN_WRITE);
+    struct people people = people_define(txn);
+    kiln_record_cursor *cursor;
+    uint64_t id;
+
+    for (unsigned i = 0; i < 10; i++)
+        (void)person_add(txn, &people, "a", "b", 1);
+    OK(kiln_record_cursor_open(txn, people.container, 0, &cursor));
+    for (uint64_t wanted = 1; wanted <= 10; wanted++) {
+        OK(kiln_savepoint(txn));
+        if (wanted % 2 == 0)
+            (void)person_add(txn, &people, "a", "b", 1);
+        OK(kiln_savepoint_rollback(txn));
+        OK(kiln_record_cursor_next(cursor, &id, NULL));
+        CHECK_EQ(id, wanted);
+    }
+    OK(kiln_savepoint(txn));
+    OK(kiln_savepoint_rollback(txn));
+    STATUS(kiln_record_cursor_next(cursor, &id, NULL), FTK_NOTFOUND);
+    kiln_record_cursor_close(cursor);
+    OK(kiln_txn_commit(txn));
+    records_close(db);
+}
+
 TEST_MAIN("record_store", TEST(ids_are_never_given_out_twice),
           TEST(chosen_ids_are_kept_and_may_be_anywhere),
           TEST(wrong_records_are_refused_and_leave_nothing),
@@ -655,4 +729,6 @@ TEST_MAIN("record_store", TEST(ids_are_never_given_out_twice),
           TEST(every_failed_allocation_leaves_the_database_whole),
           TEST(the_check_finds_lost_and_stray_entries),
           TEST(the_check_shows_how_far_it_is_and_can_be_canceled),
-          TEST(highest_ids_of_deleted_records_are_not_given_again_after_reopening))
+          TEST(highest_ids_of_deleted_records_are_not_given_again_after_reopening),
+          TEST(highest_id_is_that_of_the_state_at_hand),
+          TEST(record_cursor_goes_on_where_it_was_behind_a_rollback))

@@ -338,6 +338,46 @@ a_record_that_fills_its_segment_to_the_last_byte_is_read(void)
     end();
 }
 
+static bool
+keeper_rests(void)
+{
+    bool rests;
+
+    ftk_mutex_lock(&log_->mutex);
+    rests = !log_->keeper_wanted && !log_->recycling;
+    ftk_mutex_unlock(&log_->mutex);
+    return rests;
+}
+
+/* The keeper has looked while the reader was there; nobody releases anything a second time. */
+static void
+a_segment_leaves_when_its_last_reader_does(void)
+{
+    uint64_t lsn_end, give_up_ns = ftk_clock_ns() + UINT64_C(10000000000);
+    struct rfl_reader *reader;
+    struct rfl_stats stats;
+
+    begin();
+    REQUIRE_OK(rfl_close(log_));
+    options.background = true;
+    REQUIRE_OK(rfl_open(&options, false, 0, &log_));
+    lsn_end = append_many(20, 300000);
+    REQUIRE_OK(rfl_commit(log_, lsn_end, RFL_FULL));
+    REQUIRE_OK(rfl_reader_open(log_, 0, &reader));
+    CHECK_OK(rfl_release(log_, lsn_end));
+    while (!keeper_rests() && ftk_clock_ns() < give_up_ns)
+        ftk_thread_yield();
+    rfl_stats(log_, &stats);
+    CHECK_EQ(stats.lsn_oldest, 0);
+    rfl_reader_close(reader);
+    do {
+        ftk_thread_yield();
+        rfl_stats(log_, &stats);
+    } while (stats.lsn_oldest == 0 && ftk_clock_ns() < give_up_ns);
+    CHECK(stats.lsn_oldest > 0);
+    end();
+}
+
 TEST_MAIN("rfl_segments", TEST(records_of_every_size_meet_the_segments_end),
           TEST(segment_size_may_change_between_opens), TEST(a_segment_leaves_only_when_archived),
           TEST(a_reader_holds_its_segment), TEST(recycling_keeps_the_directory_small),
@@ -347,4 +387,5 @@ TEST_MAIN("rfl_segments", TEST(records_of_every_size_meet_the_segments_end),
           TEST(releasing_on_a_full_disk_makes_room),
           TEST(messages_are_given_out_without_the_append_lock),
           TEST(a_segment_that_is_released_in_part_stays),
-          TEST(a_record_that_fills_its_segment_to_the_last_byte_is_read))
+          TEST(a_record_that_fills_its_segment_to_the_last_byte_is_read),
+          TEST(a_segment_leaves_when_its_last_reader_does))
