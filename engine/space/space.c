@@ -102,44 +102,53 @@ space_is_fixed(const struct space *space, uint64_t page)
 
 /* ---- growing the file ------------------------------------------------------------------------ */
 
-static ftk_status
-file_grow(struct space *space)
+ftk_status
+space_grow(const struct space *space, uint64_t *bytes_out)
 {
     uint64_t bytes = space->pages_file << space->page_shift;
     uint64_t step = bytes / 8;
-    ftk_status rc;
+    ftk_status rc = FTK_OK;
 
-    FTK_ASSERT(space->pages_end <= space->pages_file);
     step = step < GROW_BYTES_MIN ? GROW_BYTES_MIN : step > GROW_BYTES_MAX ? GROW_BYTES_MAX : step;
     step &= ~(uint64_t)(GROW_BYTES_LAST - 1);
-    if (space->read_only) { /* replay in memory: nothing is written */
-        space->pages_file += step >> space->page_shift;
-        return FTK_OK;
-    }
-    for (;;) {
+    while (!space->read_only) { /* else a replay in memory: nothing is written */
         rc = ftk_file_allocate(space->file, bytes, step);
         if (rc != FTK_NOSPACE || step <= GROW_BYTES_LAST)
             break;
         step = step / 2 < GROW_BYTES_LAST ? GROW_BYTES_LAST : step / 2;
     }
-    if (rc == FTK_OK)
-        space->pages_file += step >> space->page_shift;
-    space->grow_failed = rc != FTK_OK;
+    *bytes_out = rc == FTK_OK ? step : 0;
     return rc;
+}
+
+void
+space_grown(struct space *space, uint64_t bytes)
+{
+    FTK_ASSERT(space->pages_end <= space->pages_file);
+    space->pages_file += bytes >> space->page_shift;
+    space->grow_failed = bytes == 0 && !space->read_only;
+}
+
+/* The file is too short for so many pages behind the last one given out. */
+static bool
+file_is_short(const struct space *space, uint64_t count, bool reserve)
+{
+    return space->pages_end + count + (reserve ? 0 : RESERVE_PAGES) > space->pages_file;
 }
 
 /* See that [pages_end, pages_end + count) is inside the file. */
 static ftk_status
 room_at_end(struct space *space, uint64_t count, bool reserve)
 {
-    uint64_t keep = reserve ? 0 : RESERVE_PAGES;
+    uint64_t bytes;
     ftk_status rc;
 
     if (space->pages_end + count > space->pages_max)
         return FTK_FAIL(FTK_NOSPACE, "the address space of the cache ends at page %llu",
                         (unsigned long long)space->pages_max);
-    while (space->pages_end + count + keep > space->pages_file) {
-        rc = file_grow(space);
+    while (file_is_short(space, count, reserve)) {
+        rc = space_grow(space, &bytes);
+        space_grown(space, bytes);
         if (rc != FTK_OK)
             return rc;
     }
@@ -237,22 +246,39 @@ avail_take(struct space *space)
     return page;
 }
 
-ftk_status
-space_ensure(struct space *space, uint32_t count, bool reserve)
+/* How many of `count` pages have to come from the end of the file; 0: none. */
+static uint64_t
+wanted_at_end(const struct space *space, uint32_t count, bool reserve)
 {
     uint64_t keep = reserve ? 0 : RESERVE_PAGES;
     uint64_t ready = space->hot_count;
-    ftk_status rc;
 
     /* Holes count only when the file cannot grow: else they may be passed over. */
     if (space->grow_failed && space->pages_avail > keep)
         ready += space->pages_avail - keep;
-    if (ready >= count)
-        return FTK_OK;
     /* At the end of the file every group costs two ids. */
-    rc = room_at_end(space, count - ready + 4, reserve);
+    return ready >= count ? 0 : count - ready + 4;
+}
+
+bool
+space_must_grow(const struct space *space, uint32_t count, bool reserve)
+{
+    uint64_t wanted = wanted_at_end(space, count, reserve);
+
+    return wanted > 0 && file_is_short(space, wanted, reserve);
+}
+
+ftk_status
+space_ensure(struct space *space, uint32_t count, bool reserve)
+{
+    uint64_t wanted = wanted_at_end(space, count, reserve);
+    ftk_status rc;
+
+    if (wanted == 0)
+        return FTK_OK;
+    rc = room_at_end(space, wanted, reserve);
     if (rc == FTK_NOSPACE && space->grow_failed &&
-        space->hot_count + space->pages_avail >= count + keep)
+        space->hot_count + space->pages_avail >= count + (reserve ? 0 : RESERVE_PAGES))
         rc = FTK_OK; /* now they do count */
     return rc;
 }

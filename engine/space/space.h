@@ -93,6 +93,14 @@ void space_unalloc(struct space *space, uint64_t page, uint32_t count);
 
 /* See that the next `count` space_alloc cannot fail; may grow the file.  errors: as space_alloc. */
 ftk_status space_ensure(struct space *space, uint32_t count, bool reserve);
+/*
+ * The same in three steps, for a writer that must not do I/O under a lock: space_ensure would grow
+ * the file; grow it by *bytes_out, 0 on failure, which changes nothing that others look at; take
+ * note of that.  The first and the last one under the lock.
+ */
+bool space_must_grow(const struct space *space, uint32_t count, bool reserve);
+ftk_status space_grow(const struct space *space, uint64_t *bytes_out);
+void space_grown(struct space *space, uint64_t bytes);
 
 /*
  * A transaction commits: its new pages come alive (but for `dropped`, which it made and no longer

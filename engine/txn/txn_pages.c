@@ -227,28 +227,62 @@ out:
     return rc;
 }
 
+/* The file is long enough for `want` pages; grown, if it must be, while the mutex is free. */
+static ftk_status
+grow_beside_window(kiln_txn *txn, uint32_t want, bool reserve)
+{
+    struct space *space = txn->db->space;
+    uint64_t bytes;
+    bool must;
+
+    for (;;) {
+        txn_window_hold(txn);
+        must = space_must_grow(space, want, reserve);
+        txn_window_let(txn);
+        if (!must)
+            return FTK_OK;
+        ftk_status rc = space_grow(space, &bytes);
+        if (rc != FTK_OK) /* the space map hears of it when there is no window */
+            return rc;
+        txn_window_hold(txn);
+        space_grown(space, bytes);
+        txn_window_let(txn);
+    }
+}
+
+/* `want` pages are prepared, unless the file must grow first: *short_out. */
+static ftk_status
+prepare_held(kiln_txn *txn, uint32_t want, bool reserve, bool *short_out)
+{
+    ftk_status rc = FTK_OK;
+
+    *short_out = false;
+    txn_window_hold(txn);
+    if (!txn_holds_window(txn))
+        return FTK_ANSWER(FTK_STATE, "the window must end");
+    *short_out = space_must_grow(txn->db->space, want, reserve);
+    if (!*short_out)
+        rc = space_ensure(txn->db->space, want, reserve);
+    if (!*short_out && rc == FTK_OK)
+        rc = prepared_set(txn, want);
+    txn_window_let(txn);
+    return rc;
+}
+
 /* The same under an open window.  FTK_STATE: it is no more, or must end. */
 static ftk_status
 prepare_under_window(kiln_txn *txn, uint32_t want, bool reserve)
 {
-    ftk_status rc;
+    bool is_short = true; /* and again when leaves that were returned meanwhile have used some */
+    ftk_status rc = FTK_OK;
 
-    txn_window_hold(txn);
-    if (!txn_holds_window(txn))
-        return FTK_ANSWER(FTK_STATE, "the window must end");
-    rc = space_ensure(txn->db->space, want, reserve);
-    txn_window_let(txn);
-    if (rc == FTK_NOSPACE || (rc == FTK_OK && !cache_try_reserve(txn->cache, want, false)))
-        return FTK_ANSWER(FTK_STATE, "the window must end");
-    if (rc != FTK_OK)
-        return rc;
-    txn_window_hold(txn);
-    if (!txn_holds_window(txn))
-        return FTK_ANSWER(FTK_STATE, "the window must end");
-    rc = space_ensure(txn->db->space, want, reserve); /* leaves returned since have used some */
-    if (rc == FTK_OK)
-        rc = prepared_set(txn, want);
-    txn_window_let(txn);
+    while (rc == FTK_OK && is_short) {
+        rc = grow_beside_window(txn, want, reserve);
+        if (rc == FTK_OK && !cache_try_reserve(txn->cache, want, false))
+            rc = FTK_ANSWER(FTK_STATE, "the window must end");
+        if (rc == FTK_OK)
+            rc = prepare_held(txn, want, reserve, &is_short);
+    }
     return rc == FTK_NOSPACE ? FTK_ANSWER(FTK_STATE, "the window must end") : rc;
 }
 

@@ -35,8 +35,8 @@
  *    early ends its window first, and a checkpoint's limit is never above `above`.
  * 3. The mutex guards the leaves, their undo and everything of T that returning one changes.  T
  *    holds it whenever it is inside an epoch (txn_enter), and so meets others between two
- *    operations only.  T does not hold it where it waits for memory, a checkpoint or a page.  From
- *    COMMITTING on it is held until the snapshot is published.
+ *    operations only.  T does not hold it where it waits for memory, a checkpoint or a page, or
+ *    where the file grows.  From COMMITTING on it is held until the snapshot is published.
  * 4. Pages for the copies that returning makes are prepared beforehand: `reserved` of
  *    txn->writer.prepared.
  * 5. Commits with durability full do not open windows: a reader would wait for the device.

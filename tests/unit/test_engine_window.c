@@ -351,8 +351,7 @@ by_renewed(struct place *place, kiln_txn *reader)
 static void
 every_way_of_reading_sees_the_state_before(void)
 {
-    read_way *const ways[] = {by_get,         by_get_many, by_scan,
-                              by_cursor_back, by_pages,    by_renewed};
+    read_way *const ways[] = {by_get, by_get_many, by_scan, by_cursor_back, by_pages, by_renewed};
 
     for (unsigned way = 0; way < sizeof ways / sizeof ways[0]; way++) {
         for (unsigned commits = 0; commits < 2; commits++) {
@@ -542,6 +541,54 @@ appends_and_changes_beside_readers_that_begin(void)
     OK(kiln_close(beside.place.db));
 }
 
+/* A disk that looks, while the data file grows, whether the window's mutex is free. */
+static struct {
+    const struct ftk_disk_ops *honest;
+    kiln_db *db;
+    unsigned grown, held;
+} growing;
+
+static ftk_status
+allocate_looking(struct ftk_file *file, uint64_t offset, uint64_t size)
+{
+    if (growing.db != NULL && strstr(file->path, "data.kdb") != NULL &&
+        window_state(&growing.db->window) == WINDOW_OPEN) {
+        growing.grown++;
+        if (ftk_mutex_try_lock(&growing.db->window.mutex))
+            ftk_mutex_unlock(&growing.db->window.mutex);
+        else
+            growing.held++;
+    }
+    return growing.honest->allocate(file, offset, size);
+}
+
+static void
+the_file_grows_without_the_mutex_of_the_window(void)
+{
+    struct place place = place_new();
+    struct ftk_disk *disk = simdisk_disk(place.disk);
+    struct ftk_disk_ops ops = *disk->ops;
+    kiln_txn *txn;
+
+    REQUIRE_OK(cache_limit_set(256 * MIB));
+    growing.honest = disk->ops;
+    growing.db = place.db;
+    growing.grown = growing.held = 0;
+    ops.allocate = allocate_looking;
+    disk->ops = &ops;
+    txn = windowed(&place, 1);
+    for (uint64_t i = KEYS; i < 20 * KEYS && growing.grown == 0; i++)
+        OK(put_values(txn, place.coll, i, i + 1, NEW));
+    CHECK(growing.grown > 0);
+    CHECK_EQ(growing.held, 0);
+    CHECK_EQ(window_state(&place.db->window), WINDOW_OPEN);
+    kiln_txn_abort(txn);
+    disk->ops = growing.honest;
+    growing.db = NULL;
+    expect_values(&place, OLD);
+    place_free(&place);
+}
+
 TEST_MAIN("engine_window", TEST(a_limit_that_falls_writes_nothing_of_a_window),
           TEST(a_commit_under_a_fallen_limit_has_everything),
           TEST(no_window_opens_beside_a_checkpoint_that_is_about_to_pin),
@@ -551,4 +598,5 @@ TEST_MAIN("engine_window", TEST(a_limit_that_falls_writes_nothing_of_a_window),
           TEST(a_commit_has_what_its_own_steps_returned),
           TEST(a_leaf_takes_a_bounded_number_of_changes),
           TEST(leaves_that_cannot_be_returned_end_the_transaction),
-          TEST(appends_and_changes_beside_readers_that_begin))
+          TEST(appends_and_changes_beside_readers_that_begin),
+          TEST(the_file_grows_without_the_mutex_of_the_window))
