@@ -495,6 +495,137 @@ call_abort(struct run *run)
     return KILN_OK;
 }
 
+static int
+take_value(void *context, size_t index, kiln_slice value)
+{
+    (void)index;
+    *(size_t *)context += value.size;
+    return 0;
+}
+
+static kiln_status
+call_get_many(struct run *run)
+{
+    uint8_t bytes[150][8];
+    kiln_slice keys[150];
+    size_t total = 0;
+
+    for (unsigned i = 0; i < 150; i++) {
+        engine_key(i * 2, bytes[i]);
+        keys[i] = (kiln_slice){bytes[i], 8};
+    }
+    return kiln_get_many(run->txn, run->small, keys, 150, take_value, &total);
+}
+
+static kiln_status
+call_sizes(struct run *run)
+{
+    kiln_coll_stat stat;
+    kiln_stat whole;
+    kiln_slice none = {NULL, 0};
+    uint64_t count, size;
+    uint8_t key[8];
+    kiln_status rc = kiln_coll_count(run->txn, run->small, &count);
+
+    kiln_coll_stat_init(&stat);
+    kiln_stat_init(&whole);
+    engine_key(3, key);
+    if (rc == KILN_OK)
+        rc = kiln_value_size(run->txn, run->large, key, sizeof key, &size);
+    if (rc == KILN_OK)
+        rc = kiln_range_estimate(run->txn, run->small, none, none, &count);
+    if (rc == KILN_OK)
+        rc = kiln_coll_stat_get(run->txn, run->small, &stat);
+    return rc == KILN_OK ? kiln_stat_get(run->db, &whole) : rc;
+}
+
+static kiln_status
+call_cursor_moves(struct run *run)
+{
+    kiln_cursor *cursor = NULL;
+    uint8_t key[8];
+    kiln_status rc = kiln_cursor_open(run->txn, run->small, 0, &cursor);
+
+    engine_key(300, key);
+    if (rc == KILN_OK)
+        rc = kiln_cursor_seek(cursor, key, sizeof key);
+    for (unsigned i = 0; i < 150 && rc == KILN_OK; i++)
+        rc = kiln_cursor_prev(cursor);
+    if (rc == KILN_OK)
+        rc = kiln_cursor_last(cursor);
+    if (rc == KILN_OK)
+        rc = kiln_cursor_seek_before(cursor, key, sizeof key);
+    kiln_cursor_close(cursor);
+    return rc;
+}
+
+static kiln_status
+call_cursor_delete(struct run *run)
+{
+    kiln_cursor *cursor = NULL;
+    kiln_status rc = kiln_cursor_open(run->txn, run->large, 0, &cursor);
+
+    if (rc == KILN_OK)
+        rc = kiln_cursor_last(cursor);
+    if (rc == KILN_OK)
+        rc = kiln_cursor_delete(cursor);
+    kiln_cursor_close(cursor);
+    return rc;
+}
+
+static kiln_status
+call_people_read(struct run *run)
+{
+    kiln_index_cursor *by_name = NULL;
+    kiln_record_cursor *all = NULL;
+    kiln_record *record = NULL;
+    uint64_t id, count;
+    kiln_status rc = kiln_container_count(run->txn, run->people, &count);
+
+    if (rc == KILN_OK)
+        rc = kiln_index_count(run->txn, run->by_name, &count);
+    if (rc == KILN_OK)
+        rc = kiln_record_new(&record);
+    if (rc == KILN_OK)
+        rc = kiln_record_get(run->txn, run->people, 7, record);
+    if (rc == KILN_OK)
+        rc = kiln_record_cursor_open(run->txn, run->people, 1, &all);
+    while (rc == KILN_OK && (rc = kiln_record_cursor_next(all, &id, record)) == KILN_OK)
+        ;
+    kiln_record_cursor_close(all);
+    if (rc == KILN_NOTFOUND)
+        rc = kiln_index_cursor_open(run->txn, run->by_name, NULL, 0, &by_name);
+    while (rc == KILN_OK && (rc = kiln_index_cursor_next(by_name, &id, NULL, NULL, 0)) == KILN_OK)
+        ;
+    kiln_index_cursor_close(by_name);
+    kiln_record_free(record);
+    return rc == KILN_NOTFOUND ? KILN_OK : rc;
+}
+
+static kiln_status
+call_records_flush(struct run *run)
+{
+    return kiln_records_flush(run->txn);
+}
+
+static kiln_status
+call_put(struct run *run)
+{
+    uint8_t key[8];
+
+    engine_key(SMALL_KEYS, key);
+    return kiln_put(run->txn, run->small, key, sizeof key, large_value, 500, 0);
+}
+
+static kiln_status
+call_delete(struct run *run)
+{
+    uint8_t key[8];
+
+    engine_key(350, key);
+    return kiln_delete(run->txn, run->small, key, sizeof key);
+}
+
 static kiln_status
 call_begin_read(struct run *run)
 {
@@ -592,6 +723,14 @@ static const struct call calls[] = {
     {"index", GATHERS, people_change, call_index},
     {"index drop", GATHERS, people_change, call_index_drop},
     {"container drop", GATHERS, people_change, call_container_drop},
+    {"put", 0, NULL, call_put},
+    {"delete", 0, NULL, call_delete},
+    {"get_many", 0, change, call_get_many},
+    {"counts and statistics", 0, change, call_sizes},
+    {"moves of a cursor", 0, change, call_cursor_moves},
+    {"delete by a cursor", 0, change, call_cursor_delete},
+    {"cursors of records", GATHERS, people_change, call_people_read},
+    {"flush that is asked for", GATHERS, people_change, call_records_flush},
     {"commit", ENDS, change, call_commit},
     {"commit with full durability", ENDS, full_change, call_commit},
     {"commit in scopes", ENDS, in_scopes, call_commit},
