@@ -276,6 +276,109 @@ pages_prepared_for_much_leave_room_to_read(void)
     simdisk_free(disk);
 }
 
+/* ---- records --------------------------------------------------------------------------------- */
+
+/* A database of people with an index, of which each change gathers an entry. */
+struct registry {
+    struct simdisk *disk;
+    kiln_db *db;
+    kiln_txn *txn;
+    kiln_field name, note;
+    kiln_container people;
+    kiln_index by_name;
+};
+
+static void
+registry_open(struct registry *r)
+{
+    kiln_index_options index = KILN_INDEX_OPTIONS_INIT;
+    kiln_options options = engine_options(KILN_CREATE);
+    kiln_index_part part = {0};
+
+    r->disk = simdisk_new(NULL);
+    options.page_bytes = 4096;
+    options.durability = KILN_OS;
+    REQUIRE_OK(engine_try_open(r->disk, &options, &r->db));
+    r->txn = engine_begin(r->db, KILN_WRITE);
+    OK(kiln_field_define(r->txn, "name", KILN_TEXT, &r->name));
+    OK(kiln_field_define(r->txn, "note", KILN_BYTES, &r->note));
+    OK(kiln_container_define(r->txn, "people", &r->people));
+    part.field = r->name;
+    index.name = "by_name";
+    index.container = r->people;
+    index.parts = &part;
+    index.part_count = 1;
+    OK(kiln_index_define(r->txn, &index, &r->by_name));
+    OK(kiln_txn_commit(r->txn));
+    r->txn = NULL;
+}
+
+/* Person i, new or again with another name. */
+static kiln_status
+registry_put(struct registry *r, uint64_t i, uint64_t id, const char *as)
+{
+    static const uint8_t note[400];
+    kiln_record *record = NULL;
+    char name[64];
+    kiln_status rc = kiln_record_new(&record);
+
+    snprintf(name, sizeof name, "%s %llx", as, (unsigned long long)(i * 0x9e3779b97f4a7c15u));
+    if (rc == KILN_OK)
+        rc = kiln_record_text(record, r->name, name, strlen(name));
+    if (rc == KILN_OK)
+        rc = kiln_record_bytes(record, r->note, note, sizeof note);
+    if (rc == KILN_OK)
+        rc = id == 0 ? kiln_record_add(r->txn, r->people, record, &id)
+                     : kiln_record_update(r->txn, r->people, id, record);
+    kiln_record_free(record);
+    return rc;
+}
+
+/* Each transaction gathers and dirties more than its share, by turns with the others; one of them
+ * rolls a part back, one aborts, and what is committed is whole. */
+static void
+records_of_several_databases_go_through_a_small_cache(void)
+{
+    enum { COUNT = 3, PEOPLE = 9000, STEP = 300, ABORTS = 2 };
+    struct registry rs[COUNT];
+
+    OK(kiln_cache_limit(6 * MIB));
+    for (unsigned k = 0; k < COUNT; k++)
+        registry_open(&rs[k]);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned k = 0; k < COUNT; k++)
+            rs[k].txn = engine_begin(rs[k].db, KILN_WRITE);
+        for (uint64_t from = 0; from < PEOPLE; from += STEP)
+            for (unsigned k = 0; k < COUNT; k++) {
+                bool doubtful = k == 1 && from % (4 * STEP) == 0 && round == 1;
+                if (doubtful)
+                    OK(kiln_savepoint(rs[k].txn));
+                for (uint64_t i = from; i < from + STEP; i++)
+                    OK(registry_put(&rs[k], i, round == 0 ? 0 : i + 1,
+                                    round == 0 ? "first"
+                                    : doubtful ? "doubtful"
+                                               : "second"));
+                if (doubtful)
+                    OK(kiln_savepoint_rollback(rs[k].txn));
+            }
+        for (unsigned k = 0; k < COUNT; k++)
+            if (round == 1 && k == ABORTS)
+                kiln_txn_abort(rs[k].txn);
+            else
+                OK(kiln_txn_commit(rs[k].txn));
+    }
+    for (unsigned k = 0; k < COUNT; k++) {
+        uint64_t people = 0, entries = 0;
+        kiln_txn *txn = engine_begin(rs[k].db, KILN_READ);
+        OK(kiln_container_count(txn, rs[k].people, &people));
+        OK(kiln_index_count(txn, rs[k].by_name, &entries));
+        CHECK_EQ(people, PEOPLE);
+        CHECK_EQ(entries, PEOPLE);
+        kiln_txn_abort(txn);
+        engine_end(rs[k].disk, rs[k].db);
+    }
+}
+
 static _Atomic bool stop;
 
 static void
@@ -393,4 +496,5 @@ TEST_MAIN("engine_share", TEST(writers_of_three_databases_go_through_a_small_cac
           TEST(unfinished_transactions_leave_room_for_others), TEST(the_limit_may_move_beside_them),
           TEST(pages_prepared_below_a_high_limit_leave_room_below_a_low_one),
           TEST(pages_prepared_for_much_leave_room_to_read),
+          TEST(records_of_several_databases_go_through_a_small_cache),
           TEST(batches_work_with_the_smallest_cache))
