@@ -55,7 +55,7 @@ out:
 void
 dict_retain(struct dict *dict)
 {
-    atomic_fetch_add_explicit(&dict->references, 1, memory_order_relaxed);
+    FTK_ASSERT(atomic_fetch_add_explicit(&dict->references, 1, memory_order_relaxed) > 0);
 }
 
 void
@@ -97,6 +97,7 @@ dict_memory(struct dict *dict, size_t bytes, void **out)
     }
     *out = chunk->memory + chunk->used;
     chunk->used += bytes;
+    FTK_ASSERT(chunk->used <= chunk->room);
     return rc;
 }
 
@@ -121,6 +122,7 @@ name_slot(const struct dict *dict, int kind, const char *name, size_t name_bytes
 {
     struct dict_name *slot;
 
+    FTK_ASSERT(dict->name_count < dict->name_room); /* a free place ends the search */
     for (uint32_t i = hash;; i++) {
         slot = &dict->names[i & (dict->name_room - 1)];
         if (slot->name == NULL ||
@@ -181,6 +183,7 @@ name_add(struct dict *dict, int kind, const char *name_kept, size_t name_bytes, 
                       slot->number, number);
         goto out;
     }
+    FTK_ASSERT(number != 0);
     slot->name = name_kept;
     slot->name_bytes = (uint32_t)name_bytes;
     slot->kind = kind;
@@ -272,6 +275,7 @@ dict_add_field(struct dict *dict, uint32_t number, kiln_type type, const char *n
     }
     FTK_TRY(text_copy(dict, name, name_bytes, &dict->field_names[number]));
     FTK_TRY(name_add(dict, DICT_KIND_FIELD, dict->field_names[number], name_bytes, number));
+    FTK_ASSERT(number < dict->field_room && type >= KILN_TEXT && type <= KILN_GROUP);
     dict->type_room[number] = (uint8_t)type;
     dict->types.count = number + 1;
 out:
@@ -286,6 +290,9 @@ dict_add_container(struct dict *dict, uint32_t number, kiln_coll coll, const cha
     void *memory;
     ftk_status rc;
 
+    FTK_ASSERT(number != 0 && coll != 0);
+    FTK_ASSERT(dict->container_count == 0 ||
+               dict->containers[dict->container_count - 1]->number < number);
     FTK_TRY(array_grow((void **)&dict->containers, dict->container_count, &dict->container_room,
                        sizeof(struct dict_container *)));
     FTK_TRY(dict_memory(dict, sizeof *container, &memory));
@@ -309,6 +316,9 @@ dict_add_index(struct dict *dict, const struct dict_index *model)
     void *memory;
     ftk_status rc;
 
+    FTK_ASSERT(model->part_count >= 1 && model->part_count <= KILN_INDEX_PARTS_MAX);
+    FTK_ASSERT(dict->index_count == 0 ||
+               dict->indexes[dict->index_count - 1]->number < model->number);
     FTK_TRY(array_grow((void **)&dict->indexes, dict->index_count, &dict->index_room,
                        sizeof(struct dict_index *)));
     FTK_TRY(dict_memory(dict, sizeof *index, &memory));
@@ -335,6 +345,8 @@ dict_coll_open(kiln_txn *txn, char letter, uint32_t number, uint32_t flags, kiln
     char name[16];
     int name_bytes = snprintf(name, sizeof name, RECORDS_NAME_BYTE "%c%u", letter, number);
 
+    FTK_ASSERT((letter == 'c' || letter == 'i') && number != 0);
+    FTK_ASSERT(name_bytes > 0 && (size_t)name_bytes < sizeof name);
     return coll_open_internal(txn, name, (size_t)name_bytes,
                               flags | (letter == 'c' ? COLL_U64_KEYS : COLL_KEYS_ONLY), coll_out);
 }

@@ -58,7 +58,7 @@ struct dict {
     _Atomic uint32_t references;
     uint64_t version; /* 0: there is no dictionary yet */
     uint32_t field_next, container_next, index_next;
-    uint32_t field_gaps; /* numbers below field_next that no field has */
+    uint32_t field_gaps;       /* numbers below field_next that no field has */
     struct record_types types; /* by field number */
     uint8_t *type_room;        /* what types.types points to */
     const char **field_names;  /* by field number */
@@ -98,6 +98,9 @@ ftk_status dict_add_container(struct dict *dict, uint32_t number, kiln_coll coll
 ftk_status dict_add_index(struct dict *dict, const struct dict_index *model);
 /* Make the plans of all containers anew (after an index was added). */
 ftk_status dict_plan(struct dict *dict);
+
+/* Expensive: the rules of dict.c hold, and the plans are those of its indexes. */
+void dict_check(const struct dict *dict);
 
 /* Memory that lives as long as the dictionary.  errors: FTK_NOMEM. */
 ftk_status dict_memory(struct dict *dict, size_t bytes, void **out);

@@ -40,6 +40,7 @@ row_put(struct records_txn *state, int kind, uint32_t number, const void *row, s
 {
     uint8_t key[5];
 
+    FTK_ASSERT(row_bytes <= DICT_ROW_BYTES_MAX && state->dict_own); /* else others would see it */
     dict_key_put(key, kind, number);
     return kiln_put(state->txn, state->dict_coll, key, sizeof key, row, row_bytes,
                     KILN_PUT_REPLACE);
@@ -61,6 +62,7 @@ number_take(struct records_txn *state, int kind, const char *what, uint32_t *num
         next = *taken;
     if (next == UINT32_MAX)
         return FTK_FAIL(FTK_NOSPACE, "the dictionary has no number left for another %s", what);
+    FTK_ASSERT(next >= 1 && dict->field_gaps <= DICT_FIELD_GAPS_MAX);
     *taken = next + 1;
     *number_out = next;
     return FTK_OK;
@@ -88,6 +90,7 @@ field_define(struct records_txn *state, const char *name, kiln_type type, kiln_f
     if (rc == FTK_OK)
         rc = dict_add_field(state->dict, number, type, name, name_bytes);
     if (rc == FTK_OK) {
+        FTK_ASSERT(number >= state->dict->field_next);
         state->dict->field_gaps += number - state->dict->field_next;
         state->dict->field_next = number + 1;
     }
@@ -190,6 +193,7 @@ container_define(struct records_txn *state, const char *name, kiln_container *co
         rc = dict_add_container(state->dict, number, coll, name, name_bytes);
     if (rc == FTK_OK)
         rc = dict_plan(state->dict);
+    FTK_ASSERT(rc != FTK_OK || number >= state->dict->container_next);
     if (rc == FTK_OK)
         state->dict->container_next = number + 1;
     FTK_TRY(records_dict_changed(state, rc));
@@ -256,6 +260,7 @@ dict_index_define(struct records_txn *state, struct dict_index *model)
         rc = dict_add_index(state->dict, model);
     if (rc == FTK_OK)
         rc = dict_plan(state->dict);
+    FTK_ASSERT(rc != FTK_OK || model->number >= state->dict->index_next);
     if (rc == FTK_OK)
         state->dict->index_next = model->number + 1;
     FTK_TRY(records_dict_changed(state, rc));
@@ -270,6 +275,7 @@ row_drop(struct records_txn *state, int kind, uint32_t number, kiln_coll coll)
     uint8_t key[5];
     ftk_status rc;
 
+    FTK_ASSERT(state->dict_own && coll != 0 && coll != state->dict_coll);
     dict_key_put(key, kind, number);
     rc = kiln_delete(state->txn, state->dict_coll, key, sizeof key);
     if (rc == FTK_OK)
@@ -284,6 +290,7 @@ drop_end(struct records_txn *state, ftk_status rc)
     rc = records_dict_changed(state, rc);
     if (rc == FTK_OK)
         records_forget(state);
+    FTK_ASSERT(state->dict == NULL);
     return rc;
 }
 

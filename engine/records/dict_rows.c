@@ -22,6 +22,7 @@ struct row_reader {
 void
 dict_key_put(uint8_t key[5], int kind, uint32_t number)
 {
+    FTK_ASSERT(kind >= DICT_KIND_HEADER && kind <= DICT_KIND_INDEX);
     key[0] = (uint8_t)kind;
     ftk_put_be32(key + 1, number);
 }
@@ -86,6 +87,8 @@ dict_header_write(kiln_txn *txn, kiln_coll coll, struct dict *dict)
     struct dict_header_row row = {{0}, {0}, {0}, {0}, {0}, {0}, {0}};
     ftk_status rc;
 
+    FTK_ASSERT(dict->field_gaps < dict->field_next);
+    FTK_ASSERT(dict->container_next > 0 && dict->index_next > 0);
     ftk_put_le32(row.format, DICT_FORMAT);
     ftk_put_le64(row.version, dict->version + 1);
     ftk_put_le32(row.field_gaps, dict->field_gaps);
@@ -256,6 +259,7 @@ dict_index_row_put(uint8_t *row_bytes, const struct dict_index *index)
     size_t name_bytes = strlen(index->name);
     uint8_t *to = row_bytes + sizeof *row;
 
+    FTK_ASSERT(name_bytes >= 1 && name_bytes <= KILN_NAME_MAX);
     memset(row, 0, sizeof *row);
     row->form = DICT_ROW_FORM;
     row->state = DICT_INDEX_READY;
@@ -275,6 +279,7 @@ dict_index_row_put(uint8_t *row_bytes, const struct dict_index *index)
             to = ftk_varint_put(to, part->path[i]);
         to = ftk_varint_put(to, part->field);
     }
+    FTK_ASSERT((size_t)(to - row_bytes) <= DICT_ROW_BYTES_MAX);
     return (size_t)(to - row_bytes);
 }
 
@@ -291,6 +296,7 @@ dict_text_limit(const struct dict_index *index)
         else
             fixed += keycode_bytes_max((kiln_type)index->parts[i].type, 0);
     }
+    FTK_ASSERT(fixed + texts * KEYCODE_TEXT_LIMIT_MIN <= KILN_KEY_MAX);
     return (uint16_t)((KILN_KEY_MAX - fixed) / (texts == 0 ? 1 : texts));
 }
 
@@ -369,6 +375,7 @@ dict_load(kiln_txn *txn, kiln_coll coll, struct dict **dict_out)
         goto out;
     }
     FTK_TRY(dict_plan(reader.dict));
+    FTK_DEBUG_ASSERT((dict_check(reader.dict), true));
     *dict_out = reader.dict;
     reader.dict = NULL;
 out:

@@ -86,6 +86,7 @@ index_build(struct records_txn *state, const struct dict_index *index)
             FTK_TRY(build_container(&build, state->dict->containers[i], use));
     }
     FTK_TRY(index_flush(state, index, &build.batch));
+    FTK_ASSERT(build.batch.count == 0);
     rc = index_suspects_judge(state, index);
     if (rc != FTK_OK)
         index_suspects_drop(state, index->number);
@@ -104,6 +105,7 @@ index_entries_drop(struct records_txn *state, kiln_container number)
 
     FTK_TRY(records_flush(state));
     FTK_TRY(records_container(state, number, &container));
+    FTK_ASSERT(state->write && state->pending_bytes == 0);
     plan = &container->plan;
     for (uint32_t u = 0; u < plan->use_count; u++) {
         if (plan->uses[u].index->container != 0)

@@ -74,6 +74,7 @@ wanted_copy(kiln_index_cursor *cursor, const struct dict_index *index, const kil
             to += values[i].data.size;
         }
     }
+    FTK_ASSERT((size_t)(to - cursor->wanted_text) < bytes);
 out:
     return rc;
 }
@@ -111,6 +112,8 @@ cursor_open(kiln_index_cursor *cursor, const struct dict_index *index, const kil
     for (uint32_t i = 0; i < cursor->wanted_count; i++)
         to = wanted_put(to, &index->parts[i], &cursor->wanted[i], index->text_limit, &truncated);
     cursor->prefix_bytes = (size_t)(to - cursor->prefix);
+    FTK_ASSERT(cursor->prefix_bytes <= sizeof cursor->prefix); /* text_limit */
+    FTK_ASSERT((cursor->prefix_bytes == 0) == (cursor->wanted_count == 0));
     rc = kiln_cursor_open(cursor->txn, index->coll,
                           cursor->wanted_count == 0 ? KILN_CURSOR_SCAN : 0, &cursor->cursor);
 out:
@@ -200,6 +203,8 @@ key_step(kiln_index_cursor *cursor, const struct dict_index *index)
         rc = FTK_FAIL(FTK_CORRUPT, "index '%s': key of %zu bytes", index->name, key.size);
         goto out;
     }
+    FTK_DEBUG_ASSERT(cursor->key_bytes == 0 ||
+                     ftk_bytes_compare(key.data, key.size, cursor->key, cursor->key_bytes) > 0);
     memcpy(cursor->key, key.data, key.size);
     cursor->key_bytes = key.size;
 out:
@@ -230,6 +235,7 @@ key_read(kiln_index_cursor *cursor, const struct dict_index *index, kiln_item *v
         values[i].data = (kiln_slice){part.text, part.text_bytes};
         *truncated_out |= part.truncated;
         text += part.text_bytes;
+        FTK_ASSERT(text <= cursor->text + sizeof cursor->text); /* decoded is not longer */
     }
     *suffix_out = from;
     return FTK_OK;

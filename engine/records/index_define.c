@@ -70,6 +70,7 @@ options_read(const struct dict *dict, const kiln_index_options *options, struct 
     for (uint32_t i = 0; i < options->part_count; i++)
         FTK_TRY(part_check(dict, &options->parts[i], i, &index->parts[i]));
     index->text_limit = dict_text_limit(index);
+    FTK_ASSERT(index->text_limit >= KEYCODE_TEXT_LIMIT_MIN);
 out:
     return rc;
 }
@@ -104,6 +105,7 @@ define(struct records_txn *state, struct dict_index *model, kiln_index *index_ou
         return FTK_FAIL(FTK_NOSPACE, "there are %d indexes already", INDEX_COUNT_MAX);
     FTK_TRY(dict_index_define(state, model));
     FTK_TRY(records_index(state, model->number, &index));
+    FTK_ASSERT(same_meaning(index, model) && index->coll == model->coll);
     rc = index_build(state, index);
     if (rc != FTK_OK) {
         error = *ftk_error_last();

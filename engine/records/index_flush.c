@@ -48,17 +48,21 @@ index_flush(struct records_txn *state, const struct dict_index *index, struct in
     const struct index_sort_entry *order;
     kiln_slice *keys, *values;
     uint32_t count;
-    size_t part;
+    size_t part, deleted;
     ftk_status rc = FTK_OK;
 
     if (batch->count == 0)
         goto out;
+    FTK_ASSERT(state->write && index->coll != 0);
     FTK_TRY(index_sort(&state->sorter, batch, &order, &count));
     FTK_TRY(records_slices(state, count, &keys, &values));
     part = keys_collect(batch, order, count, INDEX_CHANGE_DELETE, keys);
+    FTK_ASSERT(part <= count);
     if (part > 0)
         FTK_TRY(kiln_delete_many(state->txn, index->coll, keys, part, NULL));
+    deleted = part;
     part = keys_collect(batch, order, count, 0, keys);
+    FTK_ASSERT(deleted + part == count); /* each change is one or the other */
     if (part > 0)
         FTK_TRY(kiln_put_many(state->txn, index->coll, keys, values, part, KILN_PUT_REPLACE, NULL));
     if ((index->flags & KILN_UNIQUE) != 0 && part > 0)

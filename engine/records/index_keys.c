@@ -27,6 +27,7 @@ scan_room(struct index_scan *scan, const struct index_plan *plan)
     if (plan->slot_count < scan->slot_room)
         return FTK_OK;
     rc = ftk_realloc(&memory, room * sizeof *scan->slots);
+    FTK_ASSERT(plan->slot_count <= INDEX_EDGES_MAX);
     if (rc == FTK_OK) {
         scan->slots = memory;
         scan->slot_room = room;
@@ -49,6 +50,7 @@ slot_repeat(struct index_scan *scan, struct index_slot *slot, uint32_t item)
         scan->next = memory;
         scan->next_room = room;
     }
+    FTK_ASSERT(slot->count > 0 && slot->last < item && item < scan->record->item_count);
     scan->repeats = true;
     scan->next[slot->last] = item;
     slot->last = item;
@@ -112,13 +114,16 @@ index_scan(struct index_scan *scan, const struct record_types *types, const stru
             found = nodes[item->depth] == 0
                         ? 0
                         : index_plan_edge_find(plan, nodes[item->depth], item->field);
+        FTK_DEBUG_ASSERT(found <= plan->edge_count);
         edge = &plan->edges[found];
         if (item->type == KILN_GROUP) {
+            FTK_ASSERT(item->depth < KILN_RECORD_DEPTH_MAX);
             nodes[item->depth + 1] = found == 0 ? 0 : edge->child;
             continue;
         }
         if (found == 0 || edge->slot == 0)
             continue;
+        FTK_DEBUG_ASSERT(edge->slot <= plan->slot_count && plan->slot_count < scan->slot_room);
         slot = &scan->slots[edge->slot];
         if (slot->count == 0) {
             slot->first = slot->last = i;
@@ -211,6 +216,8 @@ index_values_put(uint8_t *to, const struct kiln_record *record, const struct dic
 uint8_t *
 index_suffix_put(uint8_t *to, const struct dict_index *index, uint32_t container, uint64_t id)
 {
+    FTK_ASSERT(container != 0 && id != 0);
+    FTK_ASSERT(index->container == 0 || index->container == container);
     if (index->container == 0)
         to = keycode_number_put(to, container);
     return keycode_number_put(to, id);
@@ -238,6 +245,7 @@ index_values_get(const struct dict_index *index, const uint8_t *key, size_t key_
             *flags |= INDEX_CHANGE_TRUNCATED;
     }
     *values_bytes = (size_t)(from - key);
+    FTK_ASSERT(*values_bytes <= key_bytes);
     return FTK_OK;
 }
 
@@ -282,6 +290,7 @@ index_batch_mark(struct index_batch *batch)
 void
 index_batch_cut(struct index_batch *batch)
 {
+    FTK_ASSERT(batch->mark_bytes <= batch->keys_bytes && batch->mark_count <= batch->count);
     batch->keys_bytes = batch->mark_bytes;
     batch->count = batch->mark_count;
 }
@@ -312,6 +321,7 @@ batch_grow(struct index_batch *batch, size_t key_bytes)
         batch->changes = memory;
         batch->room = room;
     }
+    FTK_ASSERT(batch->keys_room - batch->keys_bytes >= key_bytes && batch->count < batch->room);
 out:
     return rc;
 }
@@ -331,6 +341,8 @@ batch_add(struct index_batch *batch, const uint8_t *values_end, const uint8_t *e
     struct index_change *change = &batch->changes[batch->count++];
     const uint8_t *first = batch->keys + batch->keys_bytes;
 
+    FTK_ASSERT((size_t)(end - first) <= batch->keys_room - batch->keys_bytes);
+    FTK_ASSERT(values_end > first && values_end <= end);
     change->offset = (uint32_t)batch->keys_bytes;
     change->key_bytes = (uint32_t)(end - first);
     change->values_bytes = (uint32_t)(values_end - first);
@@ -364,6 +376,7 @@ index_keys_push(struct index_batch *batch, const struct index_scan *scan,
         values_end = index_values_put(first, scan->record, index, &combination, index->text_limit,
                                       &key_flags);
         batch_add(batch, values_end, index_suffix_put(values_end, index, container, id), key_flags);
+        FTK_ASSERT(batch->changes[batch->count - 1].key_bytes <= KILN_KEY_MAX); /* text_limit */
     } while (index_combination_next(scan, use, &combination));
     return FTK_OK;
 }
@@ -399,6 +412,7 @@ index_batch_copy(struct index_batch *batch, const struct index_batch *from,
 
     if (rc != FTK_OK)
         return rc;
+    FTK_ASSERT(batch != from && change->key_bytes <= KILN_KEY_MAX);
     first = batch->keys + batch->keys_bytes;
     memcpy(first, from->keys + change->offset, change->key_bytes);
     batch_add(batch, first + change->values_bytes, first + change->key_bytes,
@@ -415,6 +429,7 @@ index_batch_values(struct index_batch *batch, const struct index_batch *from,
 
     if (rc != FTK_OK)
         return rc;
+    FTK_ASSERT(batch != from && change->values_bytes <= change->key_bytes);
     first = batch->keys + batch->keys_bytes;
     memcpy(first, from->keys + change->offset, change->values_bytes);
     batch_add(batch, first + change->values_bytes, first + change->values_bytes, change->flags);

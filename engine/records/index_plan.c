@@ -41,6 +41,7 @@ edge_of(struct index_plan *plan, uint32_t node, uint32_t field, struct index_pla
         plan->edges[edge].field = field;
         plan->edges[edge].node = (uint16_t)node;
     }
+    FTK_ASSERT(edge >= 1 && edge <= plan->edge_count);
     *edge_out = &plan->edges[edge];
     return FTK_OK;
 }
@@ -61,6 +62,7 @@ part_slot(struct index_plan *plan, const struct dict_part *part, uint16_t *slot_
     FTK_TRY(edge_of(plan, node, part->field, &edge));
     if (edge->slot == 0)
         edge->slot = (uint16_t)++plan->slot_count;
+    FTK_ASSERT(plan->slot_count <= plan->edge_count && plan->node_count <= plan->edge_count + 1);
     *slot_out = edge->slot;
 out:
     return rc;
@@ -121,6 +123,7 @@ index_plan_make(struct dict *dict, struct dict_container *container)
             FTK_TRY(part_slot(&plan, &index->parts[p], &use->slots[p]));
         use++;
     }
+    FTK_ASSERT(use == plan.uses + plan.use_count && plan.edge_count < edges);
     FTK_TRY(root_make(dict, &plan));
     container->plan = plan;
 out:

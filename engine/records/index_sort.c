@@ -125,6 +125,7 @@ merge(const struct index_batch *batch, const struct index_sort_entry *from, uint
 {
     uint32_t a = 0, b = middle;
 
+    FTK_ASSERT(middle >= 1 && middle <= count);
     if (middle >= count || !is_above(batch, &from[middle - 1], &from[middle])) {
         memcpy(to, from, count * sizeof *to);
         return;
@@ -168,6 +169,7 @@ drop_equal(const struct index_batch *batch, struct index_sort_entry *entries, ui
             continue;
         entries[kept++] = entries[i];
     }
+    FTK_ASSERT(kept >= 1); /* the last one is never left out */
     return kept;
 }
 
@@ -189,6 +191,7 @@ index_sort(struct index_sorter *sorter, const struct index_batch *batch,
         return rc;
     entries = sorter->entries;
     skip = common_bytes(batch);
+    FTK_ASSERT(skip <= batch->changes[0].key_bytes && batch->count <= sorter->room);
     for (uint32_t i = 0; i < batch->count; i++) {
         entries[i].head = head_of(batch, &batch->changes[i], skip);
         entries[i].change = i;
@@ -201,6 +204,9 @@ index_sort(struct index_sorter *sorter, const struct index_batch *batch,
     } else {
         *count_out = batch->count;
     }
+    FTK_ASSERT(*count_out >= 1 && *count_out <= batch->count);
+    for (uint32_t i = 1; i < *count_out; i++)
+        FTK_DEBUG_ASSERT(is_below(batch, &entries[i - 1], &entries[i]));
     *order_out = entries;
     return FTK_OK;
 }

@@ -73,6 +73,7 @@ whole_keys(struct records_txn *state, const struct dict_index *index, const stru
             memcmp(keys->keys + change->offset, values->data, values->size) == 0)
             wholes->changes[kept++] = wholes->changes[i];
     }
+    FTK_ASSERT(kept <= wholes->count);
     wholes->count = kept;
 out:
     record_release(&record);
@@ -189,6 +190,7 @@ run_entry(struct run *run, const uint8_t *key, size_t key_bytes)
     ftk_status rc;
 
     FTK_TRY(index_suffix_get(run->index, key + run->values.size, key + key_bytes, &container, &id));
+    FTK_ASSERT(container != 0 && id != 0 && key_bytes > run->values.size);
     if (run->entries < 2)
         run->ids[run->entries] = id;
     run->entries++;
@@ -285,6 +287,7 @@ index_unique_walk(struct records_txn *state, const struct dict_index *index,
         if (told)
             continue;
         told = true;
+        FTK_ASSERT(last_bytes > 0 && last_bytes <= sizeof present);
         memcpy(present, last, last_bytes);
         FTK_TRY(index_unique_judge(state, index, judge, (kiln_slice){present, last_bytes},
                                    (flags & INDEX_CHANGE_TRUNCATED) != 0, ids, &conflict));
@@ -408,6 +411,7 @@ suspects_settle(struct records_txn *state, struct index_suspects *suspects)
     struct index_batch *values = &suspects->values;
     ftk_status rc = FTK_OK;
 
+    FTK_ASSERT(!suspects->all || values->count == 0);
     if (extension_txn_scoped(state->txn)) {
         suspects->settled_all |= suspects->all;
         for (uint32_t i = 0; i < values->count && !suspects->settled_all; i++) {
@@ -469,6 +473,7 @@ index_unique_note(struct records_txn *state, const struct dict_index *index,
     bool other;
     ftk_status rc;
 
+    FTK_ASSERT((index->flags & KILN_UNIQUE) != 0 && count <= batch->count);
     FTK_TRY(suspects_of(state, index->number, &suspects));
     if (suspects->all)
         goto out;
@@ -521,6 +526,7 @@ records_unique_judge(struct records_txn *state)
 {
     ftk_status rc = FTK_OK;
 
+    FTK_ASSERT(state->pending_bytes == 0);              /* what is gathered may be a conflict too */
     for (uint32_t i = state->suspect_count; i-- > 0;) { /* what is dropped gets the last's place */
         kiln_index number = state->suspects[i].number;
         const struct dict_index *index = dict_index_of(state->dict, number);

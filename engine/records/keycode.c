@@ -15,6 +15,7 @@
 
 #include "ftk/bytes.h"
 #include "ftk/checksum.h"
+#include "ftk/status.h"
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
@@ -122,6 +123,7 @@ keycode_int_put(uint8_t *to, int64_t value)
         count = bytes_of(~(uint64_t)value);
         *to = (uint8_t)(KEYCODE_INT_DIRECT - count);
     }
+    FTK_DEBUG_ASSERT(count >= 1 && count < KEYCODE_INT_BYTES_MAX);
     return be_put(to + 1, (uint64_t)value, count);
 }
 
@@ -220,6 +222,8 @@ keycode_text_put(uint8_t *to, const void *text, size_t text_bytes, size_t limit,
     const uint8_t *to_last = to + limit - KEYCODE_CUT_BYTES; /* kept for the end */
     uint64_t word;
 
+    FTK_ASSERT(limit >= KEYCODE_TEXT_LIMIT_MIN); /* so there is room for an end */
+    FTK_ASSERT(text != NULL || text_bytes == 0);
     while (from_end - from >= 8 && to_last - to >= 8) {
         memcpy(&word, from, 8);
         if (word_has_special(word))
@@ -241,6 +245,7 @@ keycode_text_put(uint8_t *to, const void *text, size_t text_bytes, size_t limit,
         }
         *to++ = *from;
     }
+    FTK_DEBUG_ASSERT(to <= to_last);
     if (from < from_end) {
         *truncated_inout = true;
         *to++ = KEYCODE_ESCAPE;

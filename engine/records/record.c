@@ -157,6 +157,7 @@ append(struct kiln_record *record, kiln_field field, kiln_type type, const void 
         to = head_put(to, field, RECORD_LENGTH_FOLLOWS);
         to = ftk_varint_put(to, data_bytes);
     }
+    FTK_ASSERT((size_t)(to - record->body) + data_bytes <= record->body_room);
     item = &record->items[record->item_count++];
     item->field = field;
     item->type = (uint8_t)type;
@@ -247,6 +248,7 @@ kiln_record_group_begin(kiln_record *record, kiln_field field)
     if (rc != FTK_OK)
         return rc;
     index = record->item_count - 1;
+    FTK_ASSERT(record->items[index].offset == record->body_bytes); /* the header is the last */
     /* The header is there with length code 0 (append wrote no payload). */
     record->body[record->items[index].offset - 1 -
                  (field > RECORD_FIELD_DIRECT_MAX ? ftk_varint_size(field) : 0)] |=
@@ -267,7 +269,9 @@ kiln_record_group_end(kiln_record *record)
         return FTK_FAIL(FTK_INVALID, "record is NULL");
     if (record->depth == 0)
         return FTK_FAIL(FTK_STATE, "no group is open");
+    FTK_ASSERT(record->open[record->depth - 1] < record->item_count);
     group = &record->items[record->open[record->depth - 1]];
+    FTK_ASSERT(group->type == KILN_GROUP && group->offset <= record->body_bytes);
     group->bytes = (uint32_t)(record->body_bytes - group->offset);
     length_bytes = ftk_varint_size(group->bytes);
     rc = record_body_room(record, record->body_bytes + length_bytes);
@@ -291,6 +295,7 @@ record_item_int(const struct kiln_record *record, const struct record_item *item
     const uint8_t *from = record->body + item->offset;
     uint64_t zigzag = 0;
 
+    FTK_DEBUG_ASSERT(item->bytes <= 8 && item->offset + item->bytes <= record->body_bytes);
     for (uint32_t i = item->bytes; i-- > 0;)
         zigzag = zigzag << 8 | from[i];
     return (int64_t)(zigzag >> 1 ^ (0 - (zigzag & 1)));
@@ -303,6 +308,7 @@ record_item_double(const struct kiln_record *record, const struct record_item *i
     uint64_t bits = 0;
     double value;
 
+    FTK_DEBUG_ASSERT(item->bytes <= 8 && item->offset + item->bytes <= record->body_bytes);
     for (uint32_t i = 0; i < 8; i++)
         bits = bits << 8 | (i < item->bytes ? from[i] : 0);
     memcpy(&value, &bits, sizeof value);
@@ -449,6 +455,7 @@ record_decode_in_place(struct kiln_record *record, const struct record_types *ty
     bool group;
     ftk_status rc;
 
+    FTK_ASSERT(body_bytes <= record->body_room && body_bytes <= RECORD_BYTES_MAX);
     kiln_record_clear(record);
     if (body_bytes == 0) /* there may be no body at all */
         return FTK_OK;
@@ -493,6 +500,7 @@ record_decode_in_place(struct kiln_record *record, const struct record_types *ty
             from += item->bytes;
         }
     }
+    FTK_ASSERT(from == body + body_bytes && depth == 0);
     record->body_bytes = body_bytes;
     return FTK_OK;
 }

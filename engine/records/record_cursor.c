@@ -20,6 +20,7 @@ seek(kiln_record_cursor *cursor)
 {
     uint8_t key[8];
 
+    FTK_ASSERT(cursor->id_next != 0);
     ftk_put_be64(key, cursor->id_next);
     return kiln_cursor_seek(cursor->cursor, key, sizeof key);
 }
@@ -92,6 +93,7 @@ kiln_record_cursor_next(kiln_record_cursor *cursor, uint64_t *id_out, kiln_recor
     if (cursor->id_next == 0)
         FTK_TRY(FTK_ANSWER(FTK_NOTFOUND, "no further record"));
     FTK_TRY(step(cursor, state, found, &id, record));
+    FTK_ASSERT(id >= cursor->id_next); /* ascending */
     cursor->id_next = id + 1;
     if (id_out != NULL)
         *id_out = id;

@@ -70,6 +70,7 @@ gather_learn(struct records_txn *state, const struct dict_container *container,
         goto out;
     }
     rc = FTK_OK;
+    FTK_ASSERT(gather->count == 0);
     gather->high = last > gather->kept ? last : gather->kept;
     gather->known = true;
 out:
@@ -110,6 +111,8 @@ gather_grow(struct record_gather *gather, size_t body_bytes)
         gather->ends = memory;
         gather->room = room;
     }
+    FTK_ASSERT(gather->count < gather->room);
+    FTK_ASSERT(gather->bodies_room - gather->bodies_bytes >= body_bytes);
 out:
     return rc;
 }
@@ -125,6 +128,7 @@ gather_add(struct records_txn *state, struct record_gather *gather, uint64_t id,
         rc = gather_grow(gather, record->body_bytes);
     if (rc != FTK_OK)
         return rc;
+    FTK_ASSERT(gather->known && id > gather->high); /* so keys ascend */
     if (record->body_bytes > 0)
         memcpy(gather->bodies + gather->bodies_bytes, record->body, record->body_bytes);
     gather->bodies_bytes += (uint32_t)record->body_bytes;
@@ -163,6 +167,7 @@ batches_count(struct records_txn *state, const struct index_plan *plan)
 {
     for (uint32_t i = 0; i < plan->use_count; i++) {
         const struct index_batch *batch = &state->batches[plan->uses[i].index->position];
+        FTK_ASSERT(batch->keys_bytes >= batch->mark_bytes && batch->count >= batch->mark_count);
         state->pending_bytes += batch->keys_bytes - batch->mark_bytes;
     }
     if (state->pending_bytes >= RECORDS_PENDING_BYTES_MAX)
@@ -236,6 +241,7 @@ difference_push(struct records_txn *state, struct index_batch *batch)
         o += order <= 0;
         n += order >= 0;
     }
+    FTK_ASSERT(o == old_count && n == new_count);
 out:
     index_sorter_release(&sorter_old);
     return rc;
@@ -279,6 +285,7 @@ record_put(struct records_txn *state, const struct dict_container *container, ui
     uint8_t key[8];
     ftk_status rc;
 
+    FTK_ASSERT(id != 0 && record->depth == 0); /* key 0 is the row of the highest id */
     key_put(key, id);
     rc = kiln_put(state->txn, container->coll, key, sizeof key, record->body, record->body_bytes,
                   flags);
@@ -308,6 +315,7 @@ add_body(struct records_txn *state, const struct dict_container *container,
     }
     if (rc == FTK_OK && id > gather->high)
         gather->high = id;
+    FTK_ASSERT(rc != FTK_OK || (id <= gather->high && state->pending_bytes > 0));
     return rc;
 }
 
@@ -330,6 +338,7 @@ add(struct records_txn *state, const struct dict_container *container,
             goto out;
         }
         id++;
+        FTK_ASSERT(id > gather->high && id > gather->floor);
         gather->given = gather->floor = id; /* for good, whatever becomes of this call */
     }
     batches_mark(state, plan);
@@ -434,6 +443,7 @@ keep_high(struct records_txn *state, const struct dict_container *container,
     size_t value_bytes = (size_t)(ftk_varint_put(value, gather->high) - value);
     ftk_status rc;
 
+    FTK_ASSERT(gather->known && gather->high != 0 && gather->kept < gather->high);
     rc = kiln_put(state->txn, container->coll, key_kept, sizeof key_kept, value, value_bytes,
                   KILN_PUT_REPLACE);
     if (rc == FTK_OK)
@@ -452,6 +462,7 @@ remove_record(struct records_txn *state, const struct dict_container *container,
     FTK_TRY(old_read(state, container, id));
     if (!gather->known)
         FTK_TRY(gather_learn(state, container, gather));
+    FTK_ASSERT(id <= gather->high); /* the record was read */
     if (id == gather->high && gather->kept != id)
         FTK_TRY(keep_high(state, container, gather));
     key_put(key, id);

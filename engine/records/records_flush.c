@@ -13,12 +13,14 @@ gather_flush(struct records_txn *state, const struct dict_container *container,
     uint32_t first = 0;
     ftk_status rc;
 
+    FTK_ASSERT(gather->known && state->write);
     FTK_TRY(records_slices(state, gather->count, &keys, &values));
     for (uint32_t i = 0; i < gather->count; i++) {
         keys[i] = (kiln_slice){&gather->keys[i], sizeof gather->keys[i]};
         values[i] = (kiln_slice){gather->bodies + first, gather->ends[i] - first};
         first = gather->ends[i];
     }
+    FTK_ASSERT(first == gather->bodies_bytes);
     /* INSERT: an id that is there after all must not be lost. */
     FTK_TRY(kiln_put_many(state->txn, container->coll, keys, values, gather->count, KILN_PUT_INSERT,
                           NULL));
@@ -34,6 +36,7 @@ records_flush_container(struct records_txn *state, const struct dict_container *
     struct record_gather *gather = &state->gathers[container->position];
     ftk_status rc = FTK_OK;
 
+    FTK_ASSERT(container->position < state->gather_room);
     if (gather->count > 0) {
         rc = gather_flush(state, container, gather);
         if (rc != FTK_OK)
@@ -48,8 +51,12 @@ records_flush(struct records_txn *state)
     struct dict *dict = state->dict;
     ftk_status rc = FTK_OK;
 
+    FTK_DEBUG_ASSERT((records_state_check(state), true));
     if (state->pending_bytes == 0)
         return rc;
+    FTK_ASSERT(state->write && state->failed == FTK_OK);
+    FTK_ASSERT(dict->container_count <= state->gather_room);
+    FTK_ASSERT(dict->index_count <= state->batch_room);
     /* Records first: a unique index may have to look at them. */
     for (uint32_t i = 0; i < dict->container_count; i++) {
         if (state->gathers[i].count > 0)
@@ -59,7 +66,9 @@ records_flush(struct records_txn *state)
         if (state->batches[i].count > 0)
             FTK_TRY(index_flush(state, dict->indexes[i], &state->batches[i]));
     }
+    FTK_ASSERT(state->dict == dict); /* applying defines nothing */
     state->pending_bytes = 0;
+    FTK_DEBUG_ASSERT((records_state_check(state), true));
 out:
     if (rc != FTK_OK)
         state->failed = rc;
@@ -92,6 +101,7 @@ records_before_commit(kiln_txn *txn)
     }
     if (state != NULL && state->write && state->dict != NULL)
         records_highs_remember(state);
+    FTK_ASSERT(state == NULL || (state->pending_bytes == 0 && state->suspect_count == 0));
 out:
     return rc;
 }
@@ -108,6 +118,8 @@ records_rollback(kiln_txn *txn)
     state->coll_known = false;
     state->recalls = false;
     state->failed = FTK_OK;
+    FTK_ASSERT(state->pending_bytes == 0 && state->dict == NULL);
+    FTK_DEBUG_ASSERT((records_state_check(state), true));
 }
 
 kiln_status
@@ -148,6 +160,7 @@ records_dict_change(struct records_txn *state)
         state->dict_own = true;
         rc = records_positions_room(state);
     }
+    FTK_ASSERT(rc != FTK_OK || (state->write && state->coll_known && state->dict_changed));
 out:
     return rc;
 }
@@ -155,6 +168,7 @@ out:
 ftk_status
 records_dict_changed(struct records_txn *state, ftk_status rc)
 {
+    FTK_ASSERT(state->dict_own && state->pending_bytes == 0);
     if (rc == FTK_OK)
         rc = dict_header_write(state->txn, state->dict_coll, state->dict);
     if (rc == FTK_OK)
@@ -162,7 +176,10 @@ records_dict_changed(struct records_txn *state, ftk_status rc)
     if (rc != FTK_OK) {
         state->failed = rc; /* rows may be there without the header, or the other way round */
         records_forget(state);
+        return rc;
     }
+    FTK_DEBUG_ASSERT((dict_check(state->dict), true));
+    FTK_DEBUG_ASSERT((records_state_check(state), true));
     return rc;
 }
 
@@ -175,6 +192,7 @@ enter_slow(kiln_txn *txn, struct extension_txn seen)
     if (*seen.state == NULL)
         FTK_TRY(records_state_new(txn, seen.state));
     state = *seen.state;
+    FTK_ASSERT(state->txn == txn); /* an ended transaction's state belongs to nobody */
     if (state->failed != FTK_OK) {
         rc = FTK_FAIL(FTK_STATE, "an earlier change of an index failed (%s): roll back",
                       ftk_status_text(state->failed));
@@ -188,6 +206,7 @@ enter_slow(kiln_txn *txn, struct extension_txn seen)
         if (rc != FTK_OK)
             records_forget(state);
     }
+    FTK_ASSERT(rc != FTK_OK || state->dict != NULL);
 out:
     return rc;
 }

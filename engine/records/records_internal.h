@@ -100,6 +100,8 @@ ftk_status records_flush(struct records_txn *state);
 /* Apply the gathered records of one container. */
 ftk_status records_flush_container(struct records_txn *state,
                                    const struct dict_container *container);
+/* Expensive: what is gathered and known keeps its rules (records_state_check.c); between calls. */
+void records_state_check(const struct records_txn *state);
 /* Forget everything gathered and known. */
 void records_forget(struct records_txn *state);
 

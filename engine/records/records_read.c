@@ -36,6 +36,7 @@ read_large(struct records_txn *state, const struct dict_container *container, co
             goto out;
         }
     }
+    FTK_ASSERT(done == bytes && bytes <= record->body_room);
     rc = record_decode_in_place(record, &state->dict->types, (size_t)bytes);
 out:
     return rc;
@@ -64,6 +65,7 @@ records_read(struct records_txn *state, const struct dict_container *container, 
     kiln_slice value;
     ftk_status rc;
 
+    FTK_ASSERT(id != 0); /* row 0 is no record */
     key_put(key, id);
     rc = kiln_get(state->txn, container->coll, key, sizeof key, &value);
     if (FTK_LIKELY(rc == FTK_OK))

@@ -100,6 +100,7 @@ records_db_end(void *db_state)
 
     if (db == NULL)
         return;
+    FTK_ASSERT(db->given_count <= db->given_room && db->high_last < HIGHS);
     dict_release(db->dict);
     ftk_free(db->given);
     state_free(atomic_load_explicit(&db->spare, memory_order_acquire));
@@ -132,6 +133,8 @@ records_txn_end(kiln_txn *txn)
     if (state == NULL)
         return;
     *slot = NULL;
+    FTK_ASSERT(state->txn == txn);
+    FTK_DEBUG_ASSERT((records_state_check(state), true));
     records_forget(state);
     index_suspects_release(state);
     if (!state_is_small(state) ||
@@ -169,6 +172,7 @@ records_given_learn(struct records_txn *state, kiln_container container,
     uint32_t room = db->given_room == 0 ? 16 : 2 * db->given_room;
     ftk_status rc;
 
+    FTK_ASSERT(state->write && state->dict != NULL);
     gather->given = 0;
     gather->floor = given == NULL ? 0 : given->id;
     if (db->given_count + state->dict->container_count <= db->given_room)
@@ -198,6 +202,7 @@ given_note(struct records_txn *state)
             given = &db->given[db->given_count++];
             *given = (struct records_given){state->dict->containers[i]->number, 0};
         }
+        FTK_ASSERT(given->container == state->dict->containers[i]->number);
         if (given->id < gather->given)
             given->id = gather->given;
         gather->given = 0;
@@ -256,6 +261,8 @@ records_highs_remember(struct records_txn *state)
     for (uint32_t i = 0; i < state->dict->container_count; i++) {
         if (!state->gathers[i].known)
             continue;
+        FTK_ASSERT(state->gathers[i].count == 0); /* flushed before: rule 3 */
+        FTK_ASSERT(state->gathers[i].kept <= state->gathers[i].high);
         high = &db->highs[db->high_last];
         if (high->container != state->dict->containers[i]->number)
             high = &db->highs[db->high_last = (db->high_last + 1) % HIGHS];
@@ -290,6 +297,7 @@ keep_dict(struct records_txn *state)
     struct records_db *db = state->db;
     struct dict *old = NULL;
 
+    FTK_ASSERT(!state->dict_changed && !state->dict_own && state->dict->version > 0);
     ftk_mutex_lock(&db->mutex);
     db->coll_known = true;
     db->dict_coll = state->dict_coll;
@@ -337,6 +345,7 @@ records_dict_find(struct records_txn *state)
     uint64_t version;
     ftk_status rc;
 
+    FTK_ASSERT(state->dict == NULL && state->pending_bytes == 0);
     FTK_TRY(version_find(state, &version));
     if (version == 0) {
         rc = dict_new(&state->dict);
@@ -349,6 +358,7 @@ records_dict_find(struct records_txn *state)
         if (!state->dict_changed)
             keep_dict(state);
     }
+    FTK_ASSERT(state->dict->version == version);
 out:
     return rc;
 }
@@ -379,6 +389,8 @@ records_positions_room(struct records_txn *state)
                (room - state->batch_room) * sizeof *state->batches);
         state->batch_room = room;
     }
+    FTK_ASSERT(state->dict->container_count <= state->gather_room);
+    FTK_ASSERT(state->dict->index_count <= state->batch_room);
 out:
     return rc;
 }
@@ -394,6 +406,7 @@ records_state_new(kiln_txn *txn, void **slot)
     state = atomic_exchange_explicit(&db->spare, NULL, memory_order_acq_rel);
     if (state == NULL)
         FTK_TRY(FTK_NEW(&state));
+    FTK_ASSERT(state->dict == NULL && state->pending_bytes == 0 && state->suspect_count == 0);
     state->txn = txn;
     state->db = db;
     state->write = extension_txn_writes(txn);
@@ -418,6 +431,7 @@ records_container(struct records_txn *state, kiln_container number,
             return FTK_FAIL(FTK_NOTFOUND, "there is no container %u", number);
         state->container_last = last;
     }
+    FTK_DEBUG_ASSERT(state->dict->containers[last->position] == last);
     *container_out = last;
     return FTK_OK;
 }
@@ -450,6 +464,7 @@ records_slices(struct records_txn *state, size_t count, kiln_slice **keys_out,
         state->slices = memory;
         state->slice_room = room;
     }
+    FTK_ASSERT(count <= state->slice_room);
     *keys_out = state->slices;
     *values_out = state->slices + state->slice_room;
     if (count > 0)
