@@ -14,7 +14,7 @@ static uint64_t salt, data_bytes;
 static char found[4096];
 
 static void
-make(void)
+make_of(uint64_t keys)
 {
     kiln_db *db;
     kiln_txn *txn;
@@ -22,11 +22,17 @@ make(void)
     disk = simdisk_new(NULL);
     db = engine_open(disk, KILN_CREATE);
     txn = engine_begin(db, KILN_WRITE);
-    OK(engine_series(txn, engine_coll(txn, "c"), 0, 3000, 60));
+    OK(engine_series(txn, engine_coll(txn, "c"), 0, keys, 60));
     OK(kiln_txn_commit(txn));
     salt = db->salt;
     OK(kiln_close(db));
     REQUIRE(simdisk_size(disk, "/db/data.kdb", &data_bytes));
+}
+
+static void
+make(void)
+{
+    make_of(3000);
 }
 
 static void
@@ -220,10 +226,75 @@ page_that_nothing_reaches_is_noticed(void)
     }
 }
 
+static void
+key_below_the_separator_of_its_page_is_noticed(void)
+{
+    struct node_value value = {.data = (const uint8_t *)"v", .size = 1};
+    uint8_t page[PAGE], scratch[PAGE], key[8];
+    struct node node = {page, PAGE};
+    uint64_t at;
+
+    make();
+    at = page_find(PAGE_LEAF, 1, page);
+    node_key(node, 0, key);
+    ftk_put_be64(key, ftk_get_be64(key) - 1); /* belongs into the leaf before */
+    node_remove(node, node_count(page) - 1);
+    REQUIRE(node_insert(node, 0, key, 8, &value, scratch));
+    page_put(at, page);
+    expect("first key lies below its parent's separator");
+}
+
+/* The bound is not in the parent of the leaf, but in the page above that. */
+static void
+key_behind_the_last_child_of_a_page_is_noticed(void)
+{
+    enum { KEYS = 30000 };
+    struct node_value value = {.data = (const uint8_t *)"v", .size = 1};
+    uint8_t page[PAGE], scratch[PAGE], key[8];
+    struct node node = {page, PAGE};
+    uint64_t at;
+
+    make_of(KEYS);
+    for (unsigned nth = 0;; nth++) {
+        (void)page_find(PAGE_INNER, nth, page);
+        if (node_level(page) != 1)
+            continue;
+        at = page_ref_id(node_child(page, node_count(page) - 1)) * PAGE;
+        REQUIRE(simdisk_peek(disk, "/db/data.kdb", at, page, PAGE));
+        node_key(node, node_count(page) - 1, key);
+        if (ftk_get_be64(key) < KEYS - 1)
+            break;
+    }
+    ftk_put_be64(key, ftk_get_be64(key) + 1);
+    node_remove(node, 0);
+    REQUIRE(node_insert(node, node_count(page), key, 8, &value, scratch));
+    page_put(at, page);
+    expect("last key lies above its parent's next separator");
+}
+
+static void
+keys_out_of_order_are_noticed(void)
+{
+    struct node_value value = {.data = (const uint8_t *)"v", .size = 1};
+    uint8_t page[PAGE], scratch[PAGE], key[8];
+    struct node node = {page, PAGE};
+    uint64_t at;
+
+    make();
+    at = page_find(PAGE_LEAF, 1, page);
+    node_key(node, 5, key);
+    node_remove(node, 5);
+    REQUIRE(node_insert(node, 2, key, 8, &value, scratch));
+    page_put(at, page);
+    expect("not in ascending order");
+}
+
 TEST_MAIN("engine_check", TEST(undamaged_database_has_no_findings),
           TEST(missing_entry_is_a_wrong_count), TEST(two_parents_of_a_page_are_noticed),
           TEST(writer_comes_through_a_page_with_two_parents),
           TEST(reference_behind_the_end_is_noticed),
           TEST(key_on_the_wrong_side_of_a_separator_is_noticed),
           TEST(page_in_use_but_free_in_the_map_is_noticed),
-          TEST(page_that_nothing_reaches_is_noticed))
+          TEST(page_that_nothing_reaches_is_noticed),
+          TEST(key_below_the_separator_of_its_page_is_noticed),
+          TEST(key_behind_the_last_child_of_a_page_is_noticed), TEST(keys_out_of_order_are_noticed))

@@ -721,6 +721,31 @@ record_cursor_goes_on_where_it_was_behind_a_rollback(void)
     records_close(db);
 }
 
+static void
+the_check_finds_a_kept_highest_id_that_is_none(void)
+{
+    kiln_db *db = records_open();
+    kiln_txn *txn = records_begin(db, KILN_WRITE);
+    struct people people = people_define(txn);
+    kiln_check_options options = KILN_CHECK_OPTIONS_INIT;
+    const char name[] = "\x01"
+                        "c1";
+    kiln_coll container;
+    int findings = 0;
+
+    person_add(txn, &people, "Ada", "Lovelace", 36);
+    REQUIRE_OK(coll_open_internal(txn, name, 3, 0, &container));
+    OK(kiln_txn_commit(txn));
+    txn = records_begin(db, KILN_WRITE);
+    OK(kiln_put(txn, container, "\0\0\0\0\0\0\0\0", 8, "abc", 3, 0));
+    OK(kiln_txn_commit(txn));
+    options.finding = count_findings;
+    options.context = &findings;
+    STATUS(kiln_check(db, &options), FTK_CORRUPT);
+    CHECK_EQ(findings, 1);
+    OK(kiln_close(db));
+}
+
 TEST_MAIN("record_store", TEST(ids_are_never_given_out_twice),
           TEST(chosen_ids_are_kept_and_may_be_anywhere),
           TEST(wrong_records_are_refused_and_leave_nothing),
@@ -731,4 +756,5 @@ TEST_MAIN("record_store", TEST(ids_are_never_given_out_twice),
           TEST(the_check_shows_how_far_it_is_and_can_be_canceled),
           TEST(highest_ids_of_deleted_records_are_not_given_again_after_reopening),
           TEST(highest_id_is_that_of_the_state_at_hand),
-          TEST(record_cursor_goes_on_where_it_was_behind_a_rollback))
+          TEST(record_cursor_goes_on_where_it_was_behind_a_rollback),
+          TEST(the_check_finds_a_kept_highest_id_that_is_none))
