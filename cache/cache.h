@@ -26,9 +26,10 @@
  * 3. A DIRTY page whose contents may still change is never written by another thread than the one
  *    that changes it: `seal` refuses it.
  * 4. What is charged (all databases of the process) <= the limit, at all times; but a limit just
- *    lowered is reached as fast as pages become clean.  Charged are all pages that are not ABSENT
- *    (one that is EVICTING may stay so until memory is wanted), whole blocks where they are huge,
- *    the writer's reserve, and the states.
+ *    lowered is reached as fast as pages become clean, and a writer whose reserve was recalled for
+ *    others may be over it by the pages of one operation.  Charged are all pages that are not
+ *    ABSENT (one that is EVICTING may stay so until memory is wanted), whole blocks where they are
+ *    huge, the writer's reserve, and the states.
  * 5. Who sees a page RESIDENT sees contents that were verified since they were read, or made here.
  * 6. A page that is FREE is used by nobody and no read of it begins, until cache_new begins its
  *    next life.
@@ -242,7 +243,8 @@ void cache_unreserve(struct cache *cache);                 /* give back what is 
  * quarters.  Outside an epoch. */
 uint64_t cache_share(struct cache *cache);
 /*
- * Begin a new life of a page id: FRESH, with undefined contents (zero when it was absent).  Legal
+ * Begin a new life of a page id: FRESH, with undefined contents (zero when it was absent).  False:
+ * the reserve had no page for it, since it was recalled when the limit fell: reserve again.  Legal
  * inside an epoch: it does not wait, neither for memory (what was not reserved is charged all the
  * same, over the limit if need be, until the next eviction) nor for a write of the former life that
  * is under way.  What that one leaves in the file is read by nobody: a page is given out only when
@@ -253,7 +255,7 @@ uint64_t cache_share(struct cache *cache);
  * cache_reserve waits for those begun before.  Only a damaged reference to an id that was free when
  * the database was opened can cause one; then cache_new waits for it.
  */
-void cache_new(struct cache *cache, uint64_t page_id);
+bool cache_new(struct cache *cache, uint64_t page_id);
 /* Contents are (about to be) newer than the file.  For pages that are resident and may change only
  * by this thread.  Set it after the header's birth is in place. */
 void cache_dirty_slow(struct cache *cache, uint64_t page_id, uint32_t flags);

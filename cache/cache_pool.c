@@ -20,7 +20,10 @@
  *    the shares of any number of writers add up to less than three quarters of the limit, so that
  *    there is always something to evict, for readers too; and when memory is wanted and none can be
  *    had at once (cache_room_take, cache_try_reserve), before it waits for others.
- * 6. Memory is taken where it is found: nobody is told that there would be some.  Between a look
+ * 6. When nothing can be evicted, what the writers of other caches hold in reserve is taken from
+ *    them: it may date from before the limit fell.  What they make then is charged as it is made,
+ *    over the limit if need be, and they are told so and look again before the next operation.
+ * 7. Memory is taken where it is found: nobody is told that there would be some.  Between a look
  *    and a use others may take it, and the limit may fall.
  */
 #include <unistd.h>
@@ -229,15 +232,28 @@ evict_somewhere(void)
     return 0;
 }
 
-/* Make room for `bytes` more; false when nothing could be evicted. */
+/* Under the mutex: nothing can be evicted, and writers of other caches hold memory in reserve, from
+ * before the limit fell, perhaps at rest.  They do without.  False: there was none. */
 static bool
-make_room(uint64_t bytes)
+recall_reserves(const struct cache *cache)
+{
+    uint64_t had = atomic_load(&pool.used_bytes);
+
+    for (struct cache *other = pool.caches; other != NULL; other = other->next)
+        if (other != cache)
+            cache_unreserve(other);
+    return atomic_load(&pool.used_bytes) < had;
+}
+
+/* Make room for `bytes` more, for this cache; false when nothing could be evicted. */
+static bool
+make_room(const struct cache *cache, uint64_t bytes)
 {
     bool room = true;
 
     ftk_mutex_lock(&pool.mutex);
     if (atomic_load(&pool.used_bytes) + bytes > cache__budget()) /* else someone did it meanwhile */
-        room = evict_somewhere() > 0;
+        room = evict_somewhere() > 0 || (cache != NULL && recall_reserves(cache));
     ftk_mutex_unlock(&pool.mutex);
     return room;
 }
@@ -302,7 +318,7 @@ cache__charge_now(struct cache *cache, uint64_t pages)
     uint64_t bytes = pages << cache->fast.page_shift;
 
     while (!take(cache, pages))
-        if (bytes > cache__budget() || !make_room(bytes))
+        if (bytes > cache__budget() || !make_room(cache, bytes))
             return false;
     return true;
 }
@@ -381,7 +397,7 @@ void
 cache__shrink(void)
 {
     while (cache__over())
-        if (!make_room(0)) {
+        if (!make_room(NULL, 0)) {
             (void)call_for_cleaning();
             return;
         }

@@ -231,25 +231,26 @@ cache_use_slow(const struct cache_fast *fast, uint64_t page_id)
     }
 }
 
-/* One page out of the writer's reserve, or, failing that, over the limit rather than nowhere. */
-static void
+/* One page out of the writer's reserve: true; failing that, over the limit rather than nowhere. */
+static bool
 charge_new(struct cache *cache)
 {
     uint64_t reserved = atomic_load(&cache->reserved);
 
     while (reserved > 0)
         if (atomic_compare_exchange_weak(&cache->reserved, &reserved, reserved - 1))
-            return;
+            return true;
     if (!cache__charge_try(cache, 1))
         cache__charge_forced(cache, 1);
+    return false;
 }
 
-static void
+static bool
 new_page(struct cache *cache, uint64_t page_id, uint32_t flags)
 {
     const uint32_t stays = CACHE_COVERED | CACHE_WRITING | ~((uint32_t)CACHE_PIN_ONE - 1);
     _Atomic uint32_t *word = &cache->fast.states[page_id];
-    bool charged = false;
+    bool charged = false, reserved = true;
 
     FTK_ASSERT(page_id < cache->fast.pages_max);
     for (unsigned turns = 0;;) {
@@ -264,7 +265,7 @@ new_page(struct cache *cache, uint64_t page_id, uint32_t flags)
         }
         bool absent = (state & CACHE_STATE_MASK) == CACHE_ABSENT;
         if (absent && !charged) {
-            charge_new(cache);
+            reserved = charge_new(cache);
             charged = true;
             continue;
         }
@@ -280,14 +281,14 @@ new_page(struct cache *cache, uint64_t page_id, uint32_t flags)
         }
         if ((state & CACHE_DIRTY) != 0)
             count_one(&cache->freed_dirty);
-        return;
+        return reserved;
     }
 }
 
-void
+bool
 cache_new(struct cache *cache, uint64_t page_id)
 {
-    new_page(cache, page_id, 0);
+    return new_page(cache, page_id, 0);
 }
 
 ftk_status
@@ -361,7 +362,7 @@ cache_new_run(struct cache *cache, uint64_t first, uint64_t count)
                         (unsigned long long)first, (unsigned long long)(first + count - 1),
                         (unsigned long long)cache->fast.pages_max);
     for (uint64_t id = first; id < first + count; id++)
-        new_page(cache, id, CACHE_RAW);
+        (void)new_page(cache, id, CACHE_RAW);
     return FTK_OK;
 }
 

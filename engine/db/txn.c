@@ -119,7 +119,7 @@ writer_start(struct txn_writer *writer, uint64_t birth)
     writer->birth = writer->birth_first = writer->birth_floor = birth;
     atomic_store_explicit(&writer->prepared, 0, memory_order_relaxed);
     atomic_store_explicit(&writer->spill_pages, 0, memory_order_relaxed);
-    writer->spill_due = 0;
+    atomic_store_explicit(&writer->spill_due, 0, memory_order_relaxed);
     writer->appends = 0;
     txn_born_reset(&writer->born);
     writer->dead.count = writer->retired_own.count = 0;

@@ -72,13 +72,14 @@ static ftk_status
 spill_if_large(kiln_txn *txn, uint32_t pages)
 {
     bool read_only = txn->db->read_only;
-    uint64_t part = read_only ? cache_limit() / 16 : cache_share(txn->cache);
+    uint64_t part = read_only ? cache_limit() / 16 : cache_share(txn->cache), due;
     ftk_status rc;
 
-    txn->writer.spill_due = part / txn->db->page_bytes;
-    if (txn->writer.spill_due < SPILL_PAGES_MIN)
-        txn->writer.spill_due = SPILL_PAGES_MIN;
-    if (spill_pages(&txn->writer) < txn->writer.spill_due &&
+    due = part / txn->db->page_bytes;
+    if (due < SPILL_PAGES_MIN)
+        due = SPILL_PAGES_MIN;
+    atomic_store_explicit(&txn->writer.spill_due, due, memory_order_relaxed);
+    if (spill_pages(&txn->writer) < due &&
         (spill_pages(&txn->writer) == 0 ||
          (spill_pages(&txn->writer) + pages) * txn->db->page_bytes <= 2 * part))
         return FTK_OK;
@@ -290,8 +291,8 @@ static uint32_t
 pages_at_a_time(const kiln_txn *txn)
 {
     uint64_t limit = cache_limit() / PREPARE_PART / txn->db->page_bytes;
-    uint64_t part =
-        txn->writer.spill_due / (PREPARE_PART / 4); /* the share is a quarter, or less */
+    uint64_t part = atomic_load_explicit(&txn->writer.spill_due, memory_order_relaxed) /
+                    (PREPARE_PART / 4); /* the share is a quarter, or less */
 
     if (part > limit)
         part = limit;
@@ -347,7 +348,8 @@ txn_page_new(kiln_txn *txn)
     rc = space_alloc(txn->db->space, true, &page);
     FTK_ASSERT(rc == FTK_OK); /* txn_prepare saw to it */
     txn_born_add(&txn->writer.born, space_extent(page, 1, txn->writer.birth));
-    cache_new(txn->cache, page);
+    if (FTK_UNLIKELY(!cache_new(txn->cache, page))) /* the limit has fallen: look again */
+        atomic_store_explicit(&txn->writer.spill_due, 0, memory_order_relaxed);
     return page;
 }
 

@@ -93,7 +93,7 @@ struct txn_writer {
     struct space_extents dead;        /* of older transactions, no longer needed */
     struct space_extents retired_own; /* made here, and wanted again only by a rollback */
     _Atomic uint64_t spill_pages;     /* made, or clean and changed again, since the last spill */
-    uint64_t spill_due;               /* so many of them call for a look */
+    _Atomic uint64_t spill_due;       /* so many of them call for a look */
 
     uint8_t *ops; /* log operations not yet appended */
     size_t ops_size, ops_capacity;
@@ -222,7 +222,7 @@ txn_is_prepared(const kiln_txn *txn, uint32_t pages)
         pages += atomic_load_explicit(&txn->window->reserved, memory_order_relaxed);
     return atomic_load_explicit(&txn->writer.prepared, memory_order_relaxed) >= pages &&
            atomic_load_explicit(&txn->writer.spill_pages, memory_order_relaxed) <
-               txn->writer.spill_due;
+               atomic_load_explicit(&txn->writer.spill_due, memory_order_relaxed);
 }
 
 /* See that `pages` pages can be made.  Outside an epoch.  reserve: deletes may use the last pages

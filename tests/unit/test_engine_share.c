@@ -379,6 +379,48 @@ records_of_several_databases_go_through_a_small_cache(void)
     }
 }
 
+/* Writers of several databases have prepared below a high limit, and rest: what they hold in
+ * reserve is more than the limit is when it has fallen.  Each goes on, whoever of them is first. */
+static void
+reserves_of_resting_writers_do_not_fill_a_limit_that_falls(void)
+{
+    enum { COUNT = 3, KEYS = 3000 };
+    kiln_options options = engine_options(KILN_CREATE);
+    struct simdisk *disks[COUNT];
+    kiln_db *dbs[COUNT];
+    kiln_txn *txns[COUNT];
+    kiln_coll colls[COUNT];
+
+    options.page_bytes = 65536;
+    OK(kiln_cache_limit(120 * MIB));
+    for (unsigned k = 0; k < COUNT; k++) {
+        disks[k] = simdisk_new(NULL);
+        REQUIRE_OK(engine_try_open(disks[k], &options, &dbs[k]));
+        txns[k] = engine_begin(dbs[k], KILN_WRITE);
+        colls[k] = engine_coll(txns[k], "c");
+        OK(engine_series(txns[k], colls[k], 0, KEYS, 1000));
+        OK(kiln_txn_commit(txns[k]));
+        OK(kiln_checkpoint(dbs[k]));
+    }
+    for (unsigned k = 0; k < COUNT; k++) {
+        txns[k] = engine_begin(dbs[k], KILN_WRITE);
+        OK(engine_series(txns[k], colls[k], 0, 1, 900));
+    }
+    OK(kiln_cache_limit(6 * MIB));
+    for (uint64_t i = 60; i < KEYS; i += 120)
+        for (unsigned k = COUNT; k-- > 0;) {
+            kiln_slice got;
+            uint8_t key[8];
+            engine_key(i, key);
+            OK(kiln_get(txns[k], colls[k], key, sizeof key, &got));
+            OK(engine_series(txns[k], colls[k], i, i + 1, 900));
+        }
+    for (unsigned k = 0; k < COUNT; k++) {
+        OK(kiln_txn_commit(txns[k]));
+        engine_end(disks[k], dbs[k]);
+    }
+}
+
 static _Atomic bool stop;
 
 static void
@@ -496,5 +538,6 @@ TEST_MAIN("engine_share", TEST(writers_of_three_databases_go_through_a_small_cac
           TEST(unfinished_transactions_leave_room_for_others), TEST(the_limit_may_move_beside_them),
           TEST(pages_prepared_below_a_high_limit_leave_room_below_a_low_one),
           TEST(pages_prepared_for_much_leave_room_to_read),
+          TEST(reserves_of_resting_writers_do_not_fill_a_limit_that_falls),
           TEST(records_of_several_databases_go_through_a_small_cache),
           TEST(batches_work_with_the_smallest_cache))
