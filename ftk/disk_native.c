@@ -309,8 +309,7 @@ native_allocate(struct ftk_file *file, uint64_t offset, uint64_t size)
         failed = fallocate(fd, 0, (off_t)offset, (off_t)size);
     while (failed != 0 && errno == EINTR);
     if (failed == 0)
-        return FTK_OK;
-
+        goto out;
     if (errno == EOPNOTSUPP || errno == ENOSYS)
         rc = ftk__allocate_by_writing(file, size_old, offset + size);
     else

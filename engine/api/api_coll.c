@@ -335,10 +335,9 @@ kiln_value_write(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size
     FTK_TRY(write_begin(txn, coll, &tree));
     FTK_TRY(check_key(key, key_size));
     if (size > KILN_VALUE_MAX)
-        return txn_answer(txn,
-                          FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes", (unsigned long long)size));
+        FTK_TRY(FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes", (unsigned long long)size));
     if (read == NULL && size > 0)
-        return txn_answer(txn, FTK_FAIL(FTK_INVALID, "value_write: no function to read from"));
+        FTK_TRY(FTK_FAIL(FTK_INVALID, "value_write: no function to read from"));
     if (value_is_large(txn->db, key_size, size)) { /* what is given up half way is rolled back */
         FTK_TRY(txn_savepoint(txn));
         rc = logged_put_large(txn, tree, (kiln_slice){key, key_size}, size, &source,

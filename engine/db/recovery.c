@@ -263,7 +263,7 @@ op_large(struct replay *replay, const struct log_operation *op, uint64_t lsn)
     FTK_TRY(apply_gathered(replay));
     FTK_TRY(txn_tree(replay->txn, op->coll, &tree));
     if (tree->flags & CATALOG_KEYS_ONLY)
-        return malformed(lsn, "large value in a collection without values");
+        FTK_TRY(malformed(lsn, "large value in a collection without values"));
     replay->large_coll = op->coll;
     memcpy(replay->large_key, op->key, op->key_size);
     replay->large_key_size = (uint32_t)op->key_size;
@@ -443,7 +443,8 @@ replay_record(struct replay *replay, const struct rfl_record *record)
         replay->skip_id = id;
         replay->skip_error = *ftk_error_last();
         replay_abort(replay);
-        return FTK_OK;
+        rc = FTK_OK;
+        goto out;
     }
     if (rc != FTK_OK)
         goto out;
@@ -451,7 +452,7 @@ replay_record(struct replay *replay, const struct rfl_record *record)
     if (record->kind == LOG_FRAGMENT)
         goto out;
     if (replay->large_open)
-        return malformed(record->lsn, "transaction ends inside a large value");
+        FTK_TRY(malformed(record->lsn, "transaction ends inside a large value"));
     replay->large_id = 0;
     FTK_ASSERT(record->lsn_end > replay->lsn && replay->gathered_count <= COLLS_MAX);
     replay->txn_id = id;

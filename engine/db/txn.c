@@ -75,7 +75,7 @@ txn_object(kiln_db *db, kiln_txn **txn_out)
     txn->fast = db->fast;
     FTK_TRY(cache_slot_take(db->cache, &txn->slot));
     *txn_out = txn;
-    return FTK_OK;
+    txn = NULL;
 out:
     txn_free(txn);
     return rc;

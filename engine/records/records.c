@@ -54,7 +54,7 @@ gather_learn(struct records_txn *state, const struct dict_container *container,
 
     FTK_TRY(records_given_learn(state, container->number, gather));
     if (records_high_recall(state, container->number, gather))
-        return FTK_OK;
+        goto out;
     FTK_TRY(kept_read(state, container, &gather->kept));
     FTK_TRY(kiln_cursor_open(state->txn, container->coll, 0, &cursor));
     rc = kiln_cursor_last(cursor);

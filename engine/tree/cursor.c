@@ -280,9 +280,10 @@ step_leaf(kiln_cursor *cursor, bool forward, uint64_t *next_out)
         uint32_t count = node_count(cache_address(txn->fast, child));
         path->pos[d + 1] = forward || count == 0 ? 0 : count - 1;
     }
-    return FTK_OK;
+    rc = FTK_OK;
 out:
-    cache_leave(txn->slot);
+    if (rc != FTK_OK)
+        cache_leave(txn->slot);
     return rc;
 }
 

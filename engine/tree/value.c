@@ -209,7 +209,7 @@ ftk_status
 value_writer_end(kiln_txn *txn, struct value_writer *writer, uint8_t *ref)
 {
     uint32_t bytes = writer->list_count * LARGE_ID_BYTES;
-    ftk_status rc;
+    ftk_status rc = FTK_OK;
 
     FTK_ASSERT(writer->done == writer->size && writer->listed == writer->list_count);
     if (writer->list_count > 1) {
@@ -219,7 +219,6 @@ value_writer_end(kiln_txn *txn, struct value_writer *writer, uint8_t *ref)
         part_close(txn, writer);
     }
     ref_put(ref, writer->run.first, writer->size, writer->birth);
-    return FTK_OK;
 out:
     return rc;
 }
