@@ -280,7 +280,7 @@ kiln_check(kiln_db *db, const kiln_check_options *options)
     check.done = space.pages_live; /* of pages of large values only the first was counted */
     rc = db_extension_records.check(check.txn, &calls);
     if (rc == FTK_CORRUPT)
-        rc = FTK_OK; /* counted */
+        rc = FTK_OK;                                                  /* counted */
     if (rc == FTK_OK && options != NULL && options->progress != NULL) /* the whole, exactly */
         options->progress(options->progress_context, check.total, check.total);
 out:

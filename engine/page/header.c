@@ -242,8 +242,8 @@ copy_is_behind(const struct found *found, unsigned slot, unsigned copy)
 
     if (number != twin || number == 0 || copy == 0)
         return number < twin;
-    return memcmp(found_block(found, slot, 0), found_block(found, slot, 1),
-                  HEADER_BLOCK_BYTES) != 0;
+    return memcmp(found_block(found, slot, 0), found_block(found, slot, 1), HEADER_BLOCK_BYTES) !=
+           0;
 }
 
 /* Repair each copy that is not valid or behind its twin, once what was read is durable. */

@@ -87,8 +87,7 @@ undo_note_insert(struct undo_log *log, uint32_t *chain, uint32_t pos)
 }
 
 void
-undo_note_replace(struct undo_log *log, uint32_t *chain, uint32_t pos,
-                  const struct node_entry *old)
+undo_note_replace(struct undo_log *log, uint32_t *chain, uint32_t pos, const struct node_entry *old)
 {
     struct undo_entry *entry = note(log, chain, UNDO_REPLACE, pos);
 

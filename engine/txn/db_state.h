@@ -44,7 +44,7 @@ struct writer_wait {
 struct kiln_db {
     kiln_options options; /* resolved */
     char *path;
-    char *rfl_path;      /* how the log's directory was named: for messages */
+    char *rfl_path; /* how the log's directory was named: for messages */
     struct ftk_disk *disk;
     char log_place[HEADER_LOG_DIR_MAX + 1]; /* as in the header: see engine/db/log_place.h */
     struct ftk_dir *dir; /* all names of files are looked up in it: the path is used once */
@@ -52,7 +52,7 @@ struct kiln_db {
     unsigned forks; /* ftk_forks() at the open */
     bool read_only;
     bool archiving; /* log segments leave through an archive function alone: HEADER_ARCHIVING */
-    bool manual; /* no threads: simulation */
+    bool manual;    /* no threads: simulation */
     enum ftk_aio_kind aio_kind;
 
     struct ftk_file *lock_file;
@@ -82,7 +82,7 @@ struct kiln_db {
     struct db_promise promise;
     uint32_t coll_next; /* number of the next collection: it only grows, also when transactions that
                            took numbers end without a commit */
-    bool appends_many; /* the last transaction put many keys behind the last of a tree */
+    bool appends_many;  /* the last transaction put many keys behind the last of a tree */
 
     struct db_published published;
     struct ftk_mutex publish_mutex;
@@ -94,7 +94,7 @@ struct kiln_db {
     uint32_t durable_coll_next;       /* ... and number of the next collection */
     struct db_snapshot checkpoint_of; /* snapshot of the one under way */
     uint64_t checkpoint_pages_end, checkpoint_map_hash;
-    _Atomic uint64_t durable_lsn;   /* of the last header */
+    _Atomic uint64_t durable_lsn; /* of the last header */
     /* newest snapshot that a checkpoint has pinned; PIN_ALL: one is about to */
     _Atomic uint64_t checkpoint_pin;
 
