@@ -229,6 +229,18 @@ bank_glance(struct bank *bank, kiln_txn *txn, uint32_t low, struct ftk_random *r
     return state;
 }
 
+uint32_t
+bank_write_nothing(struct bank *bank)
+{
+    kiln_txn *txn;
+
+    MUST_OK(kiln_txn_begin(bank->db, KILN_WRITE, &txn));
+    uint32_t state = state_seen(bank, txn, 0);
+    MUST_OK(kiln_txn_commit(txn));
+    promises_hold(bank, state);
+    return state;
+}
+
 /* ---- crashes --------------------------------------------------------------------------------- */
 
 void

@@ -92,6 +92,8 @@ void bank_write(struct bank *bank, struct ftk_random *random, uint32_t keys,
 uint32_t bank_read(struct bank *bank, kiln_txn *txn, uint32_t low);
 /* The same, but only at some of the keys. */
 uint32_t bank_glance(struct bank *bank, kiln_txn *txn, uint32_t low, struct ftk_random *random);
+/* A write transaction that only reads, and commits: what it saw is promised from then on. */
+uint32_t bank_write_nothing(struct bank *bank);
 void bank_close(struct bank *bank);
 void bank_abandon(struct bank *bank); /* as a crash would; quick */
 

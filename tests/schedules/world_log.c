@@ -2,9 +2,10 @@
 /*
  * tests/schedules/world_log.c -- group commit: writers whose promises differ, the log's threads.
  *
- * Three writers that promise FULL, OS or LAZY as the seed says; a reader; the log comes to the end
- * of its segment on the way, and a checkpoint releases the old one.  What a reader has seen, and
- * what a commit has promised, is there after a crash at that moment.
+ * Three writers that promise FULL, OS or LAZY as the seed says, and commit without a change now and
+ * then; a reader; the log comes to the end of its segment on the way, and a checkpoint releases the
+ * old one.  What a reader has seen, and what a commit has promised, is there after a crash at that
+ * moment.
  */
 #include <string.h>
 
@@ -36,6 +37,17 @@ crash_now(struct scene *scene)
     bank_crash_take(&scene->bank, &scene->crash, scene->disk, scene->crash_kind, scene->crash_seed);
 }
 
+/* A commit without a change returns when what it has read is as durable as was promised. */
+static void
+nothing_once(struct scene *scene)
+{
+    uint32_t promised = scene->bank.durable + scene->bank.written;
+
+    bank_write_nothing(&scene->bank);
+    if (scene->crash_read && scene->bank.durable + scene->bank.written > promised)
+        crash_now(scene);
+}
+
 static void
 write_some(void *context)
 {
@@ -46,6 +58,8 @@ write_some(void *context)
     for (unsigned i = 0; i < TRANSACTIONS; i++) {
         bank_write(&writer->scene->bank, random, 1 + (uint32_t)ftk_random_below(random, 3),
                    promises[ftk_random_below(random, 3)], ftk_random_below(random, 8) > 0);
+        if (ftk_random_below(random, 3) == 0)
+            nothing_once(writer->scene);
         if (writer->scene->crash_write > 0 && --writer->scene->crash_write == 0)
             crash_now(writer->scene);
     }
