@@ -112,6 +112,7 @@ wait_until(struct ftk_cond *cond, struct ftk_mutex *mutex, uint64_t deadline_ns)
     bool in_time = true;
 
     FTK_ASSERT(mutex->owner == self);
+    ftk__schedule_step(); /* what it looked at may change before it sleeps, but for the mutex */
     let_go(mutex);
     if (ftk_random_below(ftk__schedule_random(), WAKE_ONE_IN) == 0) {
         ftk__schedule_step();
