@@ -20,8 +20,22 @@ ftk_status tree_descend_edge(kiln_txn *txn, const struct tree *tree, bool last,
 /* One step of a walk: inside an epoch see that page_id is resident.  When it must be fetched the
  * slot leaves and re-enters, *again_out: everything else used in the epoch may be gone.  What a
  * change of this tree needs stays prepared. */
-ftk_status tree_use(kiln_txn *txn, const struct tree *tree, uint64_t page_id, unsigned fetch_flags,
-                    bool *again_out);
+ftk_status tree_use_slow(kiln_txn *txn, const struct tree *tree, uint64_t page_id,
+                         unsigned fetch_flags, bool *again_out);
+static inline bool
+tree_is_resident(const kiln_txn *txn, uint64_t page_id)
+{
+    return FTK_LIKELY(page_id < txn->fast->pages_max) && cache_use(txn->fast, page_id);
+}
+static inline ftk_status
+tree_use(kiln_txn *txn, const struct tree *tree, uint64_t page_id, unsigned fetch_flags,
+         bool *again_out)
+{
+    *again_out = false;
+    if (FTK_LIKELY(tree_is_resident(txn, page_id)))
+        return FTK_OK;
+    return tree_use_slow(txn, tree, page_id, fetch_flags, again_out);
+}
 /* A resident page is the one that the reference means: level and birth. */
 static inline bool
 tree_page_fits(const uint8_t *page, struct page_ref ref, uint32_t level)

@@ -25,17 +25,14 @@ tree_misfit(const kiln_txn *txn, struct page_ref ref, uint32_t level)
 }
 
 ftk_status
-tree_use(kiln_txn *txn, const struct tree *tree, uint64_t page_id, unsigned fetch_flags,
-         bool *again_out)
+tree_use_slow(kiln_txn *txn, const struct tree *tree, uint64_t page_id, unsigned fetch_flags,
+              bool *again_out)
 {
     ftk_status rc;
 
-    *again_out = false;
     if (FTK_UNLIKELY(page_id >= txn->fast->pages_max))
         return FTK_FAIL(FTK_CORRUPT, "reference to page %llu, which cannot be",
                         (unsigned long long)page_id);
-    if (FTK_LIKELY(cache_use(txn->fast, page_id)))
-        return FTK_OK;
     txn_leave(txn);
     rc = txn_fetch(txn, page_id, fetch_flags, tree_pages_needed(tree));
     txn_enter(txn);
@@ -71,14 +68,16 @@ restart:
             cache_enter(txn->fast, txn->slot);
             goto restart;
         }
-        rc = tree_use(txn, tree, id, fetch_flags, &again);
-        if (FTK_UNLIKELY(rc != FTK_OK))
-            goto fail;
-        if (FTK_UNLIKELY(again))
+        if (FTK_UNLIKELY(!tree_is_resident(txn, id))) {
+            rc = tree_use_slow(txn, tree, id, fetch_flags, &again);
+            if (rc != FTK_OK)
+                goto fail;
             goto restart;
-        rc = tree_check_page(txn, ref, level);
-        if (FTK_UNLIKELY(rc != FTK_OK))
+        }
+        if (FTK_UNLIKELY(!tree_page_fits(node.page, ref, level))) {
+            rc = tree_misfit(txn, ref, level);
             goto fail;
+        }
         path->page[d] = id;
         path->ref[d] = ref;
         if (level > 0) {
