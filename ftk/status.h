@@ -128,6 +128,7 @@ void ftk_assert_failed(const char *expression, const char *file, int line)
 #define FTK_DEBUG_ASSERT(x) ((void)sizeof(x))
 #endif
 
+#define FTK_INLINE static inline __attribute__((always_inline))
 #define FTK_LIKELY(x) __builtin_expect(!!(x), 1)
 #define FTK_UNLIKELY(x) __builtin_expect(!!(x), 0)
 

@@ -137,7 +137,7 @@ trees_add(kiln_txn *txn, const struct tree *tree, const struct tree *was)
     added->noted = 0;
     if (txn->writer.savepoint_count > 0)
         before_push(&txn->writer, added, was);
-    FTK_ASSERT(trees_find(txn, tree->id) == added);
+    FTK_DEBUG_ASSERT(trees_find(txn, tree->id) == added);
     return added;
 }
 

@@ -234,33 +234,27 @@ compare_rest(const uint8_t *page, uint32_t pos, const uint8_t *suffix, uint32_t 
     return size < suffix_size ? -1 : size > suffix_size;
 }
 
-/*
- * First position in [low, high) whose head is >= head.  The number of steps depends on the count
- * alone and a step is a compare and a conditional move: nothing that a processor could guess wrong.
- * Before each step the position is in [low, low + n].
- */
+/* First position in [low, high) whose head is >= head. */
 static inline uint32_t
 head_lower_bound(const uint8_t *page, uint32_t low, uint32_t high, uint32_t head)
 {
     const uint8_t *heads = page + node_heads_at(page);
     uint32_t n = high - low;
 
-    if (n == 0)
-        return low;
     if (page[PAGE_HEAD_BYTES] == 4) {
-        const uint8_t *at = heads + low * sizeof(uint32_t);
-        for (; n > 1; n -= n / 2) {
-            const uint8_t *middle = at + n / 2 * sizeof(uint32_t);
-            at = ftk_get_le32(middle - sizeof(uint32_t)) < head ? middle : at;
+        while (n > 0) {
+            uint32_t half = n / 2;
+            bool right = ftk_get_le32(heads + (low + half) * sizeof(uint32_t)) < head;
+            low = right ? low + half + 1 : low;
+            n = right ? n - half - 1 : half;
         }
-        low = (uint32_t)((size_t)(at - heads) / sizeof(uint32_t)) + (ftk_get_le32(at) < head);
     } else {
-        const uint8_t *at = heads + low * sizeof(uint16_t);
-        for (; n > 1; n -= n / 2) {
-            const uint8_t *middle = at + n / 2 * sizeof(uint16_t);
-            at = ftk_get_le16(middle - sizeof(uint16_t)) < head ? middle : at;
+        while (n > 0) {
+            uint32_t half = n / 2;
+            bool right = ftk_get_le16(heads + (low + half) * sizeof(uint16_t)) < head;
+            low = right ? low + half + 1 : low;
+            n = right ? n - half - 1 : half;
         }
-        low = (uint32_t)((size_t)(at - heads) / sizeof(uint16_t)) + (ftk_get_le16(at) < head);
     }
     return low;
 }

@@ -293,7 +293,7 @@ tree_replace_at(kiln_txn *txn, struct tree *tree, struct tree_path *path, const 
  * (spill), and until then it is not evicted.  The window is held: who gives it back moves
  * append_leaf.
  */
-static bool
+FTK_INLINE bool
 append_here(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
             const struct node_value *value)
 {

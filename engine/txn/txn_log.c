@@ -73,8 +73,8 @@ txn_log_reserve(kiln_txn *txn, size_t bytes)
     return rc;
 }
 
-/* Room for it was reserved. */
-static inline void
+/* Room for it was reserved.  Inline, so that the parts are known where the operation is. */
+FTK_INLINE void
 op_add(struct txn_writer *writer, const struct log_operation *operation)
 {
     size_t bytes = log_op_bytes(operation->op, operation->key_size, (size_t)operation->value_size);

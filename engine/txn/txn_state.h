@@ -171,11 +171,13 @@ txn_unhold(kiln_txn *txn)
 
 /* ---- epochs: with an open window its mutex comes with them ---- */
 
-/* Nobody returns leaves of the window, if there is one, until it is let. */
+/* Nobody returns leaves of the window, if there is one, until it is let.  One that was not tried
+ * has none, and only this thread can try it. */
 static inline void
 txn_window_hold(kiln_txn *txn)
 {
-    if (FTK_UNLIKELY(txn->window != NULL) && !txn->window->held)
+    if (FTK_UNLIKELY(txn->window != NULL) && !txn->window->held &&
+        window_state(txn->window) != WINDOW_UNTRIED)
         window_hold(txn);
 }
 static inline void

@@ -574,9 +574,7 @@ window_hold(kiln_txn *txn)
 {
     struct window *window = txn->window;
 
-    FTK_ASSERT(!window->held);
-    if (window_state(window) == WINDOW_UNTRIED)
-        return;
+    FTK_ASSERT(!window->held && window_state(window) != WINDOW_UNTRIED);
     ftk_mutex_lock(&window->mutex);
     FTK_ASSERT(atomic_load_explicit(&txn->slot->epoch, memory_order_relaxed) == 0);
     if (window_state(window) == WINDOW_ASKED)
