@@ -274,6 +274,8 @@ KILN_API kiln_status kiln_txn_applied(kiln_txn *txn, uint64_t *index_out);
  * collection, dropped, rolled back or aborted, no other one gets it, and calls with it are
  * KILN_NOTFOUND.  One exception: numbers that only aborted transactions took are forgotten when the
  * process is killed before the next checkpoint (kiln_close writes one).
+ * Records and indexes are kept in collections without a name for programs: whoever has the number
+ * of one can read it, and every change by the calls below is KILN_INVALID.
  */
 typedef uint32_t kiln_coll;
 

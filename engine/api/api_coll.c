@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/db/coll.h"
+#include "engine/db/extension.h"
 #include "engine/db/txn.h"
 #include "ftk/mem.h"
 
@@ -18,9 +19,12 @@ kiln_coll_open(kiln_txn *txn, const char *name, uint32_t flags, kiln_coll *coll_
     return txn_answer(txn, coll_open_internal(txn, name, strlen(name), flags, coll_out));
 }
 
+/* Who writes: a program, or an extension to a collection of its own. */
+enum writer { PROGRAM, EXTENSION };
+
 /* What every write to a collection begins with. */
 static ftk_status
-write_begin(kiln_txn *txn, kiln_coll coll, struct tree **tree_out)
+write_begin(kiln_txn *txn, kiln_coll coll, enum writer writer, struct tree **tree_out)
 {
     ftk_status rc = txn_check_write(txn);
 
@@ -29,6 +33,10 @@ write_begin(kiln_txn *txn, kiln_coll coll, struct tree **tree_out)
         rc = txn_tree(txn, coll, tree_out);
     if (rc == FTK_OK && FTK_UNLIKELY((*tree_out)->building))
         rc = FTK_FAIL(FTK_STATE, "a bulk builder is at work on collection %u", coll);
+    if (rc == FTK_OK && FTK_UNLIKELY((*tree_out)->reserved && writer == PROGRAM))
+        rc = FTK_FAIL(FTK_INVALID,
+                      "collection %u holds records or an index: it is changed by their calls alone",
+                      coll);
     return rc;
 }
 
@@ -65,13 +73,25 @@ is_lent(const kiln_txn *txn, const void *data)
            txn->fast->pages_max;
 }
 
+static kiln_status
+drop(kiln_txn *txn, kiln_coll coll, enum writer writer)
+{
+    struct tree *tree;
+    ftk_status rc = write_begin(txn, coll, writer, &tree);
+
+    return txn_answer(txn, rc != FTK_OK ? rc : coll_drop(txn, coll));
+}
+
 kiln_status
 kiln_coll_drop(kiln_txn *txn, kiln_coll coll)
 {
-    struct tree *tree;
-    ftk_status rc = write_begin(txn, coll, &tree);
+    return drop(txn, coll, PROGRAM);
+}
 
-    return txn_answer(txn, rc != FTK_OK ? rc : coll_drop(txn, coll));
+kiln_status
+extension_coll_drop(kiln_txn *txn, kiln_coll coll)
+{
+    return drop(txn, coll, EXTENSION);
 }
 
 kiln_status
@@ -80,7 +100,7 @@ kiln_coll_clear(kiln_txn *txn, kiln_coll coll)
     struct tree *tree;
     ftk_status rc;
 
-    FTK_TRY(write_begin(txn, coll, &tree));
+    FTK_TRY(write_begin(txn, coll, PROGRAM, &tree));
     rc = logged_clear(txn, tree);
 out:
     return txn_answer(txn, rc);
@@ -262,11 +282,12 @@ out:
 
 /* ---- put, delete ----------------------------------------------------------------------------- */
 
-static kiln_status
-put(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32_t flags)
+static inline kiln_status
+put(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32_t flags,
+    enum writer writer)
 {
     struct tree *tree;
-    ftk_status rc = write_begin(txn, coll, &tree);
+    ftk_status rc = write_begin(txn, coll, writer, &tree);
 
     if (rc == FTK_OK)
         rc = check_key(key.data, key.size);
@@ -278,7 +299,8 @@ put(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32_t fl
 }
 
 static kiln_status
-put_lent(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32_t flags)
+put_lent(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32_t flags,
+         enum writer writer)
 {
     uint64_t held_page = 0, held_count = txn->held_count;
     bool held_run = txn->held_run, large;
@@ -300,7 +322,7 @@ put_lent(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32
     } else if (value.size > 0) {
         value.data = memcpy(copy + key.size, value.data, value.size);
     }
-    rc = put(txn, coll, (kiln_slice){copy, key.size}, value, flags);
+    rc = put(txn, coll, (kiln_slice){copy, key.size}, value, flags, writer);
     if (held_page != 0) {
         FTK_ASSERT(txn->held_page == 0);
         txn->held_page = held_page;
@@ -319,8 +341,16 @@ kiln_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, const 
     const kiln_slice key_slice = {key, key_size}, value_slice = {value, value_size};
 
     if (FTK_UNLIKELY(is_lent(txn, value) || is_lent(txn, key)))
-        return put_lent(txn, coll, key_slice, value_slice, flags);
-    return put(txn, coll, key_slice, value_slice, flags);
+        return put_lent(txn, coll, key_slice, value_slice, flags, PROGRAM);
+    return put(txn, coll, key_slice, value_slice, flags, PROGRAM);
+}
+
+kiln_status
+extension_put(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32_t flags)
+{
+    if (FTK_UNLIKELY(is_lent(txn, value.data) || is_lent(txn, key.data)))
+        return put_lent(txn, coll, key, value, flags, EXTENSION);
+    return put(txn, coll, key, value, flags, EXTENSION);
 }
 
 kiln_status
@@ -332,7 +362,7 @@ kiln_value_write(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size
     struct tree *tree;
     ftk_status rc;
 
-    FTK_TRY(write_begin(txn, coll, &tree));
+    FTK_TRY(write_begin(txn, coll, PROGRAM, &tree));
     FTK_TRY(check_key(key, key_size));
     if (size > KILN_VALUE_MAX)
         FTK_TRY(FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes", (unsigned long long)size));
@@ -362,18 +392,63 @@ out:
     return txn_answer(txn, rc);
 }
 
-kiln_status
-kiln_delete(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size)
+static kiln_status
+delete_key(kiln_txn *txn, kiln_coll coll, kiln_slice key, enum writer writer)
 {
     uint8_t lent[KILN_KEY_MAX];
     struct tree *tree;
     ftk_status rc;
 
-    if (FTK_UNLIKELY(is_lent(txn, key)) && key_size <= sizeof(lent))
-        key = memcpy(lent, key, key_size);
-    FTK_TRY(write_begin(txn, coll, &tree));
-    FTK_TRY(check_key(key, key_size));
-    rc = logged_delete(txn, tree, (kiln_slice){key, key_size});
+    if (FTK_UNLIKELY(is_lent(txn, key.data)) && key.size <= sizeof(lent))
+        key.data = memcpy(lent, key.data, key.size);
+    FTK_TRY(write_begin(txn, coll, writer, &tree));
+    FTK_TRY(check_key(key.data, key.size));
+    rc = logged_delete(txn, tree, key);
+out:
+    return txn_answer(txn, rc);
+}
+
+kiln_status
+kiln_delete(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size)
+{
+    return delete_key(txn, coll, (kiln_slice){key, key_size}, PROGRAM);
+}
+
+kiln_status
+extension_delete(kiln_txn *txn, kiln_coll coll, kiln_slice key)
+{
+    return delete_key(txn, coll, key, EXTENSION);
+}
+
+static kiln_status
+put_many(kiln_txn *txn, kiln_coll coll, const struct logged_batch *batch, enum writer writer,
+         size_t *done_out)
+{
+    size_t done = 0;
+    struct tree *tree;
+    ftk_status rc;
+
+    if (done_out != NULL)
+        *done_out = 0;
+    FTK_TRY(write_begin(txn, coll, writer, &tree));
+    if (batch->flags > KILN_PUT_UPDATE) {
+        rc = FTK_FAIL(FTK_INVALID, "put: flags %#x", batch->flags);
+        goto out;
+    }
+    FTK_TRY(check_keys(batch->keys, batch->count));
+    if (batch->values == NULL && batch->count > 0) {
+        rc = FTK_FAIL(FTK_INVALID, "put_many: no values");
+        goto out;
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        if (batch->values[i].data == NULL && batch->values[i].size > 0) {
+            rc = FTK_FAIL(FTK_INVALID, "put_many: key %zu has no value", i);
+            goto out;
+        }
+    }
+    rc = logged_put_many(txn, tree, batch, &done);
+    if (done_out != NULL)
+        *done_out = done;
 out:
     return txn_answer(txn, rc);
 }
@@ -383,44 +458,28 @@ kiln_put_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, const kiln_
               size_t count, uint32_t flags, size_t *done_out)
 {
     struct logged_batch batch = {keys, values, count, flags};
-    size_t done = 0;
-    struct tree *tree;
-    ftk_status rc;
 
-    if (done_out != NULL)
-        *done_out = 0;
-    FTK_TRY(write_begin(txn, coll, &tree));
-    if (flags > KILN_PUT_UPDATE) {
-        rc = FTK_FAIL(FTK_INVALID, "put: flags %#x", flags);
-        goto out;
-    }
-    FTK_TRY(check_keys(keys, count));
-    if (values == NULL && count > 0) {
-        rc = FTK_FAIL(FTK_INVALID, "put_many: no values");
-        goto out;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (values[i].data == NULL && values[i].size > 0) {
-            rc = FTK_FAIL(FTK_INVALID, "put_many: key %zu has no value", i);
-            goto out;
-        }
-    }
-    rc = logged_put_many(txn, tree, &batch, &done);
-    if (done_out != NULL)
-        *done_out = done;
-out:
-    return txn_answer(txn, rc);
+    return put_many(txn, coll, &batch, PROGRAM, done_out);
 }
 
 kiln_status
-kiln_delete_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, size_t count,
-                 uint64_t *deleted_out)
+extension_put_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, const kiln_slice *values,
+                   size_t count, uint32_t flags)
+{
+    struct logged_batch batch = {keys, values, count, flags};
+
+    return put_many(txn, coll, &batch, EXTENSION, NULL);
+}
+
+static kiln_status
+delete_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, size_t count, enum writer writer,
+            uint64_t *deleted_out)
 {
     uint64_t deleted = 0;
     struct tree *tree;
     ftk_status rc;
 
-    FTK_TRY(write_begin(txn, coll, &tree));
+    FTK_TRY(write_begin(txn, coll, writer, &tree));
     FTK_TRY(check_keys(keys, count));
     if (count > 0)
         rc = tree_delete_many(txn, tree, keys, count, &deleted);
@@ -428,6 +487,19 @@ out:
     if (deleted_out != NULL)
         *deleted_out = deleted;
     return txn_answer(txn, rc);
+}
+
+kiln_status
+kiln_delete_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, size_t count,
+                 uint64_t *deleted_out)
+{
+    return delete_many(txn, coll, keys, count, PROGRAM, deleted_out);
+}
+
+kiln_status
+extension_delete_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, size_t count)
+{
+    return delete_many(txn, coll, keys, count, EXTENSION, NULL);
 }
 
 /* ---- bulk ------------------------------------------------------------------------------------ */
@@ -439,7 +511,7 @@ kiln_bulk_begin(kiln_txn *txn, kiln_coll coll, kiln_bulk **bulk_out)
     ftk_status rc;
 
     *bulk_out = NULL;
-    FTK_TRY(write_begin(txn, coll, &tree));
+    FTK_TRY(write_begin(txn, coll, PROGRAM, &tree));
     rc = bulk_begin(txn, tree, bulk_out);
 out:
     return txn_answer(txn, rc);

@@ -30,6 +30,7 @@ tree_decode(kiln_txn *txn, kiln_coll coll, const uint8_t *entry, uint32_t size, 
         return FTK_FAIL(FTK_CORRUPT, "catalog entry of collection %u is malformed", coll);
     *tree = (struct tree){.id = coll,
                           .flags = entry[CATALOG_FLAGS],
+                          .reserved = entry[CATALOG_NAME] == COLL_RESERVED_NAME_BYTE,
                           .height = entry[CATALOG_HEIGHT],
                           .root = page_ref_get(entry + CATALOG_ROOT),
                           .keys = ftk_get_le64(entry + CATALOG_KEYS)};
@@ -170,7 +171,10 @@ coll_create_numbered(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *n
                      size_t name_size)
 {
     uint8_t key[5], entry[CATALOG_ENTRY_MAX], name_key[NAME_KEY_MAX], number[4];
-    struct tree tree = {.id = coll, .flags = flags, .renewal = txn->reader.renewals};
+    struct tree tree = {.id = coll,
+                        .flags = flags,
+                        .reserved = *(const uint8_t *)name == COLL_RESERVED_NAME_BYTE,
+                        .renewal = txn->reader.renewals};
     struct tree none = {.id = coll, .dropped = true, .renewal = txn->reader.renewals};
     ftk_status rc;
 

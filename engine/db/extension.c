@@ -45,3 +45,9 @@ extension_cursor_ended(const kiln_cursor *cursor)
 {
     return cursor->txn == NULL;
 }
+
+bool
+extension_size_is_set(size_t size)
+{
+    return struct_size_is_set(size);
+}

@@ -3,8 +3,9 @@
  * engine/db/extension.h -- the door for what is built on collections: it hears what becomes of a
  * transaction, and keeps state of its own in transactions and in the database.
  *
- * An extension uses collections through kiln.h like any program, and this header; it sees no other
- * part of the engine.  There is one, the records part: it defines db_extension_records.
+ * An extension reads collections through kiln.h like any program, and changes its own through this
+ * header, for a program that guesses their numbers may not; it sees no other part of the engine.
+ * There is one, the records part: it defines db_extension_records.
  */
 #ifndef ENGINE_EXTENSION_H
 #define ENGINE_EXTENSION_H
@@ -61,9 +62,21 @@ bool extension_cursor_ended(const kiln_cursor *cursor);
  * txn may be NULL. */
 ftk_status extension_answer(kiln_txn *txn, ftk_status status);
 
+/* Of options that begin by their size: somebody has set it. */
+bool extension_size_is_set(size_t size);
+
 enum { COLL_KEYS_ONLY = 1 << 8, COLL_U64_KEYS = 1 << 9 }; /* beside KILN_COLL_CREATE, _EXCLUSIVE */
 /* As kiln_coll_open, for any name. */
 ftk_status coll_open_internal(kiln_txn *txn, const void *name, size_t name_size, uint32_t flags,
                               kiln_coll *coll_out);
+/* As the calls of kiln.h, for a collection that is the extension's own (engine/api/api_coll.c). */
+kiln_status extension_put(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value,
+                          uint32_t flags);
+kiln_status extension_delete(kiln_txn *txn, kiln_coll coll, kiln_slice key);
+kiln_status extension_put_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys,
+                               const kiln_slice *values, size_t count, uint32_t flags);
+kiln_status extension_delete_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys,
+                                  size_t count);
+kiln_status extension_coll_drop(kiln_txn *txn, kiln_coll coll);
 
 #endif

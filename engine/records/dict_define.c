@@ -42,8 +42,8 @@ row_put(struct records_txn *state, int kind, uint32_t number, const void *row, s
 
     FTK_ASSERT(row_bytes <= DICT_ROW_BYTES_MAX && state->dict_own); /* else others would see it */
     dict_key_put(key, kind, number);
-    return kiln_put(state->txn, state->dict_coll, key, sizeof key, row, row_bytes,
-                    KILN_PUT_REPLACE);
+    return extension_put(state->txn, state->dict_coll, (kiln_slice){key, sizeof key},
+                         (kiln_slice){row, row_bytes}, KILN_PUT_REPLACE);
 }
 
 /* A number for something new of this kind.  It is taken for good, whatever becomes of the
@@ -277,9 +277,9 @@ row_drop(struct records_txn *state, int kind, uint32_t number, kiln_coll coll)
 
     FTK_ASSERT(state->dict_own && coll != 0 && coll != state->dict_coll);
     dict_key_put(key, kind, number);
-    rc = kiln_delete(state->txn, state->dict_coll, key, sizeof key);
+    rc = extension_delete(state->txn, state->dict_coll, (kiln_slice){key, sizeof key});
     if (rc == FTK_OK)
-        rc = kiln_coll_drop(state->txn, coll);
+        rc = extension_coll_drop(state->txn, coll);
     return rc;
 }
 

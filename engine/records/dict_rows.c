@@ -95,7 +95,8 @@ dict_header_write(kiln_txn *txn, kiln_coll coll, struct dict *dict)
     ftk_put_le32(row.field_next, dict->field_next);
     ftk_put_le32(row.container_next, dict->container_next);
     ftk_put_le32(row.index_next, dict->index_next);
-    rc = kiln_put(txn, coll, key, sizeof key, &row, sizeof row, KILN_PUT_REPLACE);
+    rc = extension_put(txn, coll, (kiln_slice){key, sizeof key}, (kiln_slice){&row, sizeof row},
+                       KILN_PUT_REPLACE);
     if (rc == FTK_OK)
         dict->version++;
     return rc;

@@ -44,9 +44,6 @@ options_read(const struct dict *dict, const kiln_index_options *options, struct 
     ftk_status rc;
 
     memset(index, 0, sizeof *index);
-    if (options->size != sizeof *options)
-        return FTK_FAIL(FTK_INVALID, "kiln_index_options of %zu bytes instead of %zu",
-                        options->size, sizeof *options);
     FTK_TRY(dict_name_check("index", options->name));
     if ((options->flags & ~(uint32_t)KILN_UNIQUE) != 0) {
         rc = FTK_FAIL(FTK_INVALID, "index '%s': unknown flags 0x%x", options->name, options->flags);
@@ -122,6 +119,7 @@ out:
 kiln_status
 kiln_index_define(kiln_txn *txn, const kiln_index_options *options, kiln_index *index_out)
 {
+    kiln_index_options known = KILN_INDEX_OPTIONS_INIT;
     struct records_txn *state;
     struct dict_index model;
     uint32_t number;
@@ -130,8 +128,14 @@ kiln_index_define(kiln_txn *txn, const kiln_index_options *options, kiln_index *
     if (index_out == NULL || options == NULL)
         return extension_answer(txn, FTK_FAIL(FTK_INVALID, "options or index_out is NULL"));
     *index_out = 0;
+    if (!extension_size_is_set(options->size))
+        return extension_answer(txn, FTK_FAIL(FTK_INVALID,
+                                              "kiln_index_options of %zu bytes: use "
+                                              "KILN_INDEX_OPTIONS_INIT",
+                                              options->size));
+    memcpy(&known, options, options->size < sizeof known ? options->size : sizeof known);
     FTK_TRY(records_enter_write(txn, &state));
-    FTK_TRY(options_read(state->dict, options, &model));
+    FTK_TRY(options_read(state->dict, &known, &model));
     FTK_ASSERT(model.name != NULL);
     number = dict_find(state->dict, DICT_KIND_INDEX, model.name, strlen(model.name));
     if (number == 0)

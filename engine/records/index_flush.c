@@ -59,12 +59,12 @@ index_flush(struct records_txn *state, const struct dict_index *index, struct in
     part = keys_collect(batch, order, count, INDEX_CHANGE_DELETE, keys);
     FTK_ASSERT(part <= count);
     if (part > 0)
-        FTK_TRY(kiln_delete_many(state->txn, index->coll, keys, part, NULL));
+        FTK_TRY(extension_delete_many(state->txn, index->coll, keys, part));
     deleted = part;
     part = keys_collect(batch, order, count, 0, keys);
     FTK_ASSERT(deleted + part == count); /* each change is one or the other */
     if (part > 0)
-        FTK_TRY(kiln_put_many(state->txn, index->coll, keys, values, part, KILN_PUT_REPLACE, NULL));
+        FTK_TRY(extension_put_many(state->txn, index->coll, keys, values, part, KILN_PUT_REPLACE));
     if ((index->flags & KILN_UNIQUE) != 0 && part > 0)
         FTK_TRY(index_unique_note(state, index, batch, order, count));
     index_batch_clear(batch);

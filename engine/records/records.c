@@ -287,8 +287,8 @@ record_put(struct records_txn *state, const struct dict_container *container, ui
 
     FTK_ASSERT(id != 0 && record->depth == 0); /* key 0 is the row of the highest id */
     key_put(key, id);
-    rc = kiln_put(state->txn, container->coll, key, sizeof key, record->body, record->body_bytes,
-                  flags);
+    rc = extension_put(state->txn, container->coll, (kiln_slice){key, sizeof key},
+                       (kiln_slice){record->body, record->body_bytes}, flags);
     if (rc == FTK_EXISTS)
         rc = FTK_FAIL(FTK_EXISTS, "container '%s' has a record %llu", container->name,
                       (unsigned long long)id);
@@ -444,8 +444,8 @@ keep_high(struct records_txn *state, const struct dict_container *container,
     ftk_status rc;
 
     FTK_ASSERT(gather->known && gather->high != 0 && gather->kept < gather->high);
-    rc = kiln_put(state->txn, container->coll, key_kept, sizeof key_kept, value, value_bytes,
-                  KILN_PUT_REPLACE);
+    rc = extension_put(state->txn, container->coll, (kiln_slice){key_kept, sizeof key_kept},
+                       (kiln_slice){value, value_bytes}, KILN_PUT_REPLACE);
     if (rc == FTK_OK)
         gather->kept = gather->high;
     return rc;
@@ -469,7 +469,7 @@ remove_record(struct records_txn *state, const struct dict_container *container,
     batches_mark(state, plan);
     rc = batches_push(state, &state->scan_old, container, id, INDEX_CHANGE_DELETE);
     if (rc == FTK_OK)
-        rc = kiln_delete(state->txn, container->coll, key, sizeof key);
+        rc = extension_delete(state->txn, container->coll, (kiln_slice){key, sizeof key});
     if (rc != FTK_OK) {
         batches_cut(state, plan);
         goto out;

@@ -22,8 +22,8 @@ gather_flush(struct records_txn *state, const struct dict_container *container,
     }
     FTK_ASSERT(first == gather->bodies_bytes);
     /* INSERT: an id that is there after all must not be lost. */
-    FTK_TRY(kiln_put_many(state->txn, container->coll, keys, values, gather->count, KILN_PUT_INSERT,
-                          NULL));
+    FTK_TRY(extension_put_many(state->txn, container->coll, keys, values, gather->count,
+                               KILN_PUT_INSERT));
     gather->count = 0;
     gather->bodies_bytes = 0;
 out:

@@ -24,6 +24,7 @@ struct tree {
     bool dirty; /* the catalog entry must be written */
     bool dropped;
     bool building;        /* a bulk builder is at work: nobody else may change it */
+    bool reserved;        /* an extension's: programs that guess its number may not change it */
     struct page_ref root; /* none: empty */
     uint64_t keys;
     uint64_t changes;   /* counts modifications: cursors look */

@@ -87,9 +87,11 @@ damage_try(struct ftk_random *random, kiln_txn *txn, const struct people *people
     REQUIRE_OK(coll_open_internal(txn, DICT_COLLECTION, DICT_COLLECTION_BYTES, 0, &coll));
     row = &rows[ftk_random_below(random, rows_read(txn, coll, rows))];
     ftk_put_le64(rows[0].value + 8, version); /* the header comes first; a version never kept */
-    OK(kiln_put(txn, coll, rows[0].key, rows[0].key_size, rows[0].value, rows[0].value_size, 0));
+    OK(extension_put(txn, coll, (kiln_slice){rows[0].key, rows[0].key_size},
+                     (kiln_slice){rows[0].value, rows[0].value_size}, 0));
     row_damage(random, row);
-    OK(kiln_put(txn, coll, row->key, row->key_size, row->value, row->value_size, 0));
+    OK(extension_put(txn, coll, (kiln_slice){row->key, row->key_size},
+                     (kiln_slice){row->value, row->value_size}, 0));
     rc = kiln_field_find(txn, "age", &field, NULL);
     REQUIRE_MSG(rc == KILN_OK || rc == KILN_NOTFOUND || rc == KILN_CORRUPT || rc == KILN_VERSION,
                 "status %s: %s", kiln_status_name(rc), kiln_error_last()->text);

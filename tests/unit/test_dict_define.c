@@ -193,6 +193,7 @@ indexes_are_defined_once_with_one_meaning(void)
     kiln_index_part parts[2] = {{.field = people.last}, {.field = people.first}};
     kiln_field group;
     kiln_index index;
+    _Alignas(kiln_index_options) uint8_t longer[sizeof options + 64] = {0};
 
     CHECK_EQ(index_on(txn, "by_name", people.container, fields, 2, 0), people.index);
     options.name = "by_name";
@@ -230,6 +231,14 @@ indexes_are_defined_once_with_one_meaning(void)
     options.size = 3;
     STATUS(kiln_index_define(txn, &options, &index), FTK_INVALID);
     STATUS(kiln_index_define(txn, NULL, &index), FTK_INVALID);
+    options.container = people.container; /* of a program with a later header */
+    options.size = sizeof options + 64;
+    memcpy(longer, &options, sizeof options);
+    OK(kiln_index_define(txn, (const kiln_index_options *)(const void *)longer, &index));
+    OK(kiln_index_drop(txn, index));
+    parts[0].field = people.last;
+    options.size = offsetof(kiln_index_options, flags); /* and with an earlier one */
+    OK(kiln_index_define(txn, &options, &index));
     OK(kiln_index_drop(txn, people.index));
     STATUS(kiln_index_drop(txn, people.index), FTK_NOTFOUND);
     STATUS(kiln_index_find(txn, "by_name", &index), FTK_NOTFOUND);

@@ -487,7 +487,7 @@ row_copy(kiln_txn *txn, const char *name, uint8_t from, uint8_t to)
         memcpy(value_copy, value.data, value_size);
     copy[size - 1] = to;
     kiln_cursor_close(cursor);
-    OK(kiln_put(txn, coll, copy, size, value_copy, value_size, 0));
+    OK(extension_put(txn, coll, (kiln_slice){copy, size}, (kiln_slice){value_copy, value_size}, 0));
 }
 
 static void

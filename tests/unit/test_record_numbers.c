@@ -155,10 +155,10 @@ a_gap_that_the_header_does_not_count_is_damage(void)
         ftk_put_le64(header.version, 1000 + (uint64_t)(change + 1)); /* one that was never kept */
         if (change == -1 || change == 1)
             ftk_put_le32(header.field_gaps, (uint32_t)(1 + change));
-        OK(kiln_put(txn, coll, key, 1, &header, sizeof header, 0));
+        OK(extension_put(txn, coll, (kiln_slice){key, 1}, (kiln_slice){&header, sizeof header}, 0));
         if (change == FIELD_GONE) {
             dict_key_put(key, DICT_KIND_FIELD, people.age);
-            OK(kiln_delete(txn, coll, key, sizeof key));
+            OK(extension_delete(txn, coll, (kiln_slice){key, sizeof key}));
         }
         STATUS(kiln_field_find(txn, "behind", &field, NULL), change == 0 ? FTK_OK : FTK_CORRUPT);
         kiln_txn_abort(txn);

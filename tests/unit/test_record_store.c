@@ -516,6 +516,7 @@ the_check_finds_lost_and_stray_entries(void)
     kiln_txn *txn = records_begin(db, KILN_WRITE);
     struct people people = people_define(txn);
     kiln_check_options options = KILN_CHECK_OPTIONS_INIT;
+    kiln_slice second = {"\0\0\0\0\0\0\0\2", 8};
     kiln_coll index, container;
     int findings = 0;
 
@@ -535,41 +536,42 @@ the_check_finds_lost_and_stray_entries(void)
                                   "\x01"
                                   "c1",
                                   3, 0, &container));
-    OK(kiln_delete(txn, index,
-                   "Turing\x01"
-                   "Alan\x01\x02",
-                   13));
+    OK(extension_delete(txn, index,
+                        (kiln_slice){"Turing\x01"
+                                     "Alan\x01\x02",
+                                     13}));
     OK(kiln_txn_commit(txn));
     STATUS(kiln_check(db, &options), FTK_CORRUPT);
     CHECK(findings >= 1);
 
     txn = records_begin(db, KILN_WRITE); /* as many entries as records again */
-    OK(kiln_put(txn, index, stray, sizeof stray - 1, NULL, 0, 0));
+    OK(extension_put(txn, index, (kiln_slice){stray, sizeof stray - 1}, (kiln_slice){NULL, 0}, 0));
     OK(kiln_txn_commit(txn));
     findings = 0;
     STATUS(kiln_check(db, &options), FTK_CORRUPT);
     CHECK(findings >= 1);
 
     txn = records_begin(db, KILN_WRITE);
-    OK(kiln_put(txn, index,
-                "Turing\x01"
-                "Alan\x01\x02",
-                13, NULL, 0, 0));
+    OK(extension_put(txn, index,
+                     (kiln_slice){"Turing\x01"
+                                  "Alan\x01\x02",
+                                  13},
+                     (kiln_slice){NULL, 0}, 0));
     OK(kiln_txn_commit(txn));
     findings = 0;
     STATUS(kiln_check(db, &options), FTK_CORRUPT);
     CHECK(findings >= 1);
 
     txn = records_begin(db, KILN_WRITE);
-    OK(kiln_delete(txn, index, stray, sizeof stray - 1));
-    OK(kiln_put(txn, container, "\0\0\0\0\0\0\0\2", 8, "\x13xyz", 4, 0)); /* first name only */
+    OK(extension_delete(txn, index, (kiln_slice){stray, sizeof stray - 1}));
+    OK(extension_put(txn, container, second, (kiln_slice){"\x13xyz", 4}, 0)); /* first name only */
     OK(kiln_txn_commit(txn));
     findings = 0;
     STATUS(kiln_check(db, &options), FTK_CORRUPT);
     CHECK(findings >= 1);
 
     txn = records_begin(db, KILN_WRITE);
-    OK(kiln_put(txn, container, "\0\0\0\0\0\0\0\2", 8, "\x05", 1, 0)); /* no record */
+    OK(extension_put(txn, container, second, (kiln_slice){"\x05", 1}, 0)); /* no record */
     OK(kiln_txn_commit(txn));
     findings = 0;
     STATUS(kiln_check(db, &options), FTK_CORRUPT);
@@ -737,7 +739,8 @@ the_check_finds_a_kept_highest_id_that_is_none(void)
     REQUIRE_OK(coll_open_internal(txn, name, 3, 0, &container));
     OK(kiln_txn_commit(txn));
     txn = records_begin(db, KILN_WRITE);
-    OK(kiln_put(txn, container, "\0\0\0\0\0\0\0\0", 8, "abc", 3, 0));
+    OK(extension_put(txn, container, (kiln_slice){"\0\0\0\0\0\0\0\0", 8}, (kiln_slice){"abc", 3},
+                     0));
     OK(kiln_txn_commit(txn));
     options.finding = count_findings;
     options.context = &findings;
@@ -746,8 +749,61 @@ the_check_finds_a_kept_highest_id_that_is_none(void)
     OK(kiln_close(db));
 }
 
-TEST_MAIN("record_store", TEST(ids_are_never_given_out_twice),
-          TEST(chosen_ids_are_kept_and_may_be_anywhere),
+/* A program that guesses the numbers of the collections that records, indexes and the dictionary
+ * are in can read them, and is refused every change. */
+static void
+collections_of_records_are_changed_by_their_calls_alone(void)
+{
+    kiln_db *db = records_open();
+    kiln_txn *txn = records_begin(db, KILN_WRITE);
+    struct people people = people_define(txn);
+    kiln_check_options options = KILN_CHECK_OPTIONS_INIT;
+    kiln_slice key = {"k", 1}, value = {"v", 1};
+    uint64_t count = 0, records = 0;
+    kiln_cursor *cursor;
+    kiln_bulk *bulk;
+    kiln_coll own;
+    int refused = 0;
+
+    person_add(txn, &people, "Ada", "Lovelace", 36);
+    OK(kiln_txn_commit(txn));
+    for (int reopened = 0; reopened < 2; reopened++) {
+        txn = records_begin(db, KILN_WRITE);
+        OK(kiln_coll_open(txn, "own", KILN_COLL_CREATE, &own));
+        for (kiln_coll coll = 1; coll <= 8; coll++) {
+            if (coll == own || kiln_coll_count(txn, coll, &count) == KILN_NOTFOUND)
+                continue;
+            refused++;
+            STATUS(kiln_put(txn, coll, "k", 1, "v", 1, 0), FTK_INVALID);
+            STATUS(kiln_put_many(txn, coll, &key, &value, 1, 0, NULL), FTK_INVALID);
+            STATUS(kiln_value_write(txn, coll, "k", 1, 0, NULL, NULL), FTK_INVALID);
+            STATUS(kiln_delete(txn, coll, "k", 1), FTK_INVALID);
+            STATUS(kiln_delete_many(txn, coll, &key, 1, NULL), FTK_INVALID);
+            STATUS(kiln_bulk_begin(txn, coll, &bulk), FTK_INVALID);
+            STATUS(kiln_coll_clear(txn, coll), FTK_INVALID);
+            STATUS(kiln_coll_drop(txn, coll), FTK_INVALID);
+            OK(kiln_cursor_open(txn, coll, 0, &cursor));
+            OK(kiln_cursor_first(cursor));
+            STATUS(kiln_cursor_delete(cursor), FTK_INVALID);
+            kiln_cursor_close(cursor);
+        }
+        OK(kiln_put(txn, own, "k", 1, "v", 1, 0));
+        person_add(txn, &people, "Alan", "Turing", 41);
+        OK(kiln_txn_commit(txn));
+        OK(kiln_check(db, &options));
+        records_close(db);
+        db = records_open();
+    }
+    CHECK(refused >= 6); /* the dictionary, a container, an index: twice */
+    txn = records_begin(db, KILN_READ);
+    OK(kiln_container_count(txn, people.container, &records));
+    CHECK_EQ(records, 3);
+    kiln_txn_abort(txn);
+    records_close(db);
+}
+
+TEST_MAIN("record_store", TEST(collections_of_records_are_changed_by_their_calls_alone),
+          TEST(ids_are_never_given_out_twice), TEST(chosen_ids_are_kept_and_may_be_anywhere),
           TEST(wrong_records_are_refused_and_leave_nothing),
           TEST(large_and_empty_records_come_back), TEST(everything_is_there_after_reopening),
           TEST(a_renewed_reader_sees_the_newest), TEST(random_changes_agree_with_a_model),
