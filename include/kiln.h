@@ -315,8 +315,9 @@ enum { /* flags of puts */
 /*
  * The value of a key.  *value_out is borrowed: valid until the next call on the transaction or its
  * end, and never past a write to the same collection in this transaction.  That next call may have
- * it as its key or value: kiln_get, kiln_put, kiln_delete.  A value too large to be held in the
- * cache at once gives KILN_TOOBIG: read it with kiln_value_read.
+ * it as its key or value, also among those of a batch, and so may one have what cursors lend; but a
+ * function that the call calls must not look at it.  A value too large to be held in the cache at
+ * once gives KILN_TOOBIG: read it with kiln_value_read.
  */
 KILN_API kiln_status kiln_get(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size,
                               kiln_slice *value_out);

@@ -2,6 +2,7 @@
 /* engine/api/api_coll.c -- kiln.h: collections, batches, bulk. */
 #include <string.h>
 
+#include "engine/api/api_lent.h"
 #include "engine/db/coll.h"
 #include "engine/db/extension.h"
 #include "engine/db/txn.h"
@@ -10,13 +11,19 @@
 kiln_status
 kiln_coll_open(kiln_txn *txn, const char *name, uint32_t flags, kiln_coll *coll_out)
 {
+    uint8_t lent[KILN_KEY_MAX];
+    const void *kept;
+    size_t size;
+
     *coll_out = 0;
     if (name == NULL || name[0] == COLL_RESERVED_NAME_BYTE)
         return txn_answer(txn, FTK_FAIL(FTK_INVALID, "not a name for a collection"));
     if (flags & ~(uint32_t)(KILN_COLL_CREATE | KILN_COLL_EXCLUSIVE))
         return txn_answer(txn, FTK_FAIL(FTK_INVALID, "unknown flags %#x", flags));
+    size = strlen(name);
+    kept = api_lent_key(txn, name, size, lent);
     txn_unhold(txn);
-    return txn_answer(txn, coll_open_internal(txn, name, strlen(name), flags, coll_out));
+    return txn_answer(txn, coll_open_internal(txn, kept, size, flags, coll_out));
 }
 
 /* Who writes: a program, or an extension to a collection of its own. */
@@ -60,17 +67,6 @@ check_keys(const kiln_slice *keys, size_t count)
     for (size_t i = 0; i < count && rc == FTK_OK; i++)
         rc = check_key(keys[i].data, keys[i].size);
     return rc;
-}
-
-/*
- * What kiln_get or a cursor lent lies in pages that the call may change in place, copy, or let go:
- * a key or a small value is copied first; the run of a large one stays held until the call ends.
- */
-static inline bool
-is_lent(const kiln_txn *txn, const void *data)
-{
-    return (uint64_t)((uintptr_t)data - (uintptr_t)txn->fast->base) >> txn->fast->page_shift <
-           txn->fast->pages_max;
 }
 
 static kiln_status
@@ -154,8 +150,7 @@ kiln_get(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, kiln_s
     ftk_status rc;
 
     *value_out = (kiln_slice){NULL, 0};
-    if (FTK_UNLIKELY(is_lent(txn, key)) && key_size <= sizeof(lent))
-        key = memcpy(lent, key, key_size);
+    key = api_lent_key(txn, key, key_size, lent);
     txn_unhold(txn);
     rc = txn_tree(txn, coll, &tree);
     if (FTK_UNLIKELY(rc != FTK_OK))
@@ -180,18 +175,21 @@ kiln_status
 kiln_get_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, size_t count,
               int (*each)(void *context, size_t index, kiln_slice value), void *context)
 {
+    struct api_lent lent = {.keys = keys};
     struct tree *tree;
     ftk_status rc;
 
-    txn_unhold(txn);
+    api_lent_begin(txn, &lent);
     FTK_TRY(txn_tree(txn, coll, &tree));
     FTK_TRY(check_keys(keys, count));
     if (each == NULL && count > 0) {
         rc = FTK_FAIL(FTK_INVALID, "get_many: no function to call");
         goto out;
     }
-    rc = tree_get_many(txn, tree, keys, count, each, context);
+    FTK_TRY(api_lent_copy(txn, &lent, count));
+    rc = tree_get_many(txn, tree, lent.keys, count, each, context);
 out:
+    api_lent_end(txn, &lent);
     return txn_answer(txn, rc);
 }
 
@@ -200,9 +198,11 @@ static ftk_status
 find_value(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size,
            struct node_entry *entry)
 {
+    uint8_t lent[KILN_KEY_MAX];
     struct tree *tree;
     ftk_status rc;
 
+    key = api_lent_key(txn, key, key_size, lent);
     txn_unhold(txn);
     FTK_TRY(txn_tree(txn, coll, &tree));
     FTK_TRY(check_key(key, key_size));
@@ -269,10 +269,13 @@ kiln_status
 kiln_range_estimate(kiln_txn *txn, kiln_coll coll, kiln_slice low, kiln_slice high,
                     uint64_t *count_out)
 {
+    uint8_t lent_low[KILN_KEY_MAX], lent_high[KILN_KEY_MAX];
     struct tree *tree;
     ftk_status rc;
 
     *count_out = 0;
+    low.data = api_lent_key(txn, low.data, low.size, lent_low);
+    high.data = api_lent_key(txn, high.data, high.size, lent_high);
     txn_unhold(txn);
     FTK_TRY(txn_tree(txn, coll, &tree));
     rc = tree_range_estimate(txn, tree, low, high, count_out);
@@ -298,39 +301,22 @@ put(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32_t fl
     return txn_answer(txn, logged_put(txn, tree, key, value, flags));
 }
 
+/* A large value may stay where it is: nobody changes a run, and this one stays held. */
 static kiln_status
 put_lent(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32_t flags,
          enum writer writer)
 {
-    uint64_t held_page = 0, held_count = txn->held_count;
-    bool held_run = txn->held_run, large;
-    uint8_t *copy = NULL;
+    bool large = key.size <= KILN_KEY_MAX && value_is_large(txn->db, key.size, value.size);
+    struct api_lent lent = {.keys = &key, .values = large ? NULL : &value};
     kiln_status rc;
 
     if (key.size > KILN_KEY_MAX)
         return txn_answer(txn, check_key(key.data, key.size));
-    large = value_is_large(txn->db, key.size, value.size);
-    rc = (kiln_status)ftk_alloc(key.size + (large ? 0 : value.size) + 1, (void **)&copy);
-    if (rc != KILN_OK)
-        return txn_answer(txn, (ftk_status)rc);
-    if (key.size > 0)
-        memcpy(copy, key.data, key.size);
-    if (large) { /* nobody changes a run */
-        held_page = txn->held_page;
-        txn->held_page = 0;
-        txn->held_run = false;
-    } else if (value.size > 0) {
-        value.data = memcpy(copy + key.size, value.data, value.size);
-    }
-    rc = put(txn, coll, (kiln_slice){copy, key.size}, value, flags, writer);
-    if (held_page != 0) {
-        FTK_ASSERT(txn->held_page == 0);
-        txn->held_page = held_page;
-        txn->held_count = held_count;
-        txn->held_run = held_run;
-        txn_unhold(txn);
-    }
-    ftk_free(copy);
+    api_lent_begin(txn, &lent);
+    rc = txn_answer(txn, api_lent_copy(txn, &lent, 1));
+    if (rc == KILN_OK)
+        rc = put(txn, coll, *lent.keys, large ? value : *lent.values, flags, writer);
+    api_lent_end(txn, &lent);
     return rc;
 }
 
@@ -340,7 +326,7 @@ kiln_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, const 
 {
     const kiln_slice key_slice = {key, key_size}, value_slice = {value, value_size};
 
-    if (FTK_UNLIKELY(is_lent(txn, value) || is_lent(txn, key)))
+    if (FTK_UNLIKELY(api_is_lent(txn, value) || api_is_lent(txn, key)))
         return put_lent(txn, coll, key_slice, value_slice, flags, PROGRAM);
     return put(txn, coll, key_slice, value_slice, flags, PROGRAM);
 }
@@ -348,7 +334,7 @@ kiln_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, const 
 kiln_status
 extension_put(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32_t flags)
 {
-    if (FTK_UNLIKELY(is_lent(txn, value.data) || is_lent(txn, key.data)))
+    if (FTK_UNLIKELY(api_is_lent(txn, value.data) || api_is_lent(txn, key.data)))
         return put_lent(txn, coll, key, value, flags, EXTENSION);
     return put(txn, coll, key, value, flags, EXTENSION);
 }
@@ -358,10 +344,12 @@ kiln_value_write(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size
                  int (*read)(void *context, void *buffer, size_t buffer_size), void *context)
 {
     struct value_source source = {.read = read, .context = context};
-    uint8_t *small = NULL;
+    uint8_t lent[KILN_KEY_MAX], *small = NULL;
     struct tree *tree;
     ftk_status rc;
 
+    if (key != NULL && key_size <= sizeof(lent)) /* `read` may call what lends another value */
+        key = memcpy(lent, key, key_size);
     FTK_TRY(write_begin(txn, coll, PROGRAM, &tree));
     FTK_TRY(check_key(key, key_size));
     if (size > KILN_VALUE_MAX)
@@ -399,8 +387,7 @@ delete_key(kiln_txn *txn, kiln_coll coll, kiln_slice key, enum writer writer)
     struct tree *tree;
     ftk_status rc;
 
-    if (FTK_UNLIKELY(is_lent(txn, key.data)) && key.size <= sizeof(lent))
-        key.data = memcpy(lent, key.data, key.size);
+    key.data = api_lent_key(txn, key.data, key.size, lent);
     FTK_TRY(write_begin(txn, coll, writer, &tree));
     FTK_TRY(check_key(key.data, key.size));
     rc = logged_delete(txn, tree, key);
@@ -420,36 +407,42 @@ extension_delete(kiln_txn *txn, kiln_coll coll, kiln_slice key)
     return delete_key(txn, coll, key, EXTENSION);
 }
 
+static ftk_status
+check_batch(const struct logged_batch *batch)
+{
+    if (batch->flags > KILN_PUT_UPDATE)
+        return FTK_FAIL(FTK_INVALID, "put: flags %#x", batch->flags);
+    if (batch->values == NULL && batch->count > 0)
+        return FTK_FAIL(FTK_INVALID, "put_many: no values");
+    for (size_t i = 0; i < batch->count; i++) {
+        if (batch->values[i].data == NULL && batch->values[i].size > 0)
+            return FTK_FAIL(FTK_INVALID, "put_many: key %zu has no value", i);
+    }
+    return check_keys(batch->keys, batch->count);
+}
+
 static kiln_status
-put_many(kiln_txn *txn, kiln_coll coll, const struct logged_batch *batch, enum writer writer,
+put_many(kiln_txn *txn, kiln_coll coll, struct logged_batch *batch, enum writer writer,
          size_t *done_out)
 {
+    struct api_lent lent = {.keys = batch->keys, .values = batch->values};
     size_t done = 0;
     struct tree *tree;
     ftk_status rc;
 
     if (done_out != NULL)
         *done_out = 0;
+    api_lent_begin(txn, &lent);
     FTK_TRY(write_begin(txn, coll, writer, &tree));
-    if (batch->flags > KILN_PUT_UPDATE) {
-        rc = FTK_FAIL(FTK_INVALID, "put: flags %#x", batch->flags);
-        goto out;
-    }
-    FTK_TRY(check_keys(batch->keys, batch->count));
-    if (batch->values == NULL && batch->count > 0) {
-        rc = FTK_FAIL(FTK_INVALID, "put_many: no values");
-        goto out;
-    }
-    for (size_t i = 0; i < batch->count; i++) {
-        if (batch->values[i].data == NULL && batch->values[i].size > 0) {
-            rc = FTK_FAIL(FTK_INVALID, "put_many: key %zu has no value", i);
-            goto out;
-        }
-    }
+    FTK_TRY(check_batch(batch));
+    FTK_TRY(api_lent_copy(txn, &lent, batch->count));
+    batch->keys = lent.keys;
+    batch->values = lent.values;
     rc = logged_put_many(txn, tree, batch, &done);
     if (done_out != NULL)
         *done_out = done;
 out:
+    api_lent_end(txn, &lent);
     return txn_answer(txn, rc);
 }
 
@@ -475,15 +468,19 @@ static kiln_status
 delete_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, size_t count, enum writer writer,
             uint64_t *deleted_out)
 {
+    struct api_lent lent = {.keys = keys};
     uint64_t deleted = 0;
     struct tree *tree;
     ftk_status rc;
 
+    api_lent_begin(txn, &lent);
     FTK_TRY(write_begin(txn, coll, writer, &tree));
     FTK_TRY(check_keys(keys, count));
+    FTK_TRY(api_lent_copy(txn, &lent, count));
     if (count > 0)
-        rc = tree_delete_many(txn, tree, keys, count, &deleted);
+        rc = tree_delete_many(txn, tree, lent.keys, count, &deleted);
 out:
+    api_lent_end(txn, &lent);
     if (deleted_out != NULL)
         *deleted_out = deleted;
     return txn_answer(txn, rc);

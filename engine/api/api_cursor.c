@@ -2,6 +2,7 @@
 /* engine/api/api_cursor.c -- kiln.h: cursors. */
 #include <string.h>
 
+#include "engine/api/api_lent.h"
 #include "engine/db/coll.h"
 #include "engine/tree/cursor.h"
 #include "ftk/mem.h"
@@ -95,19 +96,27 @@ check_seek(kiln_cursor *cursor, const void *key, size_t size)
 kiln_status
 kiln_cursor_seek(kiln_cursor *cursor, const void *key, size_t key_size)
 {
+    uint8_t lent[KILN_KEY_MAX];
     ftk_status rc = check_seek(cursor, key, key_size);
 
-    return answer(cursor,
-                  rc != FTK_OK ? rc : cursor_seek(cursor, key_size > 0 ? key : "", key_size));
+    if (FTK_LIKELY(rc == FTK_OK)) {
+        key = key_size > 0 ? api_lent_key(cursor->txn, key, key_size, lent) : "";
+        rc = cursor_seek(cursor, key, key_size);
+    }
+    return answer(cursor, rc);
 }
 
 kiln_status
 kiln_cursor_seek_before(kiln_cursor *cursor, const void *key, size_t key_size)
 {
+    uint8_t lent[KILN_KEY_MAX];
     ftk_status rc = check_seek(cursor, key, key_size);
 
-    return answer(
-        cursor, rc != FTK_OK ? rc : cursor_seek_before(cursor, key_size > 0 ? key : "", key_size));
+    if (FTK_LIKELY(rc == FTK_OK)) {
+        key = key_size > 0 ? api_lent_key(cursor->txn, key, key_size, lent) : "";
+        rc = cursor_seek_before(cursor, key, key_size);
+    }
+    return answer(cursor, rc);
 }
 
 kiln_status

@@ -59,21 +59,26 @@ out:
     return rc;
 }
 
-/* Before gigabytes are written for nothing. */
+/* Before gigabytes are written for nothing.  No value is handed out: key may lie where the last one
+ * was. */
 static ftk_status
 check_presence(kiln_txn *txn, const struct tree *tree, kiln_slice key, uint32_t flags)
 {
-    struct node_entry entry;
+    struct tree_path path = {0};
     ftk_status rc;
 
     if (flags == KILN_PUT_REPLACE)
         return FTK_OK;
-    rc = tree_get(txn, tree, key.data, key.size, &entry);
-    txn_unhold(txn);
-    if (rc == (flags == KILN_PUT_INSERT ? FTK_OK : FTK_NOTFOUND))
-        return flags == KILN_PUT_INSERT ? FTK_ANSWER(FTK_EXISTS, "the key is there already")
-                                        : FTK_ANSWER(FTK_NOTFOUND, "no such key");
-    return rc == FTK_NOTFOUND ? FTK_OK : rc;
+    if (tree->height > 0) {
+        rc = tree_descend(txn, tree, key.data, key.size, 0, &path);
+        if (rc != FTK_OK)
+            return rc;
+        txn_leave(txn);
+    }
+    if (path.exact == (flags == KILN_PUT_UPDATE))
+        return FTK_OK;
+    return path.exact ? FTK_ANSWER(FTK_EXISTS, "the key is there already")
+                      : FTK_ANSWER(FTK_NOTFOUND, "no such key");
 }
 
 ftk_status
