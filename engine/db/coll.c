@@ -223,6 +223,9 @@ coll_open_internal(kiln_txn *txn, const void *name, size_t name_size, uint32_t f
             return FTK_FAIL(FTK_EXISTS, "collection \"%.*s\" exists", (int)name_size,
                             (const char *)name);
         *coll_out = ftk_get_le32(value);
+        if (*coll_out == 0)
+            return FTK_FAIL(FTK_CORRUPT, "catalog name entry of \"%.*s\" has number 0",
+                            (int)name_size, (const char *)name);
         return FTK_OK;
     }
     if (rc != FTK_NOTFOUND)

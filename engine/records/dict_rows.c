@@ -14,7 +14,9 @@
 struct row_reader {
     struct dict *dict;
     kiln_txn *txn;
+    kiln_coll coll;          /* of the dictionary */
     const uint8_t *at, *end; /* of the row */
+    uint8_t kind;            /* of this row and of the one before it */
     uint32_t number;
     uint32_t gaps; /* field numbers that have no row, still to be met */
 };
@@ -117,6 +119,19 @@ name_take(struct row_reader *reader, const char *kind, uint8_t name_bytes, const
     return FTK_OK;
 }
 
+/* The collection of a container or index. */
+static ftk_status
+coll_take(const struct row_reader *reader, char letter, const char *kind, kiln_coll *coll_out)
+{
+    ftk_status rc = dict_coll_open(reader->txn, letter, reader->number, 0, coll_out);
+
+    if (rc == FTK_NOTFOUND)
+        rc = row_fail(reader, kind, "its collection is missing");
+    if (rc == FTK_OK && *coll_out == reader->coll)
+        rc = row_fail(reader, kind, "its collection is the dictionary's own");
+    return rc;
+}
+
 static ftk_status
 container_row(struct row_reader *reader)
 {
@@ -134,9 +149,7 @@ container_row(struct row_reader *reader)
         rc = row_fail(reader, "container", "malformed row or number");
         goto out;
     }
-    rc = dict_coll_open(reader->txn, 'c', reader->number, 0, &coll);
-    if (rc == FTK_NOTFOUND)
-        rc = row_fail(reader, "container", "its collection is missing");
+    rc = coll_take(reader, 'c', "container", &coll);
     if (rc == FTK_OK)
         rc = dict_add_container(reader->dict, reader->number, coll, name, row->name_bytes);
 out:
@@ -244,9 +257,7 @@ index_row(struct row_reader *reader)
         rc = row_fail(reader, "index", "malformed row, number or container");
         goto out;
     }
-    rc = dict_coll_open(reader->txn, 'i', reader->number, 0, &index.coll);
-    if (rc == FTK_NOTFOUND)
-        rc = row_fail(reader, "index", "its collection is missing");
+    rc = coll_take(reader, 'i', "index", &index.coll);
     if (rc == FTK_OK)
         rc = dict_add_index(reader->dict, &index);
 out:
@@ -316,16 +327,24 @@ dict_name_is_good(const char *name, size_t name_bytes)
 
 /* ---- load ------------------------------------------------------------------------------------ */
 
+/* Keys ascend in a tree that is whole; a page whose entries are out of order may come from disk. */
 static ftk_status
 row_read(struct row_reader *reader, const uint8_t *key, size_t key_bytes)
 {
+    uint8_t kind_before = reader->kind;
+    uint32_t number_before = reader->number;
+
     if (key_bytes == 1 && key[0] == DICT_KIND_HEADER)
         return FTK_OK;
     if (key_bytes != 5)
         return FTK_FAIL(FTK_CORRUPT, "dictionary: key of %zu bytes", key_bytes);
+    reader->kind = key[0];
     reader->number = ftk_get_be32(key + 1);
     if (reader->number == 0)
         return row_fail(reader, "row", "number 0");
+    if (reader->kind < kind_before ||
+        (reader->kind == kind_before && reader->number <= number_before))
+        return row_fail(reader, "row", "not in ascending order");
     switch (key[0]) {
     case DICT_KIND_CONTAINER: return container_row(reader);
     case DICT_KIND_FIELD: return field_row(reader);
@@ -338,7 +357,7 @@ row_read(struct row_reader *reader, const uint8_t *key, size_t key_bytes)
 ftk_status
 dict_load(kiln_txn *txn, kiln_coll coll, struct dict **dict_out)
 {
-    struct row_reader reader = {.txn = txn};
+    struct row_reader reader = {.txn = txn, .coll = coll};
     uint8_t copy[DICT_ROW_BYTES_MAX];
     uint8_t key_copy[5] = {0};
     kiln_cursor *cursor = NULL;

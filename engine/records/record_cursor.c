@@ -93,7 +93,12 @@ kiln_record_cursor_next(kiln_record_cursor *cursor, uint64_t *id_out, kiln_recor
     if (cursor->id_next == 0)
         FTK_TRY(FTK_ANSWER(FTK_NOTFOUND, "no further record"));
     FTK_TRY(step(cursor, state, found, &id, record));
-    FTK_ASSERT(id >= cursor->id_next); /* ascending */
+    if (FTK_UNLIKELY(id < cursor->id_next)) {
+        kiln_record_clear(record);
+        rc = FTK_FAIL(FTK_CORRUPT, "container '%s': record %llu comes behind its place",
+                      found->name, (unsigned long long)id);
+        goto out;
+    }
     cursor->id_next = id + 1;
     if (id_out != NULL)
         *id_out = id;

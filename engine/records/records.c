@@ -462,7 +462,11 @@ remove_record(struct records_txn *state, const struct dict_container *container,
     FTK_TRY(old_read(state, container, id));
     if (!gather->known)
         FTK_TRY(gather_learn(state, container, gather));
-    FTK_ASSERT(id <= gather->high); /* the record was read */
+    if (id > gather->high) { /* the record was read */
+        rc = FTK_FAIL(FTK_CORRUPT, "container '%s': record %llu lies behind the last one",
+                      container->name, (unsigned long long)id);
+        goto out;
+    }
     if (id == gather->high && gather->kept != id)
         FTK_TRY(keep_high(state, container, gather));
     key_put(key, id);
@@ -535,7 +539,9 @@ kiln_container_count(kiln_txn *txn, kiln_container container, uint64_t *count_ou
     FTK_TRY(records_flush_container(state, found));
     FTK_TRY(kept_read(state, found, &kept));
     FTK_TRY(kiln_coll_count(txn, found->coll, count_out));
-    if (kept != 0)
+    if (kept != 0 && *count_out == 0)
+        rc = FTK_FAIL(FTK_CORRUPT, "container '%s': row 0 is not counted", found->name);
+    else if (kept != 0)
         *count_out -= 1;
 out:
     return extension_answer(txn, rc);
