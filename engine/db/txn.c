@@ -108,7 +108,9 @@ txn_idle(kiln_txn *txn)
 static void
 txn_gone(kiln_db *db)
 {
-    FTK_ASSERT(atomic_fetch_sub(&db->open_txns, 1) > 0);
+    uint64_t before = atomic_fetch_sub(&db->open_txns, 1);
+
+    FTK_ASSERT(before > 0);
 }
 
 static void

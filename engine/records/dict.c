@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * engine/records/dict.c -- a dictionary in memory, and how it is read from its rows (dict_rows.c
- * has the
- * rows themselves).
+ * engine/records/dict.c -- a dictionary in memory (dict_rows.c has its rows).
  *
  * Invariants:
  *   1. Field numbers ascend from 1; fields are never dropped.  A number without a field (one that a
@@ -55,7 +53,9 @@ out:
 void
 dict_retain(struct dict *dict)
 {
-    FTK_ASSERT(atomic_fetch_add_explicit(&dict->references, 1, memory_order_relaxed) > 0);
+    uint32_t before = atomic_fetch_add_explicit(&dict->references, 1, memory_order_relaxed);
+
+    FTK_ASSERT(before > 0);
 }
 
 void

@@ -43,6 +43,15 @@ window_move(struct window *window, enum window_state from, enum window_state to)
     return atomic_compare_exchange_strong(&window->state, &state, (uint32_t)to);
 }
 
+/* Only the caller may move it from there. */
+static void
+window_must_move(struct window *window, enum window_state from, enum window_state to)
+{
+    bool moved = window_move(window, from, to);
+
+    FTK_ASSERT(moved);
+}
+
 /* An open window is asked for its leaves; by anyone, without the mutex.  Its state then. */
 static enum window_state
 ask(struct window *window)
@@ -268,7 +277,7 @@ window_begin(kiln_txn *txn, bool allowed)
     window->txn = txn;
     window->base = txn->snapshot.id;
     txn->window = window;
-    FTK_ASSERT(window_move(window, WINDOW_SHUT, WINDOW_UNTRIED));
+    window_must_move(window, WINDOW_SHUT, WINDOW_UNTRIED);
 }
 
 static void
@@ -289,8 +298,10 @@ window_shut(struct window *window, enum window_state from)
     leaves_forget(window);
     window->txn = NULL;
     /* A reader may make OPEN ASKED at any time. */
-    if (!window_move(window, from, WINDOW_SHUT))
-        FTK_ASSERT(from == WINDOW_OPEN && window_move(window, WINDOW_ASKED, WINDOW_SHUT));
+    if (!window_move(window, from, WINDOW_SHUT)) {
+        FTK_ASSERT(from == WINDOW_OPEN);
+        window_must_move(window, WINDOW_ASKED, WINDOW_SHUT);
+    }
 }
 
 static ftk_status
@@ -321,7 +332,7 @@ window_open(kiln_txn *txn)
         return;
     }
     ftk_mutex_lock(&window->mutex);
-    FTK_ASSERT(window_move(window, WINDOW_UNTRIED, WINDOW_OPEN)); /* announced: now look */
+    window_must_move(window, WINDOW_UNTRIED, WINDOW_OPEN); /* announced: now look */
     above = pins_highest(db);
     if (above >= window->base || db_published_id(db) != window->base) {
         window_shut(window, WINDOW_OPEN);
@@ -412,7 +423,7 @@ window_lose(struct window *window, ftk_status rc)
     undo_all(window);
     leaves_forget(window);
     window->lost = rc;
-    FTK_ASSERT(window_move(window, WINDOW_ASKED, WINDOW_LOST));
+    window_must_move(window, WINDOW_ASKED, WINDOW_LOST);
 }
 
 /* Those that wait for the mutex get it. */
@@ -649,7 +660,7 @@ void
 window_commit_cancel(kiln_txn *txn)
 {
     FTK_ASSERT(txn->window->held);
-    FTK_ASSERT(window_move(txn->window, WINDOW_COMMITTING, WINDOW_OPEN));
+    window_must_move(txn->window, WINDOW_COMMITTING, WINDOW_OPEN);
     window_let(txn);
 }
 
