@@ -279,8 +279,8 @@ kiln_check(kiln_db *db, const kiln_check_options *options)
     check_space(&check);
     check.done = space.pages_live; /* of pages of large values only the first was counted */
     rc = db_extension_records.check(check.txn, &calls);
-    if (rc == FTK_CORRUPT)
-        rc = FTK_OK;                                                  /* counted */
+    if (rc == FTK_CORRUPT) /* counted */
+        rc = FTK_OK;
     if (rc == FTK_OK && options != NULL && options->progress != NULL) /* the whole, exactly */
         options->progress(options->progress_context, check.total, check.total);
 out:

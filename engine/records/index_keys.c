@@ -24,10 +24,10 @@ scan_room(struct index_scan *scan, const struct index_plan *plan)
     uint32_t room = plan->slot_count + 16;
     ftk_status rc;
 
+    FTK_ASSERT(plan->slot_count <= INDEX_EDGES_MAX);
     if (plan->slot_count < scan->slot_room)
         return FTK_OK;
     rc = ftk_realloc(&memory, room * sizeof *scan->slots);
-    FTK_ASSERT(plan->slot_count <= INDEX_EDGES_MAX);
     if (rc == FTK_OK) {
         scan->slots = memory;
         scan->slot_room = room;

@@ -526,8 +526,9 @@ records_unique_judge(struct records_txn *state)
 {
     ftk_status rc = FTK_OK;
 
-    FTK_ASSERT(state->pending_bytes == 0);              /* what is gathered may be a conflict too */
-    for (uint32_t i = state->suspect_count; i-- > 0;) { /* what is dropped gets the last's place */
+    FTK_ASSERT(state->pending_bytes == 0); /* what is gathered may be a conflict too */
+    /* From the last on: what is dropped gets the last one's place. */
+    for (uint32_t i = state->suspect_count; i-- > 0;) {
         kiln_index number = state->suspects[i].number;
         const struct dict_index *index = dict_index_of(state->dict, number);
         if (index != NULL)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * engine/records/records_state.c -- the records state of a transaction: its life, its dictionary,
- * its
- * flush.
+ * its flush.
  *
  * The dictionary of a database is kept once for all transactions that see the same version of it
  * (records_db).  A transaction compares its snapshot's version, one small get, with the kept one.
