@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every mutant fits: its old text is in its file once, its tests exist, and the README has its row.
 set -u
+KILN_SRC=${KILN_SRC:-$(cd "$(dirname "$0")/../.." && pwd)}
+work=$(mktemp -d) && cd "$work" || exit 2
+trap 'rm -rf "$work"' EXIT
 faults=0 count=0
 readme=$KILN_SRC/tests/mutants/README.md
 

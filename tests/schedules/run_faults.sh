@@ -30,7 +30,7 @@ copy_tree() {
 find_one() {
     local patch=$1 world within start=$SECONDS status
     world=$(said "$patch" World) within=$(said "$patch" Within)
-    (cd "$copy" && patch -p1 --quiet --no-backup-if-mismatch <"$patch") ||
+    (cd "$copy" && patch -p1 --fuzz=0 --quiet --no-backup-if-mismatch <"$patch") ||
         { echo "$(basename "$patch"): does not apply"; return 1; }
     env -u MAKEFLAGS -u MAKELEVEL make -C "$copy" --no-print-directory -j"${KILN_JOBS:-2}" SCHEDULE=1 CC=gcc BUILD=build/sched \
         "build/sched/tests/schedules/world_$world" >"$copy/log" 2>&1 ||
