@@ -35,6 +35,7 @@ writer_release(struct txn_writer *writer)
     txn_born_release(&writer->born);
     space_extents_release(&writer->dead);
     space_extents_release(&writer->retired_own);
+    space_extents_release(&writer->going);
     ftk_free(writer->savepoints);
     ftk_free(writer->page_scratch);
     ftk_free(writer->batch_memory);

@@ -154,8 +154,7 @@ levels_own(struct kiln_bulk *bulk, uint64_t *pages_out)
             cache_unpin(txn->fast, pages_out[level]);
         }
         unpin_levels(bulk, pages_out, level);
-        txn->writer.ended = true;
-        return rc;
+        return rc; /* nothing has changed */
     }
     for (uint32_t level = bulk->height; level-- > 0;) {
         struct page_ref mine = tree_ref(txn, txn_page_own(txn, pages_out[level]));

@@ -328,7 +328,6 @@ tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
          const struct node_value *value, uint32_t flags)
 {
     uint8_t old_ref[LARGE_REF_BYTES];
-    bool old_large = false;
     struct tree_path path;
     bool reserve = tree == &txn->catalog && !txn->writer.grows; /* deletes work on a full disk */
     ftk_status rc = txn_prepare(txn, tree_pages_needed(tree), reserve);
@@ -364,9 +363,12 @@ tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
         txn_leave(txn);
         return rc;
     }
+    if (path.exact && FTK_UNLIKELY(tree_large_at(txn, &path, old_ref))) {
+        txn_leave(txn);
+        return tree_put_over_large(txn, tree, (kiln_slice){key, key_size}, value, old_ref);
+    }
     tree_own_path(txn, tree, &path);
     if (path.exact) {
-        old_large = tree_large_at(txn, &path, old_ref);
         tree_replace_at(txn, tree, &path, key, key_size, value);
     } else {
         uint32_t leaf = path.depth - 1;
@@ -378,5 +380,45 @@ tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
     }
     FTK_DEBUG_ASSERT(tree_check(txn, tree));
     txn_leave(txn);
-    return old_large ? value_retire(txn, old_ref) : FTK_OK;
+    return FTK_OK;
+}
+
+/* The writer is alone: nobody has changed the tree since the reference was found in it. */
+ftk_status
+tree_descend_to_large(kiln_txn *txn, const struct tree *tree, kiln_slice key, const uint8_t *ref,
+                      bool reserve, struct tree_path *path_out)
+{
+    uint8_t found[LARGE_REF_BYTES];
+    ftk_status rc;
+
+    FTK_TRY(value_retire_prepare(txn, ref, tree_pages_needed(tree), reserve));
+    FTK_TRY(tree_descend(txn, tree, key.data, key.size, 0, path_out));
+    if (!path_out->exact || !tree_large_at(txn, path_out, found) ||
+        memcmp(found, ref, sizeof(found)) != 0) {
+        txn_leave(txn);
+        rc = FTK_FAIL(FTK_CORRUPT, "collection %u: a page was read twice, and differs", tree->id);
+    }
+out:
+    return rc;
+}
+
+ftk_status
+tree_put_over_large(kiln_txn *txn, struct tree *tree, kiln_slice key,
+                    const struct node_value *value, const uint8_t *ref)
+{
+    struct tree_path path;
+    ftk_status rc;
+
+    FTK_TRY(tree_descend_to_large(txn, tree, key, ref, false, &path));
+    rc = tree_check_growth(txn, tree, &path);
+    if (rc == FTK_OK) {
+        tree_own_path(txn, tree, &path);
+        tree_replace_at(txn, tree, &path, key.data, key.size, value);
+        FTK_DEBUG_ASSERT(tree_check(txn, tree));
+    }
+    txn_leave(txn);
+    if (rc == FTK_OK)
+        value_retire(txn);
+out:
+    return rc;
 }

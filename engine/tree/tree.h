@@ -90,6 +90,14 @@ ftk_status tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t
 /* Put behind the last key of the tree, where the last put went: false when it is not so simple. */
 bool tree_append(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
                  const struct node_value *value);
+/* Put in the place of a large value, whose reference it was when the key was last looked for. */
+ftk_status tree_put_over_large(kiln_txn *txn, struct tree *tree, kiln_slice key,
+                               const struct node_value *value, const uint8_t *ref);
+/* Walk to a key whose value is this large one, which is going to be retired: room for that, and
+ * pages for a change at the end of the path (reserve: as txn_prepare).  As tree_descend; FTK_OK: it
+ * is there. */
+ftk_status tree_descend_to_large(kiln_txn *txn, const struct tree *tree, kiln_slice key,
+                                 const uint8_t *ref, bool reserve, struct tree_path *path_out);
 /* Retire every page. */
 ftk_status tree_clear(kiln_txn *txn, struct tree *tree);
 
@@ -230,8 +238,12 @@ ftk_status value_each_run(kiln_txn *txn, const uint8_t *ref,
                           void *context);
 /* Verify all of it, whether it must be read or is there. */
 ftk_status value_check_run(kiln_txn *txn, const struct value_run *run);
-/* Outside an epoch.  An error leaves the transaction fit only for abort. */
-ftk_status value_retire(kiln_txn *txn, const uint8_t *ref);
+/*
+ * The pages of a value that is to go are known, with room to retire them, and `pages` more are
+ * prepared.  Outside an epoch.  value_retire: its reference has been taken out of the tree.
+ */
+ftk_status value_retire_prepare(kiln_txn *txn, const uint8_t *ref, uint32_t pages, bool reserve);
+void value_retire(kiln_txn *txn);
 /* Read a piece. */
 ftk_status value_read(kiln_txn *txn, const uint8_t *ref, uint64_t offset, void *buffer,
                       size_t size);

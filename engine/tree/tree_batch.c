@@ -193,20 +193,21 @@ put_one(struct batch *batch, const kiln_slice *key, const kiln_slice *data)
     rc = tree_check_growth(txn, tree, path);
     if (rc != FTK_OK)
         return rc;
+    if (path->exact && FTK_UNLIKELY(tree_large_at(txn, path, old_ref))) {
+        txn_leave(txn);
+        batch->path_valid = false;
+        rc = tree_put_over_large(txn, tree, *key, &value, old_ref);
+        txn_enter(txn);
+        if (rc == FTK_OK)
+            txn_log_put(txn, tree->id, key->data, key->size, data->data, data->size);
+        return rc;
+    }
     tree_own_path(txn, tree, path);
     txn_log_put(txn, tree->id, key->data, key->size, data->data, data->size);
-    if (!path->exact) {
-        batch->path_valid = tree_insert_at(txn, tree, path, key->data, key->size, &value);
-        return FTK_OK;
-    }
-    bool old_large = tree_large_at(txn, path, old_ref);
-    batch->path_valid = tree_replace_at(txn, tree, path, key->data, key->size, &value);
-    if (old_large) {
-        txn_leave(txn);
-        rc = value_retire(txn, old_ref);
-        txn_enter(txn);
-    }
-    return rc;
+    batch->path_valid = path->exact
+                            ? tree_replace_at(txn, tree, path, key->data, key->size, &value)
+                            : tree_insert_at(txn, tree, path, key->data, key->size, &value);
+    return FTK_OK;
 }
 
 /* The same key comes again and replaces this one. */

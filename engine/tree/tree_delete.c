@@ -115,43 +115,64 @@ merge_at(kiln_txn *txn, const struct tree *tree, struct tree_path *path, uint32_
     return FTK_OK;
 }
 
-/* After a removal at `key`: merge sparse pages on its path, from the leaf up. */
-static ftk_status
+/*
+ * After a removal at `key`: merge sparse pages on its path, from the leaf up.  What there is no
+ * memory for, or what cannot be read, stays as it is: a tree with sparse pages is as good, and the
+ * next removal tries again.
+ */
+static void
 rebalance(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
 {
     struct tree_path path;
     uint32_t up = 0; /* levels above the leaf that are done */
-    ftk_status rc;
 
     tree->append_leaf = 0;
     tree->hint_leaf = 0;
     for (;;) {
         bool merged = false, again = false;
-        rc = txn_prepare(txn, tree_pages_needed(tree), true);
-        if (rc != FTK_OK)
-            return rc;
-        rc = tree_descend(txn, tree, key, key_size, 0, &path);
-        if (rc != FTK_OK)
-            return rc;
-        if (path.depth < 2 + up) {
-            root_shrink(txn, tree);
-            txn_leave(txn);
-            return FTK_OK;
-        }
+        if (txn_prepare(txn, tree_pages_needed(tree), true) != FTK_OK ||
+            tree_descend(txn, tree, key, key_size, 0, &path) != FTK_OK)
+            return;
         uint32_t d = path.depth - 1 - up;
-        if (!is_sparse(tree_node(txn, path.page[d]))) {
+        if (path.depth < 2 + up || !is_sparse(tree_node(txn, path.page[d]))) {
             root_shrink(txn, tree);
             txn_leave(txn);
-            return FTK_OK;
+            return;
         }
         tree_own_path(txn, tree, &path);
-        rc = merge_at(txn, tree, &path, d, &merged, &again);
+        ftk_status rc = merge_at(txn, tree, &path, d, &merged, &again);
         txn_leave(txn);
         if (rc != FTK_OK)
-            return rc;
+            return;
         if (!again)
             up++;
     }
+}
+
+/* Take out the entry at the end of the path.  Inside an epoch, which is left.  True: its page, or
+ * one above, is sparse. */
+static bool
+entry_remove(kiln_txn *txn, struct tree *tree, struct tree_path *path)
+{
+    struct node leaf;
+    bool sparse;
+
+    tree_own_path(txn, tree, path);
+    leaf = tree_node(txn, path->page[path->depth - 1]);
+    node_remove(leaf, path->pos[path->depth - 1]);
+    tree->keys--;
+    tree->hint_leaf = 0;
+    FTK_DEBUG_ASSERT(txn_page_mine(txn, node_birth(leaf.page)));
+    if (node_count(leaf.page) == 0) {
+        tree->append_leaf = 0;
+        remove_empty(txn, tree, path, path->depth - 1);
+        sparse = !page_ref_is_none(tree->root);
+    } else {
+        sparse = is_sparse(leaf) && path->depth > 1;
+    }
+    FTK_DEBUG_ASSERT(tree_check(txn, tree));
+    txn_leave(txn);
+    return sparse;
 }
 
 ftk_status
@@ -159,8 +180,7 @@ tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
 {
     uint8_t old_ref[LARGE_REF_BYTES];
     struct tree_path path;
-    bool sparse, old_large;
-    struct node leaf;
+    bool old_large;
     ftk_status rc;
 
     if (tree->height == 0)
@@ -179,28 +199,19 @@ tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
         txn_leave(txn);
         return FTK_OK;
     }
-    tree_own_path(txn, tree, &path);
     old_large = tree_large_at(txn, &path, old_ref);
-    leaf = tree_node(txn, path.page[path.depth - 1]);
-    node_remove(leaf, path.pos[path.depth - 1]);
-    tree->keys--;
-    tree->hint_leaf = 0;
-    FTK_DEBUG_ASSERT(txn_page_mine(txn, node_birth(leaf.page)));
-    if (node_count(leaf.page) == 0) {
-        tree->append_leaf = 0;
-        remove_empty(txn, tree, &path, path.depth - 1);
-        sparse = !page_ref_is_none(tree->root);
-    } else {
-        sparse = is_sparse(leaf) && path.depth > 1;
+    if (old_large) {
+        txn_leave(txn);
+        rc = tree_descend_to_large(txn, tree, (kiln_slice){key, key_size}, old_ref, true, &path);
+        if (rc != FTK_OK)
+            return rc;
     }
-    FTK_DEBUG_ASSERT(tree_check(txn, tree));
-    txn_leave(txn);
-    rc = old_large ? value_retire(txn, old_ref) : FTK_OK;
-    if (rc == FTK_OK && sparse)
-        rc = rebalance(txn, tree, key, key_size);
-    if (rc != FTK_OK)
-        txn->writer.ended = true; /* the entry is gone but the tree may want merging: abort only */
-    return rc;
+    bool sparse = entry_remove(txn, tree, &path);
+    if (old_large)
+        value_retire(txn);
+    if (sparse)
+        rebalance(txn, tree, key, key_size);
+    return FTK_OK;
 }
 
 /* ---- whole trees ----------------------------------------------------------------------------- */
@@ -225,7 +236,9 @@ clear_page(void *context, struct page_ref page_ref, uint32_t level)
         if (!entry.large)
             continue;
         memcpy(ref, entry.value, sizeof(ref));
-        rc = value_retire(txn, ref);
+        rc = value_retire_prepare(txn, ref, 0, true);
+        if (rc == FTK_OK)
+            value_retire(txn);
     }
     cache_unpin(txn->fast, page_id);
     if (rc == FTK_OK)

@@ -483,24 +483,43 @@ value_check_run(kiln_txn *txn, const struct value_run *run)
 }
 
 static ftk_status
-retire_run(void *context, const struct value_run *run)
+going_add(void *context, const struct value_run *run)
 {
     kiln_txn *txn = context;
-    ftk_status rc = txn_retire_reserve(txn, 1);
+    struct space_extents *going = &txn->writer.going;
+    ftk_status rc;
 
+    if (!space_has(txn->db->space, run->first, run->pages))
+        return FTK_FAIL(FTK_CORRUPT, "large value at page %llu: cannot be",
+                        (unsigned long long)run->first);
+    rc = space_extents_ensure(going, 1);
     if (rc == FTK_OK)
-        txn_page_retire(txn, run->first, run->pages, run->birth);
+        space_extents_push(going, space_extent(run->first, run->pages, run->birth));
     return rc;
 }
 
 ftk_status
-value_retire(kiln_txn *txn, const uint8_t *ref)
+value_retire_prepare(kiln_txn *txn, const uint8_t *ref, uint32_t pages, bool reserve)
 {
-    ftk_status rc = in_place_end(txn);
+    ftk_status rc;
 
-    if (rc == FTK_OK)
-        rc = value_each_run(txn, ref, retire_run, txn);
-    if (rc != FTK_OK)
-        txn->writer.ended = true;
+    txn->writer.going.count = 0;
+    FTK_TRY(in_place_end(txn));
+    FTK_TRY(value_each_run(txn, ref, going_add, txn));
+    FTK_TRY(txn_prepare(txn, pages, reserve));
+    rc = txn_retire_reserve(txn, txn->writer.going.count);
+out:
     return rc;
+}
+
+void
+value_retire(kiln_txn *txn)
+{
+    struct space_extents *going = &txn->writer.going;
+
+    FTK_ASSERT(going->count > 0);
+    for (size_t i = 0; i < going->count; i++)
+        txn_page_retire(txn, space_extent_page(going->items[i]),
+                        space_extent_count(going->items[i]), going->items[i].birth);
+    going->count = 0;
 }

@@ -93,6 +93,7 @@ struct txn_writer {
     struct txn_born born;             /* pages made; one that its own scope drops leaves at once */
     struct space_extents dead;        /* of older transactions, no longer needed */
     struct space_extents retired_own; /* made here, and wanted again only by a rollback */
+    struct space_extents going;       /* runs of the large value that is about to be retired */
     _Atomic uint64_t spill_pages;     /* made, or clean and changed again, since the last spill */
     _Atomic uint64_t spill_due;       /* so many of them call for a look */
 
