@@ -104,16 +104,21 @@ log_place_make(kiln_db *db, struct header *header)
     return rc == FTK_OK ? place_show(db) : rc;
 }
 
-/* Does the option name the directory that is remembered? */
-static bool
-place_is(kiln_db *db, const char *path)
+/*
+ * Does the option name the directory that is remembered?  Where one of the two is not there the
+ * names must be the same; one that cannot be looked at is an error, and not another directory.
+ */
+static ftk_status
+place_compare(kiln_db *db, const char *path, bool *same_out)
 {
     struct ftk_identity asked, remembered;
+    ftk_status rc = db->disk->ops->identify(db->disk, NULL, path, &asked);
 
-    if (db->disk->ops->identify(db->disk, NULL, path, &asked) == FTK_OK &&
-        db->disk->ops->identify(db->disk, place_base(db), place_name(db), &remembered) == FTK_OK)
-        return ftk_identity_same(&asked, &remembered);
-    return strcmp(path, db->log_place) == 0;
+    if (rc == FTK_OK)
+        rc = db->disk->ops->identify(db->disk, place_base(db), place_name(db), &remembered);
+    *same_out = rc == FTK_OK ? ftk_identity_same(&asked, &remembered)
+                             : strcmp(path, db->log_place) == 0;
+    return rc == FTK_NOTFOUND || *same_out ? FTK_OK : rc;
 }
 
 ftk_status
@@ -121,23 +126,27 @@ log_place_find(kiln_db *db, const struct header *header)
 {
     bool asked = db->options.rfl_dir != NULL;
     bool known = (header->flags & HEADER_LOG_PLACE) != 0;
+    bool same = true;
+    ftk_status rc = FTK_OK;
 
     if (db->options.flags & KILN_EXTERNAL_LOG)
         return FTK_OK;
     memcpy(db->log_place, header->log_dir, sizeof(db->log_place));
     if (asked && (!known || (db->options.flags & KILN_LOG_MOVED) != 0)) {
-        ftk_status rc = place_take(db, db->rfl_path);
+        rc = place_take(db, db->rfl_path);
         return rc == FTK_NOTFOUND
                    ? FTK_FAIL(FTK_CORRUPT, "no log in %.200s: there is no such directory",
                               db->rfl_path)
                    : rc;
     }
-    if (asked && !place_is(db, db->rfl_path))
+    if (asked)
+        rc = place_compare(db, db->rfl_path, &same);
+    if (!same && rc == FTK_OK)
         return FTK_FAIL(FTK_INVALID,
                         "the log of %.80s is in %.80s, not in %.60s (if it was moved: kiln recover "
                         "--log-moved)",
                         db->path, place_name(db), db->rfl_path);
-    return place_show(db);
+    return rc != FTK_OK ? rc : place_show(db);
 }
 
 /* ---- the close note -------------------------------------------------------------------------- */
@@ -153,23 +162,31 @@ note_encode(const kiln_db *db, uint64_t first, uint64_t last, uint8_t note[CLOSE
     ftk_put_le64(note + CLOSE_NOTE_CHECKSUM, ftk_checksum(note, CLOSE_NOTE_CHECKSUM, 0));
 }
 
-/* Is the newest header what a close left? */
-static bool
-was_closed(kiln_db *db)
+/*
+ * Is the newest header what a close left?  A note that cannot be read may be there: no answer, for
+ * the other one is that commits may be lost.
+ */
+static ftk_status
+was_closed(kiln_db *db, bool *closed_out)
 {
-    struct ftk_error before = *ftk_error_last();
     uint8_t whole[CLOSE_NOTE_BYTES], found[CLOSE_NOTE_BYTES];
-    uint64_t first, last;
+    uint64_t first, last, size = 0;
+    ftk_status rc = FTK_OK;
 
-    if (db->lock_file == NULL || ftk_file_read(db->lock_file, found, sizeof(found), 0) != FTK_OK) {
-        ftk_error_set(&before);
-        return false;
-    }
+    *closed_out = false;
+    if (db->lock_file == NULL)
+        return FTK_OK;
+    FTK_TRY(ftk_file_size(db->lock_file, &size));
+    if (size < sizeof(found))
+        goto out;
+    FTK_TRY(ftk_file_read(db->lock_file, found, sizeof(found), 0));
     first = ftk_get_le64(found + CLOSE_NOTE_FIRST);
     last = ftk_get_le64(found + CLOSE_NOTE_LAST);
     note_encode(db, first, last, whole);
-    return memcmp(found, whole, sizeof(found)) == 0 && first <= db->checkpoint &&
-           db->checkpoint <= last;
+    *closed_out = memcmp(found, whole, sizeof(found)) == 0 && first <= db->checkpoint &&
+                  db->checkpoint <= last;
+out:
+    return rc;
 }
 
 static ftk_status
@@ -257,9 +274,8 @@ log_make(kiln_db *db)
 
 /* The way on without a log: rule 3. */
 static ftk_status
-log_replace(kiln_db *db, const struct header *header)
+log_replace(kiln_db *db, const struct header *header, bool clean)
 {
-    bool clean = was_closed(db);
     uint8_t note[CLOSE_NOTE_BYTES];
     ftk_status rc;
 
@@ -286,17 +302,19 @@ log_replace(kiln_db *db, const struct header *header)
 ftk_status
 log_open(kiln_db *db, const struct header *header)
 {
-    bool clean;
+    bool accepted = (db->options.flags & KILN_ACCEPT_LOSS) != 0;
     ftk_status rc = log_try(db, false, db->newest.lsn);
+    bool clean;
 
     if (rc == FTK_OK && (db->options.flags & KILN_WITHOUT_LOG) != 0)
         rc = FTK_FAIL(FTK_EXISTS, "%s: its log is there; open it with that, or move it away",
                       db->path);
     if (rc == FTK_NOTFOUND) {
-        clean = was_closed(db);
-        if ((db->options.flags & KILN_WITHOUT_LOG) != 0 &&
-            (clean || (db->options.flags & KILN_ACCEPT_LOSS) != 0))
-            return log_replace(db, header);
+        rc = was_closed(db, &clean);
+        if (rc != FTK_OK && !accepted)
+            return rc;
+        if ((db->options.flags & KILN_WITHOUT_LOG) != 0 && (clean || accepted))
+            return log_replace(db, header, clean);
         rc = FTK_FAIL(FTK_CORRUPT,
                       clean
                           ? "no log in %.90s, but the database was closed cleanly: put it back, or "

@@ -150,7 +150,6 @@ open_lock(kiln_db *db)
         ours = rc == FTK_OK && ftk_identity_same(&named, &db->lock_file->identity);
         if (!ours && (rc == FTK_OK || rc == FTK_NOTFOUND)) {
             ftk_file_close(db->lock_file);
-            ftk_dir_close(db->dir);
             db->lock_file = NULL;
             rc = FTK_OK;
         }
