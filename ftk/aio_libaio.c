@@ -229,7 +229,9 @@ ftk__libaio_open(struct ftk_disk *disk, unsigned depth, struct ftk_aio **aio_out
     aio->native.base.name = "libaio";
     aio->native.ops = &ops;
     aio->depth = depth;
-    aio->wake_fd = ftk__fd_above(memfd_create("kiln-aio-wake", MFD_CLOEXEC));
+    aio->wake_fd = -1; /* it may stay so, for want of a descriptor */
+    if (!ftk_fault_due(FTK_FAULT_DESCRIPTOR))
+        aio->wake_fd = ftk__fd_above(memfd_create("kiln-aio-wake", MFD_CLOEXEC));
 
     int failed = io_setup((int)depth + 1, &aio->kernel);
     if (failed != 0)

@@ -96,6 +96,10 @@ ftk__open_at(const struct ftk_dir *dir, const char *path, int os_flags)
 {
     int fd;
 
+    if (ftk_fault_due(FTK_FAULT_DESCRIPTOR)) {
+        errno = EMFILE;
+        return -1;
+    }
     do
         fd = openat(dir_fd(dir), path, os_flags | O_CLOEXEC | O_NOCTTY, 0666);
     while (fd < 0 && errno == EINTR);

@@ -79,7 +79,7 @@ ftk__change_check(const struct ftk_file *file, const char *operation)
     return FTK_OK;
 }
 
-/* The process that holds a flock on the file, or 0: /proc/locks tells. */
+/* The process that holds a flock on the file: /proc/locks tells, if it can be read; else 0. */
 static long
 lock_holder(int fd)
 {
@@ -153,7 +153,7 @@ ftk__native_lock(struct ftk_file *base, bool exclusive)
         return FTK_FAIL(FTK_INUSE, "lock of %s refused: already open in this process", base->path);
     if (holder != 0)
         return FTK_FAIL(FTK_INUSE, "lock of %s refused: in use by process %ld", base->path, holder);
-    return FTK_FAIL(FTK_INUSE, "lock of %s refused: in use by another process", base->path);
+    return FTK_FAIL(FTK_INUSE, "lock of %s refused: somebody has it open", base->path);
 }
 
 void

@@ -24,6 +24,8 @@
 struct fault_point {
     _Atomic uint64_t after;
     _Atomic uint64_t repeat;
+    _Atomic uint64_t one_in; /* by chance; 0: by number */
+    _Atomic uint64_t seed;
     _Atomic uint64_t calls;
     _Atomic uint64_t hits;
 };
@@ -31,17 +33,32 @@ struct fault_point {
 static struct fault_point fault_points[FTK_FAULT_COUNT];
 static _Atomic unsigned fault_armed; /* bit per kind */
 
-void
-ftk_fault_arm(enum ftk_fault kind, uint64_t after, uint64_t repeat)
+static void
+fault_arm(enum ftk_fault kind, const struct fault_point *as)
 {
     struct fault_point *point = &fault_points[kind];
 
     atomic_fetch_and(&fault_armed, ~(1u << kind));
-    atomic_store(&point->after, after);
-    atomic_store(&point->repeat, repeat);
+    atomic_store(&point->after, as->after);
+    atomic_store(&point->repeat, as->repeat);
+    atomic_store(&point->one_in, as->one_in);
+    atomic_store(&point->seed, as->seed);
     atomic_store(&point->calls, 0);
     atomic_store(&point->hits, 0);
     atomic_fetch_or(&fault_armed, 1u << kind);
+}
+
+void
+ftk_fault_arm(enum ftk_fault kind, uint64_t after, uint64_t repeat)
+{
+    fault_arm(kind, &(struct fault_point){.after = after, .repeat = repeat});
+}
+
+void
+ftk_fault_arm_chance(enum ftk_fault kind, uint64_t one_in, uint64_t seed)
+{
+    FTK_ASSERT(one_in > 0);
+    fault_arm(kind, &(struct fault_point){.one_in = one_in, .seed = seed});
 }
 
 void
@@ -62,6 +79,28 @@ ftk_fault_calls(enum ftk_fault kind)
     return atomic_load(&fault_points[kind].calls);
 }
 
+/* A hash of seed and number (the finaliser of splitmix64, Steele, Lea and Flood, 2014). */
+static uint64_t
+fault_draw(uint64_t seed, uint64_t call)
+{
+    uint64_t x = seed + call * UINT64_C(0x9e3779b97f4a7c15);
+
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+static bool
+fault_is_it(struct fault_point *point, uint64_t call)
+{
+    uint64_t one_in = atomic_load(&point->one_in);
+    uint64_t after = atomic_load(&point->after);
+
+    if (one_in != 0)
+        return fault_draw(atomic_load(&point->seed), call) % one_in == 0;
+    return call >= after && call - after < atomic_load(&point->repeat);
+}
+
 bool
 ftk_fault_due(enum ftk_fault kind)
 {
@@ -70,8 +109,7 @@ ftk_fault_due(enum ftk_fault kind)
 
     struct fault_point *point = &fault_points[kind];
     uint64_t call = atomic_fetch_add(&point->calls, 1) + 1;
-    uint64_t after = atomic_load(&point->after);
-    if (call < after || call - after >= atomic_load(&point->repeat))
+    if (!fault_is_it(point, call))
         return false;
     atomic_fetch_add(&point->hits, 1);
     return true;

@@ -42,20 +42,26 @@ uint64_t ftk_mem_allocs(void);
  * Fault points.  A test arms a kind of fault: the call number `after` (1 = the next one) fails,
  * and so do the `repeat` - 1 after it.  Process-wide and off by default; one relaxed atomic load
  * when off.  Several kinds can be armed at a time, each with counters of its own; armed with
- * after = UINT64_MAX a kind only counts.
+ * after = UINT64_MAX a kind only counts.  Or it is armed by chance: each call fails with a chance
+ * of one in `one_in`, which seed and number of the call decide.
  *
  * ALLOC: every allocation and region reservation.  READ: read, open (of files and directories),
  * size, identify, list, space.  WRITE: write, truncate, allocate, rename, remove, mkdir.  SYNC: of
  * files and directories.  Synchronous or not, on the native disk and on the simulated one.
+ * DESCRIPTOR: whatever takes a file descriptor, as if the process had no more (EMFILE).  THREAD:
+ * the start of a thread (EAGAIN).
  */
 enum ftk_fault {
     FTK_FAULT_ALLOC,
     FTK_FAULT_READ,
     FTK_FAULT_WRITE,
     FTK_FAULT_SYNC,
+    FTK_FAULT_DESCRIPTOR,
+    FTK_FAULT_THREAD,
     FTK_FAULT_COUNT
 };
 void ftk_fault_arm(enum ftk_fault kind, uint64_t after, uint64_t repeat);
+void ftk_fault_arm_chance(enum ftk_fault kind, uint64_t one_in, uint64_t seed);
 void ftk_fault_disarm(void);
 uint64_t ftk_fault_hits(enum ftk_fault kind);  /* faults delivered since the last arm */
 uint64_t ftk_fault_calls(enum ftk_fault kind); /* calls counted since the last arm */

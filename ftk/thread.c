@@ -148,7 +148,9 @@ ftk_thread_start(struct ftk_thread *thread, const char *name, void (*run)(void *
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
         sigdelset(&all, own[i]);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int err = pthread_create(&thread->os, NULL, thread_main, start);
+    int err = ftk_fault_due(FTK_FAULT_THREAD)
+                  ? EAGAIN
+                  : pthread_create(&thread->os, NULL, thread_main, start);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (err != 0) {
         ftk_free(start);

@@ -456,13 +456,17 @@ out:
     return rc;
 }
 
+/* The words of what failed before stay. */
 static void
 db_free(kiln_db *db)
 {
+    struct ftk_error first = *ftk_error_last();
+
     if (db == NULL)
         return;
     close_storage(db);
     (void)rfl_abandon(db->log); /* only a database that has not failed closes its log */
+    ftk_error_set(&first);
     ftk_file_close(db->data);
     ftk_iobufs_close(db->bufs);
     ftk_file_close(db->lock_file);

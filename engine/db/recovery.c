@@ -215,19 +215,30 @@ out:
     return rc;
 }
 
+/* What is asked for must not be there yet; whether it is may be unknown: rule 9. */
+static ftk_status
+absent_check(ftk_status found, uint64_t lsn)
+{
+    if (found == FTK_OK)
+        return malformed(lsn, "collection is made a second time");
+    return found == FTK_NOTFOUND ? FTK_OK : found;
+}
+
 static ftk_status
 op_create(struct replay *replay, const struct log_operation *op, uint64_t lsn)
 {
     struct tree *tree;
     kiln_coll other;
+    ftk_status rc;
 
     if (op->key_size == 0 || op->key_size > KILN_COLLECTION_NAME_MAX ||
         (op->flags & ~CATALOG_FLAGS_KNOWN) != 0 || op->coll == 0 || op->coll == UINT32_MAX)
         return malformed(lsn, "collection is malformed");
-    if (txn_tree(replay->txn, op->coll, &tree) != FTK_NOTFOUND ||
-        coll_open_internal(replay->txn, op->key, op->key_size, 0, &other) != FTK_NOTFOUND)
-        return malformed(lsn, "collection is made a second time");
-    return coll_create_numbered(replay->txn, op->coll, op->flags, op->key, op->key_size);
+    FTK_TRY(absent_check(txn_tree(replay->txn, op->coll, &tree), lsn));
+    FTK_TRY(absent_check(coll_open_internal(replay->txn, op->key, op->key_size, 0, &other), lsn));
+    rc = coll_create_numbered(replay->txn, op->coll, op->flags, op->key, op->key_size);
+out:
+    return rc;
 }
 
 static ftk_status

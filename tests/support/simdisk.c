@@ -60,6 +60,8 @@ sim_fault(struct simdisk *disk, enum simdisk_op op)
 {
     int err = ftk_fault_due(fault_of_op(op)) ? EIO : 0;
 
+    if (op == SIMDISK_OPEN && ftk_fault_due(FTK_FAULT_DESCRIPTOR))
+        err = EMFILE;
     disk->op_counts[__builtin_ctz(op)]++;
     for (unsigned i = 0; i < disk->faults_count; i++) {
         struct sim_fault *fault = &disk->faults[i];

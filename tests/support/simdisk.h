@@ -28,7 +28,7 @@
  *
  * Paths are absolute or relative to the root, which always exists.  Calls may come from any thread;
  * only a single thread gives determinism.  It allocates with malloc: armed FTK_FAULT_ALLOC does not
- * meet it; armed FTK_FAULT_READ, WRITE and SYNC do.
+ * meet it; armed FTK_FAULT_READ, WRITE, SYNC and DESCRIPTOR do.
  */
 #ifndef TESTS_SUPPORT_SIMDISK_H
 #define TESTS_SUPPORT_SIMDISK_H

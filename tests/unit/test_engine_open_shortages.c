@@ -19,7 +19,7 @@
 #include "tests/support/simdisk_internal.h"
 #include "tests/unit/engine_testing.h"
 
-enum { BATCH_KEYS = 10, VALUE_BYTES = 100, LARGE_BYTES = 60000, BATCHES = 16, OLD_BATCHES = 7 };
+enum { BATCH_KEYS = 10, VALUE_BYTES = 100, LARGE_BYTES = 60000, BATCHES = 8, OLD_BATCHES = 4 };
 
 /* ---- what is in the database ----------------------------------------------------------------- */
 
@@ -119,6 +119,33 @@ scene_open(struct simdisk *disk, const struct scene *scene, uint32_t flags, cons
     return engine_try_open(disk, &options, db_out);
 }
 
+/* One of each operation that the log knows, in a transaction of several fragments; nothing is left
+ * of it. */
+static void
+operations(kiln_db *db)
+{
+    static uint8_t large[LARGE_BYTES];
+    kiln_txn *txn = engine_begin(db, KILN_WRITE);
+    kiln_coll coll = engine_coll(txn, "passing");
+    uint8_t key[8];
+
+    OK(engine_series(txn, coll, 0, 700, 900));
+    for (uint64_t i = 0; i < 100; i++) {
+        engine_key(i, key);
+        OK(kiln_delete(txn, coll, key, sizeof key));
+    }
+    OK(kiln_savepoint(txn));
+    OK(kiln_put(txn, coll, "large", 5, large, sizeof large, 0));
+    OK(kiln_savepoint(txn));
+    OK(kiln_put(txn, coll, "larger", 6, large, sizeof large, 0));
+    OK(kiln_savepoint_release(txn));
+    OK(kiln_savepoint_rollback(txn));
+    OK(kiln_coll_clear(txn, coll));
+    OK(engine_put(txn, coll, "key", "value"));
+    OK(kiln_coll_drop(txn, coll));
+    OK(kiln_txn_commit(txn));
+}
+
 /* Some batches behind a checkpoint, more in the log; not closed. */
 static kiln_db *
 made(struct simdisk *disk, const struct scene *scene)
@@ -160,6 +187,19 @@ it_was_killed(struct simdisk *disk, const struct scene *scene)
 {
     kiln_db *db = made(disk, scene);
 
+    simdisk_kill(disk, 1);
+    db_abandon(db);
+}
+
+/* Without a checkpoint: all is in the log. */
+static void
+it_was_killed_young(struct simdisk *disk, const struct scene *scene)
+{
+    kiln_db *db = NULL;
+
+    REQUIRE_OK(scene_open(disk, scene, KILN_CREATE, scene->logs, &db));
+    batches_put(db, 0, 2);
+    operations(db);
     simdisk_kill(disk, 1);
     db_abandon(db);
 }
@@ -225,6 +265,7 @@ static const struct scene scenes[] = {
     {"open of an external log's", KILN_EXTERNAL_LOG, NULL, BATCHES, KILN_EXTERNAL_LOG,
      it_was_closed},
     {"open with recovery", 0, NULL, BATCHES, 0, it_was_killed},
+    {"open with recovery of all", 0, NULL, 2, 0, it_was_killed_young},
     {"open after a power cut", 0, NULL, BATCHES, 0, power_was_cut},
     {"read-only open after a close", KILN_OPEN_READONLY, NULL, BATCHES, 0, it_was_closed},
     {"read-only open with recovery", KILN_OPEN_READONLY, NULL, BATCHES, 0, it_was_killed},
@@ -258,7 +299,11 @@ static const struct {
     [NAMES] = {"name", -1, SIMDISK_NAMES, EACCES, FTK_IO},
 };
 
-static const uint64_t how_often[] = {1, UINT64_MAX};
+/* Once, at each call; and that one and all behind it, at each third call. */
+static const struct {
+    uint64_t times, stride;
+} ways[] = {{1, 1}, {UINT64_MAX, 3}};
+#define WAYS (sizeof ways / sizeof ways[0])
 
 /* The n-th call from now, and times - 1 behind it. */
 static void
@@ -397,12 +442,10 @@ each_open_is_refused(enum refusal what)
         struct simdisk *base = simdisk_new(NULL);
 
         scenes[i].prepare(base, &scenes[i]);
-        for (size_t j = 0; j < sizeof how_often / sizeof how_often[0]; j++) {
-            uint64_t n = 1;
-            while (open_refused(base, &scenes[i], what, n, how_often[j]))
-                n++;
-            count += n - 1;
-        }
+        for (size_t j = 0; j < WAYS; j++)
+            for (uint64_t n = 1; open_refused(base, &scenes[i], what, n, ways[j].times);
+                 n += ways[j].stride)
+                count++;
         simdisk_free(base);
     }
     CHECK(count > 0);
@@ -499,12 +542,10 @@ a_close_that_is_refused_something_loses_nothing(void)
 
         scenes[i].prepare(base, &scenes[i]);
         for (enum refusal what = 0; what < REFUSALS; what++) {
-            for (size_t j = 0; j < sizeof how_often / sizeof how_often[0]; j++) {
-                uint64_t n = 1;
-                while (close_refused(base, &scenes[i], what, n, how_often[j]))
-                    n++;
-                count += n - 1;
-            }
+            for (size_t j = 0; j < WAYS; j++)
+                for (uint64_t n = 1; close_refused(base, &scenes[i], what, n, ways[j].times);
+                     n += ways[j].stride)
+                    count++;
         }
         simdisk_free(base);
     }

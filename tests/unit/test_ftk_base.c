@@ -131,6 +131,28 @@ live_allocations_are_counted_in_bytes(void)
 }
 
 static void
+faults_by_chance_are_drawn_from_a_seed(void)
+{
+    bool first[1000];
+    uint64_t hits = 0;
+
+    for (int round = 0; round < 2; round++) {
+        ftk_fault_arm_chance(FTK_FAULT_DESCRIPTOR, 10, test_seed());
+        for (int i = 0; i < 1000; i++) {
+            bool due = ftk_fault_due(FTK_FAULT_DESCRIPTOR);
+            CHECK(round == 0 || due == first[i]);
+            first[i] = due;
+        }
+        hits = ftk_fault_hits(FTK_FAULT_DESCRIPTOR);
+    }
+    CHECK(hits > 30 && hits < 250); /* 100, and 7 to 15 times the deviation */
+    ftk_fault_arm(FTK_FAULT_DESCRIPTOR, UINT64_MAX, 1);
+    for (int i = 0; i < 1000; i++)
+        CHECK(!ftk_fault_due(FTK_FAULT_DESCRIPTOR));
+    ftk_fault_disarm();
+}
+
+static void
 faults_hit_the_calls_they_were_armed_for(void)
 {
     void *memory[5];
@@ -405,6 +427,7 @@ TEST_MAIN("ftk_base", TEST(every_code_has_a_name_and_a_text),
           TEST(the_last_error_belongs_to_its_thread), TEST(memory_is_given_and_refused),
           TEST(live_allocations_are_counted_in_bytes),
           TEST(faults_hit_the_calls_they_were_armed_for),
+          TEST(faults_by_chance_are_drawn_from_a_seed),
           TEST(a_region_is_address_space_until_touched),
           TEST(varints_come_back_and_bad_ones_do_not), TEST(byte_order_is_explicit),
           TEST(random_numbers_are_those_of_the_reference), TEST(random_numbers_keep_their_bounds),
