@@ -241,8 +241,9 @@ KILN_API const kiln_error *kiln_txn_error(const kiln_txn *txn);
 KILN_API const kiln_error *kiln_db_error(kiln_db *db);
 /* Drop all changes.  Never fails; NULL is fine. */
 KILN_API void kiln_txn_abort(kiln_txn *txn);
-/* Move a read transaction to the newest commit (cheaper than begin and abort); its cursors lose
- * their position.  Fails only for a write transaction (KILN_STATE). */
+/* Move a read transaction to the newest commit (cheaper than begin and abort, and next to nothing
+ * while there is no newer one); its cursors lose their position.  Fails only for a write
+ * transaction (KILN_STATE). */
 KILN_API kiln_status kiln_txn_renew(kiln_txn *txn);
 /* A number that grows with every commit; of the snapshot the transaction reads. */
 KILN_API uint64_t kiln_txn_id(const kiln_txn *txn);

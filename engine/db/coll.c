@@ -259,31 +259,37 @@ coll_entries_due(const kiln_txn *txn)
     return false;
 }
 
+/* The first dirty tree from *at on, clean now; its entry up to the name.  NULL: none is left. */
+static struct tree *
+dirty_next(kiln_txn *txn, size_t *at, uint8_t head[CATALOG_NAME])
+{
+    struct tree *tree = NULL;
+
+    txn_window_hold(txn); /* who gives a window back changes root and dirty */
+    while (*at < txn->tree_count && (!txn->trees[*at]->dirty || txn->trees[*at]->dropped))
+        (*at)++;
+    if (*at < txn->tree_count) {
+        tree = txn->trees[*at];
+        tree->dirty = false;
+        entry_encode(tree, "", 0, head);
+    }
+    txn_window_let(txn);
+    return tree;
+}
+
 ftk_status
 coll_write_entries(kiln_txn *txn)
 {
-    uint8_t key[5], entry[CATALOG_ENTRY_MAX];
+    uint8_t key[5], head[CATALOG_NAME];
+    struct tree *tree;
     ftk_status rc;
 
     FTK_ASSERT(txn->write && txn->writer.savepoint_count == 0); /* no rollback takes `dirty` back */
-    for (size_t i = 0; i < txn->tree_count; i++) {
-        struct tree *tree = txn->trees[i];
-        uint32_t size = 0;
-        bool dirty;
-        txn_window_hold(txn); /* who gives a window back changes root and dirty */
-        dirty = tree->dirty && !tree->dropped;
-        txn_window_let(txn);
-        if (!dirty)
-            continue;
+    for (size_t i = 0; (tree = dirty_next(txn, &i, head)) != NULL; i++) {
         number_key(tree->id, key);
-        rc = catalog_get(txn, key, sizeof(key), entry, &size);
-        if (rc != FTK_OK)
-            return rc;
-        txn_window_hold(txn);
-        tree->dirty = false;
-        entry_encode(tree, "", 0, entry);
-        txn_window_let(txn);
-        rc = catalog_put(txn, key, sizeof(key), entry, size);
+        rc = tree_overwrite(txn, &txn->catalog, key, sizeof(key), head, sizeof(head));
+        if (rc == FTK_NOTFOUND)
+            rc = FTK_FAIL(FTK_CORRUPT, "the catalog has lost collection %u", tree->id);
         if (rc != FTK_OK)
             return rc;
     }

@@ -241,7 +241,11 @@ txn_begin_replay(kiln_db *db, kiln_txn **txn_out)
     return FTK_OK;
 }
 
-/* Nothing here can fail: trees are read again when they are used. */
+/*
+ * Nothing here can fail: trees are read again when they are used.  While nothing was published
+ * since, all stays: the pin was never given back, so it protects what it did, and trees are as they
+ * were.
+ */
 ftk_status
 txn_renew(kiln_txn *txn)
 {
@@ -255,6 +259,9 @@ txn_renew(kiln_txn *txn)
     if (txn->extension != NULL)
         db_extension_records.txn_end(txn);
     uint64_t before = txn->snapshot.id;
+    FTK_ASSERT(atomic_load_explicit(&txn->slot->snapshot, memory_order_relaxed) == before);
+    if (db_published_id(txn->db) == before)
+        return FTK_OK;
     db_pin(txn->db, txn->slot, &txn->snapshot, &txn->reader.beside);
     FTK_ASSERT(txn->snapshot.id >= before);
     txn->catalog = (struct tree){.root = txn->snapshot.catalog_root,

@@ -580,6 +580,26 @@ node_replace(struct node node, uint32_t pos, const struct node_value *value, uin
     return true;
 }
 
+bool
+node_value_is_longer(struct node node, uint32_t pos, uint32_t size)
+{
+    struct node_entry entry;
+
+    FTK_ASSERT(node.page[PAGE_TYPE] == PAGE_LEAF && pos < node_count(node.page));
+    node_entry(node, pos, &entry);
+    return !entry.large && entry.value_size > size;
+}
+
+void
+node_overwrite(struct node node, uint32_t pos, const void *head, uint32_t size)
+{
+    struct node_entry entry;
+
+    FTK_ASSERT(node_value_is_longer(node, pos, size));
+    node_entry(node, pos, &entry);
+    memcpy(node.page + (entry.value - node.page), head, size);
+}
+
 void
 node_set_child(struct node node, uint32_t pos, struct page_ref child)
 {

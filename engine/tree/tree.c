@@ -422,3 +422,32 @@ tree_put_over_large(kiln_txn *txn, struct tree *tree, kiln_slice key,
 out:
     return rc;
 }
+
+ftk_status
+tree_overwrite(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size, const void *head,
+               uint32_t size)
+{
+    bool reserve = tree == &txn->catalog && !txn->writer.grows; /* as tree_put */
+    ftk_status rc = txn_prepare(txn, tree_pages_needed(tree), reserve);
+    struct tree_path path;
+    struct node node;
+
+    if (rc == FTK_OK && tree->height == 0)
+        return FTK_ANSWER(FTK_NOTFOUND, "no such key");
+    if (rc == FTK_OK)
+        rc = tree_descend(txn, tree, key, key_size, 0, &path);
+    if (rc != FTK_OK)
+        return rc;
+    node = tree_node(txn, path.page[path.depth - 1]);
+    if (!path.exact)
+        rc = FTK_ANSWER(FTK_NOTFOUND, "no such key");
+    else if (!node_value_is_longer(node, path.pos[path.depth - 1], size))
+        rc = FTK_FAIL(FTK_CORRUPT, "the value of a key is shorter than it was written");
+    if (rc == FTK_OK) {
+        tree_own_path(txn, tree, &path);
+        node_overwrite(tree_node(txn, path.page[path.depth - 1]), path.pos[path.depth - 1], head,
+                       size);
+    }
+    txn_leave(txn);
+    return rc;
+}

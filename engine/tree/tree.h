@@ -86,6 +86,10 @@ tree_prefetch(const kiln_txn *txn, uint64_t page_id, uint32_t level)
  * An old large value is retired. */
 ftk_status tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
                     const struct node_value *value, uint32_t flags);
+/* The first `size` bytes of a key's value, the rest stays.  FTK_NOTFOUND; FTK_CORRUPT: it has no
+ * more than these, or is a large value. */
+ftk_status tree_overwrite(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
+                          const void *head, uint32_t size);
 ftk_status tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size);
 /* Put behind the last key of the tree, where the last put went: false when it is not so simple. */
 bool tree_append(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,

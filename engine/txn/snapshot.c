@@ -7,20 +7,26 @@
 #include "ftk/mem.h"
 #include "ftk/spin.h"
 
+/*
+ * A sequence lock of one writer (publish_mutex) and any readers: a reader that has seen one of the
+ * words change (acquire) sees the odd number that was stored before it (release).  The id is
+ * besides a word of the protocol of pins (window.h), and read alone there: hence seq_cst.
+ */
 void
 db_publish(kiln_db *db, const struct db_snapshot *snapshot)
 {
     struct db_published *p = &db->published;
+    uint64_t both = (uint64_t)snapshot->catalog_height << 32 | snapshot->coll_next;
 
     ftk_mutex_lock(&db->publish_mutex);
     if (snapshot->id > atomic_load_explicit(&p->words[0], memory_order_relaxed)) {
         atomic_fetch_add(&p->sequence, 1);
         atomic_store(&p->words[0], snapshot->id);
-        atomic_store(&p->words[1], snapshot->catalog_root.bits);
-        atomic_store(&p->words[2], snapshot->catalog_keys);
-        atomic_store(&p->words[3], (uint64_t)snapshot->catalog_height << 32 | snapshot->coll_next);
-        atomic_store(&p->words[4], snapshot->lsn);
-        atomic_store(&p->words[5], snapshot->applied);
+        atomic_store_explicit(&p->words[1], snapshot->catalog_root.bits, memory_order_release);
+        atomic_store_explicit(&p->words[2], snapshot->catalog_keys, memory_order_release);
+        atomic_store_explicit(&p->words[3], both, memory_order_release);
+        atomic_store_explicit(&p->words[4], snapshot->lsn, memory_order_release);
+        atomic_store_explicit(&p->words[5], snapshot->applied, memory_order_release);
         atomic_fetch_add(&p->sequence, 1);
     }
     FTK_ASSERT((atomic_load(&p->sequence) & 1) == 0);
@@ -48,13 +54,12 @@ db_published_get(kiln_db *db, struct db_snapshot *snapshot)
     } while (atomic_load(&p->sequence) != before);
 }
 
+/* Of a snapshot that is being published it may be the id already; whoever then reads the whole
+ * waits for it. */
 uint64_t
 db_published_id(kiln_db *db)
 {
-    struct db_snapshot snapshot;
-
-    db_published_get(db, &snapshot);
-    return snapshot.id;
+    return atomic_load(&db->published.words[0]);
 }
 
 /* Whoever frees pages publishes first, then reads the slots; whoever pins looks at what is

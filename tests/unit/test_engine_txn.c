@@ -217,6 +217,48 @@ reader_sees_its_snapshot_until_it_is_renewed(void)
     end();
 }
 
+/* Beside a writer that has not committed, after one that aborted, and again and again. */
+static void
+renewal_without_a_commit_keeps_the_snapshot(void)
+{
+    kiln_cursor *cursor;
+    kiln_txn *reader;
+    kiln_slice key, value;
+    kiln_stat stat = {.size = sizeof stat};
+    uint64_t id;
+
+    begin();
+    OK(engine_put(txn, coll, "k", "1"));
+    OK(kiln_txn_commit(txn));
+    reader = engine_begin(db, KILN_READ);
+    OK(kiln_stat_get(db, &stat));
+    id = stat.oldest_reader_txn_id;
+    OK(kiln_cursor_open(reader, coll, 0, &cursor));
+    for (unsigned i = 0; i < 4; i++) {
+        OK(kiln_cursor_first(cursor));
+        OK(kiln_txn_renew(reader));
+        CHECK_STATUS((ftk_status)kiln_cursor_item(cursor, &key, &value), FTK_STATE);
+        CHECK_VALUE(reader, coll, "k", "1");
+        txn = engine_begin(db, KILN_WRITE);
+        OK(engine_put(txn, coll, "k", "2"));
+        OK(kiln_txn_renew(reader));
+        CHECK_VALUE(reader, coll, "k", "1");
+        kiln_txn_abort(txn);
+        CHECK_VALUE(reader, coll, "k", "1");
+        OK(kiln_stat_get(db, &stat));
+        CHECK_EQ(stat.oldest_reader_txn_id, id);
+    }
+    txn = engine_begin(db, KILN_WRITE);
+    OK(engine_put(txn, coll, "k", "2"));
+    OK(kiln_txn_commit(txn));
+    OK(kiln_txn_renew(reader));
+    CHECK_VALUE(reader, coll, "k", "2");
+    OK(kiln_cursor_first(cursor));
+    kiln_cursor_close(cursor);
+    txn = reader;
+    end();
+}
+
 /* Readers of a read-only database replay its log in memory and write nothing. */
 static void
 read_only_opening_replays_in_memory(void)
@@ -336,5 +378,6 @@ TEST_MAIN("engine_txn", TEST(savepoints_nest_and_roll_back_what_came_after_them)
           TEST(failed_checkpoint_is_final_and_loses_nothing),
           TEST(wrong_calls_are_refused_and_change_nothing),
           TEST(reader_sees_its_snapshot_until_it_is_renewed),
+          TEST(renewal_without_a_commit_keeps_the_snapshot),
           TEST(read_only_opening_replays_in_memory), TEST(applied_index_is_that_of_what_is_seen),
           TEST(oldest_reader_is_the_one_of_the_oldest_snapshot))
