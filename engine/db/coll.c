@@ -26,6 +26,7 @@ tree_decode(kiln_txn *txn, kiln_coll coll, const uint8_t *entry, uint32_t size, 
     if (size <= CATALOG_NAME || (entry[CATALOG_FLAGS] & ~CATALOG_FLAGS_KNOWN) != 0 ||
         entry[CATALOG_HEIGHT] > TREE_HEIGHT_MAX ||
         (entry[CATALOG_HEIGHT] == 0) != page_ref_is_none(page_ref_get(entry + CATALOG_ROOT)) ||
+        (entry[CATALOG_HEIGHT] == 0 && ftk_get_le64(entry + CATALOG_KEYS) != 0) ||
         page_ref_id(page_ref_get(entry + CATALOG_ROOT)) >= txn->fast->pages_max)
         return FTK_FAIL(FTK_CORRUPT, "catalog entry of collection %u is malformed", coll);
     *tree = (struct tree){.id = coll,

@@ -42,7 +42,11 @@ verify_page(void *context, uint64_t page_id, const void *memory)
     if (ftk_get_le64(page + PAGE_CHECKSUM) != page_sum(db, page_id, page))
         return FTK_FAIL(FTK_CORRUPT, "%s: page %llu fails its checksum", db->data->path,
                         (unsigned long long)page_id);
-    rc = node_validate(page, db->page_bytes, page_id, false);
+    if (node_birth(page) >= db_births(db)) /* it would pass for one of a later transaction */
+        return FTK_FAIL(FTK_CORRUPT, "%s: page %llu is of transaction %llu, which never was",
+                        db->data->path, (unsigned long long)page_id,
+                        (unsigned long long)node_birth(page));
+    rc = node_validate(page, db->page_bytes, page_id, true);
     if (rc != FTK_OK || page[PAGE_TYPE] != PAGE_INNER)
         return rc;
     for (uint32_t i = 0; i < node_count(page); i++)

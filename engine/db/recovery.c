@@ -435,7 +435,7 @@ replay_record(struct replay *replay, const struct rfl_record *record)
     if (ops == NULL || id == 0 || (record->kind != LOG_FRAGMENT && record->kind != LOG_COMMIT))
         return malformed(record->lsn, "not a transaction's record");
     if (replay->db->birth_next <= id + replay->db->birth_skip) /* also of one that never ends */
-        replay->db->birth_next = id + replay->db->birth_skip + 1;
+        db_births_raise(replay->db, id + replay->db->birth_skip + 1);
     if (replay->skip_id == id) {
         if (record->kind == LOG_FRAGMENT)
             return FTK_OK;

@@ -58,7 +58,7 @@ txn_savepoint(kiln_txn *txn)
                                .applied = txn->snapshot.applied,
                                .birth_floor = writer->birth_floor};
     FTK_ASSERT(txn->db->birth_next > writer->birth);
-    writer->birth = writer->birth_floor = txn->db->birth_next++;
+    writer->birth = writer->birth_floor = db_birth_take(txn->db);
     txn->tree_last = NULL;
     txn_log_op(txn, OP_SAVEPOINT);
     FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
@@ -129,7 +129,7 @@ txn_savepoint_rollback(kiln_txn *txn)
     txn->catalog = savepoint->catalog;
     txn->catalog.changes = changes;
     txn->snapshot.applied = savepoint->applied;
-    writer->ended = false; /* what ended it has been undone */
+    writer->ended = writer->damaged = false; /* what ended it has been undone */
     trees_restore(txn, savepoint);
     txn_log_op(txn, OP_ROLLBACK);
     writer->savepoint_count--;

@@ -118,7 +118,7 @@ static void
 writer_start(struct txn_writer *writer, uint64_t birth)
 {
     FTK_ASSERT(writer->bulks == NULL);
-    writer->logs = writer->ended = writer->grows = writer->reserve = false;
+    writer->logs = writer->ended = writer->damaged = writer->grows = writer->reserve = false;
     writer->birth = writer->birth_first = writer->birth_floor = birth;
     atomic_store_explicit(&writer->prepared, 0, memory_order_relaxed);
     atomic_store_explicit(&writer->spill_pages, 0, memory_order_relaxed);
@@ -185,7 +185,7 @@ begin_write(kiln_db *db, kiln_txn **txn_out)
     txn->write = true;
     txn->reader.beside = NULL;
     txn->snapshot = db->newest;
-    writer_start(&txn->writer, db->birth_next++);
+    writer_start(&txn->writer, db_birth_take(db));
     txn_start(txn);
     *txn_out = txn;
     return FTK_OK;
@@ -366,7 +366,7 @@ commit_pages(kiln_txn *txn, uint64_t id)
     txn->snapshot.catalog_height = txn->catalog.height;
     txn->snapshot.catalog_keys = txn->catalog.keys;
     if (txn->db->birth_next <= id)
-        txn->db->birth_next = id + 1;
+        db_births_raise(txn->db, id + 1);
     txn->db->appends_many = txn->writer.appends >= APPENDS_MANY;
     space_commit(txn->db->space, &txn->writer.born.list, &txn->writer.retired_own,
                  &txn->writer.dead, id, become_newest, &publish);
@@ -388,13 +388,13 @@ commit_prepare(kiln_txn *txn)
         FTK_TRY(txn_savepoint_release(txn));
     if (txn->extension != NULL)
         FTK_TRY(db_extension_records.before_commit(txn));
+    FTK_TRY(txn_check_ended(txn));
     do
         FTK_TRY(coll_write_entries(txn));
     while (!window_commit_begin(txn) || coll_entries_due(txn));
     FTK_TRY(space_commit_prepare(txn->db->space));
     FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
-    if (txn_is_ended(txn))
-        rc = FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: it was aborted");
+    rc = txn_check_ended(txn);
 out:
     FTK_ASSERT(rc != FTK_OK || txn->writer.savepoint_count == 0);
     return rc;
@@ -535,9 +535,8 @@ commit(kiln_txn *txn)
         txn_drop(txn);
         return FTK_OK;
     }
-    if (txn_is_ended(txn))
-        rc = FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: it was aborted");
-    else if (txn->writer.bulks != NULL)
+    rc = txn_check_ended(txn);
+    if (rc == FTK_OK && txn->writer.bulks != NULL)
         rc = FTK_FAIL(FTK_STATE, "a bulk builder is at work: the transaction was aborted");
     if (rc == FTK_OK)
         rc = commit_prepare(txn);

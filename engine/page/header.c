@@ -128,6 +128,7 @@ decode(const uint8_t *block, struct header *header)
         return FTK_FAIL(FTK_CORRUPT, "header: reserved bytes are not zero");
     if (header->snapshot.catalog_height > TREE_HEIGHT_MAX || header->pages_end > PAGE_ID_MAX ||
         header->snapshot.coll_next == 0 ||
+        (header->snapshot.catalog_height == 0 && header->snapshot.catalog_keys != 0) ||
         (header->snapshot.catalog_height == 0) != page_ref_is_none(header->snapshot.catalog_root) ||
         (header->snapshot.catalog_height == 0) != (page_ref_id(header->snapshot.catalog_root) == 0))
         return FTK_FAIL(FTK_CORRUPT, "header: impossible catalog");

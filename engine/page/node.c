@@ -234,6 +234,23 @@ compare_rest(const uint8_t *page, uint32_t pos, const uint8_t *suffix, uint32_t 
     return size < suffix_size ? -1 : size > suffix_size;
 }
 
+bool
+node__is_above(const uint8_t *page, uint32_t pos)
+{
+    uint32_t before = node_head(page, pos - 1), head = node_head(page, pos);
+    uint32_t head_bytes = page[PAGE_HEAD_BYTES];
+    const uint8_t *left, *right;
+    uint32_t left_size, right_size;
+
+    if (FTK_LIKELY(before != head))
+        return before < head;
+    left = body_rest(page, node_body(page, pos - 1), &left_size);
+    right = body_rest(page, node_body(page, pos), &right_size);
+    if (left_size <= head_bytes || right_size <= head_bytes)
+        return left_size < right_size; /* heads are padded with zeros */
+    return ftk_bytes_compare(left, left_size - head_bytes, right, right_size - head_bytes) < 0;
+}
+
 /* First position in [low, high) whose head is >= head. */
 static inline uint32_t
 head_lower_bound(const uint8_t *page, uint32_t low, uint32_t high, uint32_t head)

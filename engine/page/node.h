@@ -217,7 +217,7 @@ uint32_t node_split_point(const struct node_source *source);
  */
 uint32_t node_split_short(const struct node_source *source, uint32_t point);
 /* dst = left's entries, then right's; the separator (inner) gives right's entry 0 its key back.
- * False: does not fit. */
+ * False: does not fit, or the two are not in order. */
 bool node_merge(struct node left, struct node right, const void *separator, uint32_t separator_size,
                 struct node dst, uint64_t birth);
 
@@ -226,10 +226,11 @@ uint32_t node_separator(const uint8_t *left, uint32_t left_size, const uint8_t *
                         uint32_t right_size, uint8_t *buffer);
 
 /* Invariants 3 and 4, and that no two entries share bytes: asserted after each change with
- * DEBUG=1.  (Order is what the caller made of it, and of a page from disk not known.) */
+ * DEBUG=1.  (Order is what the caller made of it.) */
 bool node_check(struct node node);
 
-/* Memory safety and order of a page from disk; thorough: order of keys as well.  FTK_CORRUPT. */
-ftk_status node_validate(const uint8_t *page, uint32_t bytes, uint64_t page_id, bool thorough);
+/* Invariants 2 to 4 of a page from anywhere, and that it is safe to be read and changed; ordered:
+ * invariant 1 as well.  FTK_CORRUPT. */
+ftk_status node_validate(const uint8_t *page, uint32_t bytes, uint64_t page_id, bool ordered);
 
 #endif

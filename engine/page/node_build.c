@@ -308,6 +308,25 @@ node_split_short(const struct node_source *source, uint32_t point)
     return best;
 }
 
+/* Are the left keys below the right ones, and the separator (inner) between them?  So it is in
+ * every tree that is whole; pages of one whose separators lie are not put together. */
+static bool
+merge_in_order(struct node left, struct node right, const void *separator, uint32_t separator_size)
+{
+    uint32_t left_count = node_count(left.page), right_count = node_count(right.page);
+    uint8_t key[NODE_KEY_MAX];
+    uint32_t size;
+
+    if (left.page[PAGE_TYPE] == PAGE_INNER)
+        return (left_count < 2 ||
+                node_compare(left, left_count - 1, separator, separator_size) < 0) &&
+               (right_count < 2 || node_compare(right, 1, separator, separator_size) > 0);
+    if (left_count == 0 || right_count == 0)
+        return true;
+    size = node_key(left, left_count - 1, key);
+    return node_compare(right, 0, key, size) > 0;
+}
+
 bool
 node_merge(struct node left, struct node right, const void *separator, uint32_t separator_size,
            struct node dst, uint64_t birth)
@@ -340,6 +359,8 @@ node_merge(struct node left, struct node right, const void *separator, uint32_t 
     } else {
         last_size = node_key(left, left_count - 1, last);
     }
+    if (!merge_in_order(left, right, separator, separator_size))
+        return false;
     prefix_bytes = common_bytes(prefix, first_size, last, last_size);
     if (!builder_init(&builder, dst, left.page, birth, prefix, prefix_bytes,
                       left_count + right_count))
@@ -477,14 +498,13 @@ range_take(uint64_t *taken, uint32_t from, uint32_t to)
 }
 
 ftk_status
-node_validate(const uint8_t *page, uint32_t bytes, uint64_t id, bool thorough)
+node_validate(const uint8_t *page, uint32_t bytes, uint64_t id, bool ordered)
 {
     uint64_t taken[PAGE_BYTES_MAX / 64]; /* bytes of the page that belong to a body */
     ftk_status rc = validate_header(page, bytes, id);
     uint32_t count = node_count(page), bodies = 0, head_bytes = page[PAGE_HEAD_BYTES];
+    uint32_t first = page[PAGE_TYPE] == PAGE_INNER; /* the first entry with a key */
     uint32_t prefix, heap;
-    struct node node = {(uint8_t *)(uintptr_t)page, bytes};
-    uint8_t key[NODE_KEY_MAX];
 
     if (rc != FTK_OK)
         return rc;
@@ -510,11 +530,12 @@ node_validate(const uint8_t *page, uint32_t bytes, uint64_t id, bool thorough)
         if (!range_take(taken, (uint32_t)(body - page), (uint32_t)(end - page)))
             return bad(id, "entries overlap");
         bodies += (uint32_t)(end - body);
-        if (thorough && i > (page[PAGE_TYPE] == PAGE_INNER)) {
-            uint32_t size = node_key(node, i - 1, key);
-            if (node_compare(node, i, key, size) <= 0)
-                return bad(id, "keys are not in ascending order");
-        }
+        if (i >= first && prefix + suffix == 0)
+            return bad(id, "empty key");
+        if (page[PAGE_TYPE] == PAGE_INNER && page_ref_is_none(page_ref_get(body)))
+            return bad(id, "reference to no page");
+        if (ordered && i > first && !node__is_above(page, i))
+            return bad(id, "keys are not in ascending order");
     }
     if (bodies + node_garbage_bytes(page) != node_heap_bytes(page))
         return bad(id, "entries do not add up to the heap");

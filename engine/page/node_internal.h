@@ -66,6 +66,8 @@ node_garbage_bytes(const uint8_t *page)
     return ftk_get_le16(page + PAGE_GARBAGE_BYTES);
 }
 
+/* Entry pos has a key above that of the entry before it (inner: pos > 1). */
+bool node__is_above(const uint8_t *page, uint32_t pos);
 /* Bytes of a body for a suffix and a value in a page of this type and flags. */
 uint32_t node__body_bytes(const uint8_t *page, uint32_t suffix_size,
                           const struct node_value *value);

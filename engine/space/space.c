@@ -89,7 +89,11 @@ space_is_live(const struct space *space, uint64_t page)
 bool
 space_has(const struct space *space, uint64_t page, uint32_t count)
 {
-    return page >= space__first_page(space) && page + count <= space->pages_end;
+    uint64_t last = page + count - 1;
+
+    return page >= space__first_page(space) && page < space->pages_end && last < space->pages_end &&
+           page >> space->group_shift == last >> space->group_shift &&
+           !space_is_fixed(space, page) && !space_is_fixed(space, last);
 }
 
 bool
@@ -473,6 +477,11 @@ space_open(const struct space_options *options, struct space **space_out)
             space__map_page(space, last_group, 1) >= space->pages_file) {
             rc = FTK_FAIL(FTK_CORRUPT, "data.kdb is cut: %llu pages, and the header says %llu",
                           (unsigned long long)space->pages_file,
+                          (unsigned long long)options->pages_end);
+            goto out;
+        }
+        if (options->pages_end <= space__map_page(space, last_group, 1)) {
+            rc = FTK_FAIL(FTK_CORRUPT, "the header's end, page %llu, lies before a space map",
                           (unsigned long long)options->pages_end);
             goto out;
         }

@@ -105,12 +105,12 @@ void space_grown(struct space *space, uint64_t bytes);
 /*
  * A transaction commits: its new pages come alive (but for `dropped`, which it made and no longer
  * needs; the caller gives them back), its dead ones go into limbo.  Runs `publish` (which makes the
- * snapshot the newest) under the mutex.  dead is moved.  Cannot fail: space_commit_prepare took the
- * memory.
+ * snapshot the newest) under the mutex.  dead is moved; what was not alive (only a damaged tree
+ * reaches such pages) leaves dropped and dead.  Cannot fail: space_commit_prepare took the memory.
  */
 ftk_status space_commit_prepare(struct space *space);
 void space_commit(struct space *space, const struct space_extents *born,
-                  const struct space_extents *dropped, struct space_extents *dead, uint64_t death,
+                  struct space_extents *dropped, struct space_extents *dead, uint64_t death,
                   void (*publish)(void *context), void *context);
 
 /*

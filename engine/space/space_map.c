@@ -118,6 +118,29 @@ avail_fill(struct space *space)
     }
 }
 
+/* Headers and map pages are in use in every map, and nothing behind its end is. */
+static ftk_status
+live_check(const struct space *space)
+{
+    uint64_t end = (uint64_t)space->group_count << space->group_shift;
+
+    for (uint64_t page = 0; page < space__first_page(space); page++)
+        if (!space__bit(space->live, page))
+            return FTK_FAIL(FTK_CORRUPT, "the space map has header page %llu free",
+                            (unsigned long long)page);
+    for (uint64_t group = 0; group < space->group_count; group++)
+        for (unsigned copy = 0; copy < 2; copy++)
+            if (!space__bit(space->live, space__map_page(space, group, copy)))
+                return FTK_FAIL(FTK_CORRUPT, "the space map of group %llu has itself free",
+                                (unsigned long long)group);
+    for (uint64_t page = space->pages_end; page < end; page++)
+        if (space__bit(space->live, page))
+            return FTK_FAIL(FTK_CORRUPT,
+                            "the space map has page %llu in use, behind its end at %llu",
+                            (unsigned long long)page, (unsigned long long)space->pages_end);
+    return FTK_OK;
+}
+
 /* Ids behind the end of the file are not given out before the file has grown again. */
 static ftk_status
 end_adjust(struct space *space)
@@ -148,6 +171,7 @@ space__maps_load(struct space *space, uint64_t checkpoint, uint64_t map_hash)
                       (unsigned long long)checkpoint);
         goto out;
     }
+    FTK_TRY(live_check(space));
     FTK_TRY(end_adjust(space));
     avail_fill(space);
     space__stats_show(space);

@@ -58,21 +58,50 @@ space__stats_show(struct space *space)
 /* ---- commit ---------------------------------------------------------------------------------- */
 
 static void
-live_change(struct space *space, const struct space_extents *extents, bool alive)
+live_change(struct space *space, struct space_extent extent, bool alive)
 {
-    for (size_t i = 0; i < extents->count; i++) {
-        uint64_t page = space_extent_page(extents->items[i]);
-        uint32_t count = space_extent_count(extents->items[i]);
-        FTK_ASSERT(page + count <= space->pages_end);
-        for (; count > 0; count--, page++) {
-            uint64_t bit = UINT64_C(1) << (page % 64);
-            uint64_t *word = &space->live[page / 64];
-            FTK_DEBUG_ASSERT(alive == !(*word & bit));
-            *word = alive ? *word | bit : *word & ~bit;
-            space->groups[page >> space->group_shift].dirty = true;
-            space->pages_live += alive ? 1 : UINT64_MAX;
-        }
+    uint64_t page = space_extent_page(extent);
+    uint32_t count = space_extent_count(extent);
+
+    FTK_ASSERT(page + count <= space->pages_end);
+    for (; count > 0; count--, page++) {
+        uint64_t bit = UINT64_C(1) << (page % 64);
+        uint64_t *word = &space->live[page / 64];
+        FTK_DEBUG_ASSERT(alive == !(*word & bit));
+        *word = alive ? *word | bit : *word & ~bit;
+        space->groups[page >> space->group_shift].dirty = true;
+        space->pages_live += alive ? 1 : UINT64_MAX;
     }
+}
+
+static bool
+is_alive(const struct space *space, struct space_extent extent)
+{
+    uint64_t page = space_extent_page(extent);
+
+    for (uint32_t i = 0; i < space_extent_count(extent); i++)
+        if (!space__bit(space->live, page + i))
+            return false;
+    return true;
+}
+
+/*
+ * Not alive any more.  A page dies once: of one that two parents on disk reach, or none, the later
+ * deaths leave the list, else its id would be given out twice.
+ */
+static void
+deaths_take(struct space *space, struct space_extents *extents)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < extents->count; i++) {
+        struct space_extent extent = extents->items[i];
+        if (FTK_UNLIKELY(!is_alive(space, extent)))
+            continue;
+        live_change(space, extent, false);
+        extents->items[kept++] = extent;
+    }
+    extents->count = kept;
 }
 
 ftk_status
@@ -82,14 +111,15 @@ space_commit_prepare(struct space *space)
 }
 
 void
-space_commit(struct space *space, const struct space_extents *born,
-             const struct space_extents *dropped, struct space_extents *dead, uint64_t death,
-             void (*publish)(void *context), void *context)
+space_commit(struct space *space, const struct space_extents *born, struct space_extents *dropped,
+             struct space_extents *dead, uint64_t death, void (*publish)(void *context),
+             void *context)
 {
     ftk_mutex_lock(&space->mutex);
-    live_change(space, born, true);
-    live_change(space, dropped, false);
-    live_change(space, dead, false);
+    for (size_t i = 0; i < born->count; i++)
+        live_change(space, born->items[i], true);
+    deaths_take(space, dropped);
+    deaths_take(space, dead);
     publish(context);
     if (dead->count > 0) {
         FTK_ASSERT(space->limbo.count < space->limbo.capacity);

@@ -191,6 +191,16 @@ inner_split_preferred(const struct tree *tree, const struct node_source *source)
     return node_split_short(source, node_split_point(source));
 }
 
+/* Does the separator of a page that is split lie between those of its parent?  It does not where
+ * the page's keys are not where its parent says, as a file may have it. */
+static bool
+separator_fits(struct node parent, uint32_t pos, const uint8_t *separator, uint32_t separator_size)
+{
+    return (pos < 2 || node_compare(parent, pos - 1, separator, separator_size) < 0) &&
+           (pos == node_count(parent.page) ||
+            node_compare(parent, pos, separator, separator_size) > 0);
+}
+
 /* Put (separator, right) into the parents of the page at level d, as far up as they split. */
 static void
 parents_insert(kiln_txn *txn, struct tree *tree, struct tree_path *path, uint32_t d,
@@ -210,6 +220,10 @@ parents_insert(kiln_txn *txn, struct tree *tree, struct tree_path *path, uint32_
         uint32_t next_size, at, preferred;
         FTK_DEBUG_ASSERT(node_level(parent.page) == path->depth - d);
         FTK_ASSERT(pos <= node_count(parent.page) && !page_ref_is_none(right));
+        if (FTK_UNLIKELY(!separator_fits(parent, pos, separator, separator_size))) {
+            txn_damage(txn);
+            return;
+        }
         if (tree_node_put(txn, parent, pos, separator, separator_size, &value))
             return;
         preferred = inner_split_preferred(tree, &source);

@@ -98,6 +98,10 @@ merge_at(kiln_txn *txn, const struct tree *tree, struct tree_path *path, uint32_
     rc = tree_check_page(txn, sibling_ref, node_level(mine.page));
     if (rc != FTK_OK)
         return rc;
+    if (mine.page[PAGE_FLAGS] != other.page[PAGE_FLAGS] ||
+        mine.page[PAGE_HEAD_BYTES] != other.page[PAGE_HEAD_BYTES])
+        return FTK_FAIL(FTK_CORRUPT, "pages %llu and %llu of one tree are of different kinds",
+                        (unsigned long long)path->page[d], (unsigned long long)sibling);
     if (node_used_bytes(mine) + node_used_bytes(other) > mine.bytes)
         return FTK_OK;
     separator_size = node_key(parent, separator_pos, separator);
@@ -207,6 +211,11 @@ tree_delete(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size)
             return rc;
     }
     bool sparse = entry_remove(txn, tree, &path);
+    if (FTK_UNLIKELY(tree->height == 0 && tree->keys != 0)) {
+        txn_damage(txn);
+        return FTK_FAIL(FTK_CORRUPT, "collection %u has no key left, and the catalog counts %lld",
+                        tree->id, (long long)tree->keys);
+    }
     if (old_large)
         value_retire(txn);
     if (sparse)

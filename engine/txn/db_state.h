@@ -77,7 +77,7 @@ struct kiln_db {
 
     /* under the writer lock */
     struct db_snapshot newest;
-    uint64_t birth_next;
+    uint64_t birth_next; /* written by the holder of the writer's turn, read by any (db_births) */
     uint64_t birth_skip; /* from what an earlier process left to births of this one */
     struct db_promise promise;
     uint32_t coll_next; /* number of the next collection: it only grows, also when transactions that
@@ -140,6 +140,28 @@ uint64_t db_published_id(kiln_db *db);
 
 /* Free dead pages that no pinned snapshot reaches.  By the holder of the writer's turn. */
 void snapshots_reclaim(kiln_db *db);
+
+/* Births are given by the holder of the writer's turn; those of pages on disk are below the
+ * next. */
+static inline uint64_t
+db_births(const kiln_db *db)
+{
+    return __atomic_load_n(&db->birth_next, __ATOMIC_RELAXED);
+}
+static inline void
+db_births_raise(kiln_db *db, uint64_t next)
+{
+    FTK_ASSERT(next > db->birth_next);
+    __atomic_store_n(&db->birth_next, next, __ATOMIC_RELAXED);
+}
+static inline uint64_t
+db_birth_take(kiln_db *db)
+{
+    uint64_t birth = db->birth_next;
+
+    db_births_raise(db, birth + 1);
+    return birth;
+}
 
 /* Writer queue.  timeout_ms 0xffffffff: forever.  errors: FTK_TIMEOUT. */
 ftk_status db_writer_lock(kiln_db *db, uint32_t timeout_ms);

@@ -101,17 +101,22 @@ txn_born_add(struct txn_born *born, struct space_extent extent)
 }
 
 bool
-txn_born_remove(struct txn_born *born, uint64_t page, size_t from)
+txn_born_remove(struct txn_born *born, struct space_extent extent, size_t from, bool *there_out)
 {
     struct space_extents *list = &born->list;
     size_t slot, place, last = list->count - 1;
 
-    FTK_ASSERT(from < list->count);
-    if (born->index_slots == 0 && !index_build(born, list->capacity))
+    *there_out = from < list->count;
+    if (!*there_out || (born->index_slots == 0 && !index_build(born, list->capacity)))
         return false;
-    slot = find_slot(born, page);
-    FTK_ASSERT(born->index[slot] > from); /* invariant 2 */
+    slot = find_slot(born, space_extent_page(extent));
+    *there_out = born->index[slot] > from; /* invariant 2 */
+    if (!*there_out)
+        return false;
     place = born->index[slot] - 1;
+    *there_out = space_extent_count(list->items[place]) == space_extent_count(extent);
+    if (!*there_out)
+        return false;
     slot_clear(born, slot);
     if (place != last) {
         size_t moved = find_slot(born, space_extent_page(list->items[last]));

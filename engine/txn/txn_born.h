@@ -28,10 +28,11 @@ ftk_status txn_born_ensure(struct txn_born *born, size_t more);
 /* Add without failing: room was ensured. */
 void txn_born_add(struct txn_born *born, struct space_extent extent);
 /*
- * Take out the extent that begins with `page`; it is at place `from` or behind it.  False: no
- * memory for the index, it stays.
+ * Take out an extent that is at place `from` or behind it.  False: no memory for the index, it
+ * stays; or, with *there_out false, it is not there: a tree on disk reaches it twice.
  */
-bool txn_born_remove(struct txn_born *born, uint64_t page, size_t from);
+bool txn_born_remove(struct txn_born *born, struct space_extent extent, size_t from,
+                     bool *there_out);
 /* Forget all from place `from` on. */
 void txn_born_cut(struct txn_born *born, size_t from);
 void txn_born_reset(struct txn_born *born); /* empty, for the next transaction */

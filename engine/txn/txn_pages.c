@@ -62,7 +62,7 @@ spill(kiln_txn *txn)
         return rc;
     atomic_store_explicit(&txn->writer.spill_pages, 0, memory_order_relaxed);
     rc = cache_write_dirty(txn->cache, UINT64_MAX, &stats);
-    txn->writer.birth = txn->db->birth_next++;
+    txn->writer.birth = db_birth_take(txn->db);
     return rc == FTK_OK ? FTK_OK : db_fail_if_final(txn->db, rc);
 }
 
@@ -376,13 +376,16 @@ txn_scope_born(const struct txn_writer *writer)
 bool
 txn_page_drop(kiln_txn *txn, struct space_extent extent)
 {
-    uint64_t page = space_extent_page(extent);
+    bool there;
 
     FTK_ASSERT(extent.birth >= txn->writer.birth_floor);
-    if (!txn_born_remove(&txn->writer.born, page, txn_scope_born(&txn->writer)))
-        return false;
-    space_unalloc(txn->db->space, page, space_extent_count(extent));
-    return true;
+    if (txn_born_remove(&txn->writer.born, extent, txn_scope_born(&txn->writer), &there)) {
+        space_unalloc(txn->db->space, space_extent_page(extent), space_extent_count(extent));
+        return true;
+    }
+    if (!there) /* reached twice, and gone already */
+        txn_damage(txn);
+    return !there;
 }
 
 void
@@ -393,8 +396,7 @@ txn_page_retire(kiln_txn *txn, uint64_t page, uint32_t count, uint64_t birth)
     if (atomic_load_explicit(&txn->writer.prepared, memory_order_relaxed) > 0)
         take_prepared(&txn->writer);
     if (FTK_UNLIKELY(!space_has(txn->db->space, page, count)))
-        txn->writer.ended =
-            true; /* a reference on disk leads nowhere: nothing of this is committed */
+        txn_damage(txn); /* a reference on disk leads nowhere */
     else if (birth < txn->writer.birth_first)
         space_extents_push(&txn->writer.dead, extent);
     else if (birth < txn->writer.birth_floor || !txn_page_drop(txn, extent))

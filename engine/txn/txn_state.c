@@ -20,12 +20,28 @@ txn_is_ended(const kiln_txn *txn)
 }
 
 ftk_status
+txn_check_ended(const kiln_txn *txn)
+{
+    if (FTK_LIKELY(!txn_is_ended(txn)))
+        return FTK_OK;
+    if (txn->writer.damaged)
+        return FTK_FAIL(FTK_CORRUPT, "this transaction met a tree that contradicts itself (check "
+                                     "says where): abort it");
+    return FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: abort it");
+}
+
+void
+txn_damage(kiln_txn *txn)
+{
+    FTK_ASSERT(txn->write);
+    txn->writer.ended = txn->writer.damaged = true;
+}
+
+ftk_status
 txn_check_write(kiln_txn *txn)
 {
     FTK_DEBUG_ASSERT((txn_check(txn), true));
     if (FTK_UNLIKELY(!txn->write))
         return FTK_FAIL(FTK_READONLY, "a read transaction cannot change anything");
-    if (FTK_UNLIKELY(txn_is_ended(txn)))
-        return FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: abort it");
-    return FTK_OK;
+    return txn_check_ended(txn);
 }

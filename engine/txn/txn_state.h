@@ -76,8 +76,9 @@ struct txn_reader {
 
 /* Of a writer alone.  What needs nothing else of the transaction takes this. */
 struct txn_writer {
-    bool logs;  /* operations go to the log */
-    bool ended; /* an error made it useless: only abort */
+    bool logs;    /* operations go to the log */
+    bool ended;   /* an error made it useless: only abort */
+    bool damaged; /* ... and that was a tree which contradicts itself, as no crash leaves it */
     bool grows; /* it puts something: the last pages and log bytes of a full disk are not for it */
     bool reserve; /* the last pages are for it all the same: a replay */
     kiln_durability durability;
@@ -157,6 +158,11 @@ txn_is_beside(const kiln_txn *txn)
     return txn->reader.beside != NULL;
 }
 bool txn_is_ended(const kiln_txn *txn); /* a writer's question */
+/* FTK_STATE of one that is, or FTK_CORRUPT where it met damage. */
+ftk_status txn_check_ended(const kiln_txn *txn);
+/* A change that can no longer fail has met what only a damaged tree has: nothing of this
+ * transaction is committed, and its next call says so. */
+void txn_damage(kiln_txn *txn);
 /* The rules of its fields; outside an epoch. */
 void txn_check(const kiln_txn *txn);
 /* Checks for a write call: KILN_READONLY, KILN_STATE. */
@@ -257,7 +263,8 @@ void txn_page_touch(kiln_txn *txn, uint64_t page_id);
  * old one is retired). */
 uint64_t txn_page_own(kiln_txn *txn, uint64_t page_id);
 void txn_page_retire(kiln_txn *txn, uint64_t page_id, uint32_t count, uint64_t birth);
-/* A page or run made in the present scope goes back to the space map.  False: no memory. */
+/* A page or run made in the present scope goes back to the space map.  False: no memory.  One that
+ * the scope has not, or no more, ends the transaction. */
 bool txn_page_drop(kiln_txn *txn, struct space_extent extent);
 /* All from place `from` on go back to the space map. */
 void txn_pages_give_back(kiln_txn *txn, const struct space_extents *extents, size_t from);

@@ -26,6 +26,7 @@
 enum {
     RUNS_DEFAULT = 20000,
     SECONDS_MAX = 20,         /* a slow target runs fewer than RUNS_DEFAULT */
+    INPUT_SECONDS_MAX = 120,  /* of one input: no end is a fault, too */
     INPUTS_MAX = 4096,        /* corpus files read; more are named as an error, not skipped */
     INPUT_BYTES_MAX = 1 << 20 /* a corpus file; page images are 64 KiB at most */
 };
@@ -94,7 +95,9 @@ run_copy(const uint8_t *bytes, size_t size)
         die("malloc", "out of memory");
     if (size > 0)
         memcpy(copy, bytes, size);
+    alarm(INPUT_SECONDS_MAX);
     LLVMFuzzerTestOneInput(copy, size);
+    alarm(0);
     free(copy);
 }
 

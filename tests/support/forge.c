@@ -2,10 +2,18 @@
 /* tests/support/forge.c -- see tests/support/forge.h. */
 #include "tests/support/forge.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "ftk/checksum.h"
-#include "tests/support/test.h"
+
+/* Also in programs that have no test cases. */
+static void
+must(bool held)
+{
+    if (!held)
+        abort();
+}
 
 static uint64_t
 block_at(unsigned slot, unsigned copy)
@@ -16,8 +24,8 @@ block_at(unsigned slot, unsigned copy)
 static bool
 block_read(const struct forge *forge, unsigned number, uint8_t *block)
 {
-    REQUIRE(simdisk_peek(forge->disk, forge->path, block_at(number / 2, number % 2), block,
-                         HEADER_BLOCK_BYTES));
+    must(simdisk_peek(forge->disk, forge->path, block_at(number / 2, number % 2), block,
+                      HEADER_BLOCK_BYTES));
     return ftk_get_le64(block + HEADER_CHECKSUM) == ftk_checksum(block, HEADER_CHECKSUM, 0);
 }
 
@@ -31,7 +39,7 @@ forge_of(struct simdisk *disk, const char *path)
 
     for (unsigned number = 0; number < HEADER_SLOTS * HEADER_COPIES && !whole; number++)
         whole = block_read(&forge, number, block);
-    REQUIRE(whole && simdisk_size(disk, path, &bytes));
+    must(whole && simdisk_size(disk, path, &bytes));
     forge.page_bytes = ftk_get_le32(block + HEADER_PAGE_BYTES);
     forge.salt = ftk_checksum(block + HEADER_IDENTITY, 16, 0);
     forge.pages = bytes / forge.page_bytes;
@@ -41,8 +49,8 @@ forge_of(struct simdisk *disk, const char *path)
 void
 forge_read(const struct forge *forge, uint64_t page_id, uint8_t *page)
 {
-    REQUIRE(simdisk_peek(forge->disk, forge->path, page_id * forge->page_bytes, page,
-                         forge->page_bytes));
+    must(simdisk_peek(forge->disk, forge->path, page_id * forge->page_bytes, page,
+                      forge->page_bytes));
 }
 
 void
@@ -50,8 +58,8 @@ forge_write(const struct forge *forge, uint64_t page_id, uint8_t *page)
 {
     ftk_put_le64(page + PAGE_CHECKSUM,
                  ftk_checksum(page + 8, forge->page_bytes - 8, page_id ^ forge->salt));
-    REQUIRE(simdisk_poke(forge->disk, forge->path, page_id * forge->page_bytes, page,
-                         forge->page_bytes));
+    must(simdisk_poke(forge->disk, forge->path, page_id * forge->page_bytes, page,
+                      forge->page_bytes));
 }
 
 void
@@ -65,8 +73,8 @@ forge_headers(const struct forge *forge, void (*change)(void *context, uint8_t *
             continue;
         change(context, block);
         ftk_put_le64(block + HEADER_CHECKSUM, ftk_checksum(block, HEADER_CHECKSUM, 0));
-        REQUIRE(simdisk_poke(forge->disk, forge->path, block_at(number / 2, number % 2), block,
-                             sizeof block));
+        must(simdisk_poke(forge->disk, forge->path, block_at(number / 2, number % 2), block,
+                          sizeof block));
     }
 }
 
@@ -110,5 +118,5 @@ forge_move(const struct forge *forge, uint8_t *page, uint32_t from, uint32_t to)
     value.size = entry.value_size;
     value.large = entry.large;
     node_remove(node, from);
-    REQUIRE(node_insert(node, to, key, key_size, &value, scratch));
+    must(node_insert(node, to, key, key_size, &value, scratch));
 }
