@@ -317,6 +317,15 @@ fuzz:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) KILN_BUILD='$(BUILD)/fuzz' tests/tidy/run_fuzzers.sh \
 	    $(patsubst $(BUILD)/%,$(BUILD)/fuzz/%,$(FUZZERS))
 
+# Many threads while memory, descriptors, threads and reads are refused by chance, for so long.
+SHORTAGE_SECONDS ?= 600
+.PHONY: shortages
+shortages:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory $(PAR) $(BUILD)/tests/sim/test_engine_shortage_threads
+	@KILN_SHORTAGE_SECONDS=$(SHORTAGE_SECONDS) $(RUN_ENV) KILN_TEST_TIMEOUT=86400 \
+	    tests/tidy/run_tests.sh $(BUILD)/tests/sim/test_engine_shortage_threads
+
 # Every world under schedules drawn from seeds, for so many seconds in all; then each fault put back.
 SCHEDULE_SECONDS ?= 600
 SCHEDULE_FIRST   ?= $(shell date +%s)000
@@ -487,6 +496,7 @@ help:
 	@echo 'make test         every test; NAME.run for one, e.g. tests/unit/test_x.run'
 	@echo 'make asan tsan    every test under the address and undefined, or the thread sanitizer'
 	@echo 'make schedules    threads in orders drawn from seeds, for SCHEDULE_SECONDS ($(SCHEDULE_SECONDS))'
+	@echo 'make shortages    threads while memory and descriptors are refused, for SHORTAGE_SECONDS'
 	@echo 'make fuzz         libFuzzer on each decoder for FUZZ_SECONDS ($(FUZZ_SECONDS))'
 	@echo 'make crash        $(CRASH_STATES) crash states (CRASH_STATES)'
 	@echo 'make crash-native $(STATES) crash states of the native disk (STATES), kills (KILLS)'

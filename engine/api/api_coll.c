@@ -559,8 +559,10 @@ kiln_bulk_end(kiln_bulk *bulk)
 kiln_status
 kiln_bulk_abort(kiln_bulk *bulk)
 {
-    if (bulk != NULL && bulk_txn(bulk) != NULL)
-        return bulk_abort(bulk);
+    kiln_txn *txn = bulk == NULL ? NULL : bulk_txn(bulk);
+
+    if (txn != NULL)
+        return txn_answer(txn, bulk_abort(bulk));
     if (bulk != NULL)
         bulk_free(bulk); /* its keys went with the transaction */
     return KILN_OK;

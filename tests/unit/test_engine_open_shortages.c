@@ -319,9 +319,8 @@ refuse(struct simdisk *disk, enum refusal what, uint64_t n, uint64_t times)
 static bool
 refused(struct simdisk *disk, enum refusal what)
 {
-    bool hit = refusals[what].fault >= 0
-                   ? ftk_fault_hits((enum ftk_fault)refusals[what].fault) > 0
-                   : simdisk_failed(disk) > 0;
+    bool hit = refusals[what].fault >= 0 ? ftk_fault_hits((enum ftk_fault)refusals[what].fault) > 0
+                                         : simdisk_failed(disk) > 0;
 
     ftk_fault_disarm();
     simdisk_fail_clear(disk);
@@ -565,8 +564,8 @@ lock_removed(void *context, struct simdisk *disk, uint64_t step)
 
     (void)context;
     (void)step;
-    if (removals == 0 || simdisk_disk(disk)->ops->identify(simdisk_disk(disk), NULL, "/db/lock",
-                                                           &there) != FTK_OK)
+    if (removals == 0 ||
+        simdisk_disk(disk)->ops->identify(simdisk_disk(disk), NULL, "/db/lock", &there) != FTK_OK)
         return;
     removals--;
     REQUIRE_OK(simdisk_disk(disk)->ops->remove(simdisk_disk(disk), NULL, "/db/lock"));

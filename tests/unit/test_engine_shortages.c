@@ -805,12 +805,39 @@ run_commit(struct run *run, const struct call *call, struct outcome *outcome)
     CHECK(rc == KILN_OK || outcome->commit != KILN_OK);
 }
 
+/* A call that failed says what it was refused: the status, the words in the thread's slot, and
+ * those kept for its transaction or database (a record in memory belongs to none). */
+static void
+words_verify(const struct run *run, const struct call *call, enum ftk_fault kind, uint64_t n,
+             kiln_status rc)
+{
+    const kiln_error *last = kiln_error_last();
+    kiln_status wanted = kind == FTK_FAULT_ALLOC ? KILN_NOMEM : KILN_IO;
+    bool failed = rc == KILN_FAILED && (kind == FTK_FAULT_WRITE || kind == FTK_FAULT_SYNC);
+
+    if (rc == KILN_OK)
+        return;
+    CHECK_MSG(rc == wanted || failed, "%s, fault %llu of kind %d: %s: %s", call->name,
+              (unsigned long long)n, (int)kind, kiln_status_name(rc), last->text);
+    CHECK_MSG(last->status == rc && last->text != NULL && last->text[0] != '\0',
+              "%s, fault %llu of kind %d: %s, words of %s: %s", call->name, (unsigned long long)n,
+              (int)kind, kiln_status_name(rc), kiln_status_name(last->status), last->text);
+    if (run->reader != NULL || (call->flags & GATHERS))
+        return;
+    last = run->txn != NULL ? kiln_txn_error(run->txn) : kiln_db_error(run->db);
+    CHECK_MSG(last->status == rc && last->text[0] != '\0',
+              "%s, fault %llu of kind %d: %s, and kept is %s: %s", call->name,
+              (unsigned long long)n, (int)kind, kiln_status_name(rc),
+              kiln_status_name(last->status), last->text);
+}
+
 /* kind FTK_FAULT_COUNT: none; skip: the call is not made. */
 static struct outcome
 run_once(const struct run *base, const struct call *call, enum ftk_fault kind, uint64_t n,
          bool skip)
 {
     struct outcome outcome = {0};
+    uint64_t heap = ftk_mem_bytes();
     struct run run;
     bool final = kind == FTK_FAULT_WRITE || kind == FTK_FAULT_SYNC;
 
@@ -825,8 +852,10 @@ run_once(const struct run *base, const struct call *call, enum ftk_fault kind, u
         run.txn = NULL;
     outcome.hit = kind != FTK_FAULT_COUNT && ftk_fault_hits(kind) > 0;
     ftk_fault_disarm();
+    words_verify(&run, call, kind, n, outcome.rc);
     agree(&run, call->name);
     run_commit(&run, call, &outcome);
+    kiln_cursor_close(run.cursor);
     if (run.reader != NULL)
         kiln_txn_abort(run.reader);
     agree(&run, call->name);
@@ -844,6 +873,8 @@ run_once(const struct run *base, const struct call *call, enum ftk_fault kind, u
     else
         CHECK_EQ(committed_contents(run.db), outcome.committed);
     engine_end(run.disk, run.db);
+    CHECK_MSG(ftk_mem_bytes() == heap, "%s, fault %llu of kind %d: %lld bytes are lost",
+              call->name, (unsigned long long)n, (int)kind, (long long)(ftk_mem_bytes() - heap));
     return outcome;
 }
 

@@ -144,12 +144,9 @@ static const struct {
     const char *name;
     kiln_status status;
 } refusals[] = {
-    {FTK_FAULT_ALLOC, "allocation", KILN_NOMEM},
-    {FTK_FAULT_DESCRIPTOR, "descriptor", KILN_NOMEM},
-    {FTK_FAULT_THREAD, "thread", KILN_NOMEM},
-    {FTK_FAULT_READ, "read", KILN_IO},
-    {FTK_FAULT_WRITE, "write", KILN_IO},
-    {FTK_FAULT_SYNC, "sync", KILN_IO},
+    {FTK_FAULT_ALLOC, "allocation", KILN_NOMEM}, {FTK_FAULT_DESCRIPTOR, "descriptor", KILN_NOMEM},
+    {FTK_FAULT_THREAD, "thread", KILN_NOMEM},    {FTK_FAULT_READ, "read", KILN_IO},
+    {FTK_FAULT_WRITE, "write", KILN_IO},         {FTK_FAULT_SYNC, "sync", KILN_IO},
 };
 #define REFUSALS (sizeof refusals / sizeof refusals[0])
 
