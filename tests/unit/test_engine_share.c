@@ -190,6 +190,24 @@ unfinished_transactions_leave_room_for_others(void)
     }
 }
 
+/* A database with pages of 64 KiB and so many values of 1000 bytes, none of its pages dirty. */
+static kiln_db *
+large_pages_make(struct simdisk *disk, uint64_t keys, kiln_coll *coll_out)
+{
+    kiln_options options = engine_options(KILN_CREATE);
+    kiln_db *db = NULL;
+    kiln_txn *txn;
+
+    options.page_bytes = 65536;
+    REQUIRE_OK(engine_try_open(disk, &options, &db));
+    txn = engine_begin(db, KILN_WRITE);
+    *coll_out = engine_coll(txn, "c");
+    OK(engine_series(txn, *coll_out, 0, keys, 1000));
+    OK(kiln_txn_commit(txn));
+    OK(kiln_checkpoint(db));
+    return db;
+}
+
 /* What a transaction prepared below 120 MiB, 60 pages of 64 KiB, fills a cache of 4 MiB: what it
  * must read then finds room all the same, in each kind of operation. */
 static void
@@ -197,20 +215,13 @@ pages_prepared_below_a_high_limit_leave_room_below_a_low_one(void)
 {
     enum { LEAVES = 200, KEYS_EACH = 64 };
     struct simdisk *disk = simdisk_new(NULL);
-    kiln_options options = engine_options(KILN_CREATE);
     kiln_db *db;
     kiln_coll coll;
     kiln_txn *txn;
     uint8_t key[8];
 
-    options.page_bytes = 65536;
     OK(kiln_cache_limit(120 * MIB));
-    REQUIRE_OK(engine_try_open(disk, &options, &db));
-    txn = engine_begin(db, KILN_WRITE);
-    coll = engine_coll(txn, "c");
-    OK(engine_series(txn, coll, 0, LEAVES * KEYS_EACH, 1000));
-    OK(kiln_txn_commit(txn));
-    OK(kiln_checkpoint(db));
+    db = large_pages_make(disk, LEAVES * KEYS_EACH, &coll);
     for (unsigned kind = 0; kind < 3; kind++) {
         OK(kiln_cache_limit(120 * MIB));
         txn = engine_begin(db, KILN_WRITE);
@@ -242,7 +253,6 @@ pages_prepared_for_much_leave_room_to_read(void)
 {
     enum { KEYS = 4000 };
     struct simdisk *disk = simdisk_new(NULL);
-    kiln_options options = engine_options(KILN_CREATE);
     uint64_t began = ftk_clock_ns();
     kiln_slice got;
     kiln_db *db;
@@ -250,14 +260,8 @@ pages_prepared_for_much_leave_room_to_read(void)
     kiln_txn *txn;
     uint8_t key[8];
 
-    options.page_bytes = 65536;
     OK(kiln_cache_limit(6 * MIB));
-    REQUIRE_OK(engine_try_open(disk, &options, &db));
-    txn = engine_begin(db, KILN_WRITE);
-    coll = engine_coll(txn, "c");
-    OK(engine_series(txn, coll, 0, KEYS, 1000));
-    OK(kiln_txn_commit(txn));
-    OK(kiln_checkpoint(db));
+    db = large_pages_make(disk, KEYS, &coll);
     txn = engine_begin(db, KILN_WRITE);
     engine_key(0, key);
     OK(kiln_get(txn, coll, key, sizeof key, &got)); /* the last way that is in the cache */
@@ -385,22 +389,15 @@ static void
 reserves_of_resting_writers_do_not_fill_a_limit_that_falls(void)
 {
     enum { COUNT = 3, KEYS = 3000 };
-    kiln_options options = engine_options(KILN_CREATE);
     struct simdisk *disks[COUNT];
     kiln_db *dbs[COUNT];
     kiln_txn *txns[COUNT];
     kiln_coll colls[COUNT];
 
-    options.page_bytes = 65536;
     OK(kiln_cache_limit(120 * MIB));
     for (unsigned k = 0; k < COUNT; k++) {
         disks[k] = simdisk_new(NULL);
-        REQUIRE_OK(engine_try_open(disks[k], &options, &dbs[k]));
-        txns[k] = engine_begin(dbs[k], KILN_WRITE);
-        colls[k] = engine_coll(txns[k], "c");
-        OK(engine_series(txns[k], colls[k], 0, KEYS, 1000));
-        OK(kiln_txn_commit(txns[k]));
-        OK(kiln_checkpoint(dbs[k]));
+        dbs[k] = large_pages_make(disks[k], KEYS, &colls[k]);
     }
     for (unsigned k = 0; k < COUNT; k++) {
         txns[k] = engine_begin(dbs[k], KILN_WRITE);
