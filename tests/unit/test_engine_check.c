@@ -3,14 +3,13 @@
  * tests/unit/test_engine_check.c -- kiln_check notices what is wrong although every checksum is
  * right: each case damages one thing and seals the page again.
  */
-#include "engine/page/node.h"
-#include "ftk/checksum.h"
+#include "tests/support/forge.h"
 #include "tests/unit/engine_testing.h"
 
 enum { PAGE = 4096 };
 
 static struct simdisk *disk;
-static uint64_t salt, data_bytes;
+static struct forge forge;
 static char found[4096];
 
 static void
@@ -24,9 +23,8 @@ make_of(uint64_t keys)
     txn = engine_begin(db, KILN_WRITE);
     OK(engine_series(txn, engine_coll(txn, "c"), 0, keys, 60));
     OK(kiln_txn_commit(txn));
-    salt = db->salt;
     OK(kiln_close(db));
-    REQUIRE(simdisk_size(disk, "/db/data.kdb", &data_bytes));
+    forge = forge_of(disk, "/db/data.kdb");
 }
 
 static void
@@ -57,24 +55,17 @@ expect(const char *words)
     simdisk_free(disk);
 }
 
-/* The n-th page of a type that is in use, from the end of the file; its offset. */
+/* The n-th page of a type that is in use, from the end of the file. */
 static uint64_t
 page_find(uint8_t type, unsigned nth, uint8_t *page)
 {
-    for (uint64_t at = data_bytes - PAGE; at >= 65536 + 2 * PAGE; at -= PAGE) {
-        REQUIRE(simdisk_peek(disk, "/db/data.kdb", at, page, PAGE));
+    for (uint64_t id = forge.pages - 1; id >= HEADER_REGION_BYTES / PAGE + 2; id--) {
+        forge_read(&forge, id, page);
         if (page[PAGE_TYPE] == type && node_count(page) > 5 && nth-- == 0)
-            return at;
+            return id;
     }
     REQUIRE(false);
     return 0;
-}
-
-static void
-page_put(uint64_t at, uint8_t *page)
-{
-    ftk_put_le64(page, ftk_checksum(page + 8, PAGE - 8, (at / PAGE) ^ salt));
-    REQUIRE(simdisk_poke(disk, "/db/data.kdb", at, page, PAGE));
 }
 
 static void
@@ -91,12 +82,12 @@ static void
 missing_entry_is_a_wrong_count(void)
 {
     uint8_t page[PAGE];
-    uint64_t at;
+    uint64_t id;
 
     make();
-    at = page_find(PAGE_LEAF, 1, page);
+    id = page_find(PAGE_LEAF, 1, page);
     node_remove((struct node){page, PAGE}, 2);
-    page_put(at, page);
+    forge_write(&forge, id, page);
     expect("keys, the catalog says");
 }
 
@@ -104,12 +95,12 @@ static void
 two_parents_of_a_page_are_noticed(void)
 {
     uint8_t page[PAGE];
-    uint64_t at;
+    uint64_t id;
 
     make();
-    at = page_find(PAGE_INNER, 0, page);
+    id = page_find(PAGE_INNER, 0, page);
     node_set_child((struct node){page, PAGE}, 2, node_child(page, 3));
-    page_put(at, page);
+    forge_write(&forge, id, page);
     expect("is reached twice");
 }
 
@@ -121,14 +112,14 @@ writer_comes_through_a_page_with_two_parents(void)
     kiln_txn *txn;
     kiln_coll coll;
     kiln_db *db;
-    uint64_t at;
+    uint64_t id;
 
     for (unsigned from = 0; from < 6; from++) {
         make();
-        at = page_find(PAGE_INNER, 0, page);
+        id = page_find(PAGE_INNER, 0, page);
         node_set_child((struct node){page, PAGE}, from + 1,
                        node_child(page, from % 2 == 0 ? from : from + 2));
-        page_put(at, page);
+        forge_write(&forge, id, page);
         db = engine_open(disk, 0);
         txn = engine_begin(db, KILN_WRITE);
         coll = engine_coll(txn, "c");
@@ -148,31 +139,39 @@ static void
 reference_behind_the_end_is_noticed(void)
 {
     uint8_t page[PAGE];
-    uint64_t at;
+    uint64_t id;
 
     make();
-    at = page_find(PAGE_INNER, 0, page);
-    node_set_child((struct node){page, PAGE}, 2, page_ref_make(data_bytes / PAGE + 1000, 1));
-    page_put(at, page);
+    id = page_find(PAGE_INNER, 0, page);
+    node_set_child((struct node){page, PAGE}, 2, page_ref_make(forge.pages + 1000, 1));
+    forge_write(&forge, id, page);
     expect("page");
+}
+
+/* The leaf loses the entry at its other end for one with the key beside its first or last one,
+ * which belongs into another leaf. */
+static void
+leaf_take_over(uint64_t id, uint8_t *page, bool last, const char *words)
+{
+    struct node_value value = {.data = (const uint8_t *)"v", .size = 1};
+    struct node node = {page, PAGE};
+    uint8_t scratch[PAGE], key[8];
+
+    node_key(node, last ? node_count(page) - 1 : 0, key);
+    ftk_put_be64(key, last ? ftk_get_be64(key) + 1 : ftk_get_be64(key) - 1);
+    node_remove(node, last ? 0 : node_count(page) - 1);
+    REQUIRE(node_insert(node, last ? node_count(page) : 0, key, 8, &value, scratch));
+    forge_write(&forge, id, page);
+    expect(words);
 }
 
 static void
 key_on_the_wrong_side_of_a_separator_is_noticed(void)
 {
-    struct node_value value = {.data = (const uint8_t *)"v", .size = 1};
-    uint8_t page[PAGE], scratch[PAGE], key[8];
-    struct node node = {page, PAGE};
-    uint64_t at;
+    uint8_t page[PAGE];
 
     make();
-    at = page_find(PAGE_LEAF, 1, page);
-    node_key(node, node_count(page) - 1, key);
-    key[7]++; /* belongs into the next leaf */
-    node_remove(node, 0);
-    REQUIRE(node_insert(node, node_count(page), key, 8, &value, scratch));
-    page_put(at, page);
-    expect("separator");
+    leaf_take_over(page_find(PAGE_LEAF, 1, page), page, true, "separator");
 }
 
 static void
@@ -180,14 +179,13 @@ map(uint64_t page_wanted, bool live, const char *words)
 {
     uint8_t page[PAGE];
 
-    for (unsigned copy = 0; copy < 2; copy++) {
-        uint64_t at = 65536 + copy * PAGE;
-        REQUIRE(simdisk_peek(disk, "/db/data.kdb", at, page, PAGE));
+    for (uint64_t id = HEADER_REGION_BYTES / PAGE; id < HEADER_REGION_BYTES / PAGE + 2; id++) {
+        forge_read(&forge, id, page);
         if (ftk_get_le64(page + MAP_CHECKPOINT) == 0)
             continue;
         page[MAP_BITS + page_wanted / 8] &= (uint8_t) ~(1u << page_wanted % 8);
         page[MAP_BITS + page_wanted / 8] |= (uint8_t)(live << page_wanted % 8);
-        page_put(at, page);
+        forge_write(&forge, id, page);
     }
     expect(words);
 }
@@ -198,7 +196,7 @@ page_in_use_but_free_in_the_map_is_noticed(void)
     uint8_t page[PAGE];
 
     make();
-    map(page_find(PAGE_LEAF, 1, page) / PAGE, false, "is in use but the space map has it free");
+    map(page_find(PAGE_LEAF, 1, page), false, "is in use but the space map has it free");
 }
 
 static void
@@ -229,19 +227,11 @@ page_that_nothing_reaches_is_noticed(void)
 static void
 key_below_the_separator_of_its_page_is_noticed(void)
 {
-    struct node_value value = {.data = (const uint8_t *)"v", .size = 1};
-    uint8_t page[PAGE], scratch[PAGE], key[8];
-    struct node node = {page, PAGE};
-    uint64_t at;
+    uint8_t page[PAGE];
 
     make();
-    at = page_find(PAGE_LEAF, 1, page);
-    node_key(node, 0, key);
-    ftk_put_be64(key, ftk_get_be64(key) - 1); /* belongs into the leaf before */
-    node_remove(node, node_count(page) - 1);
-    REQUIRE(node_insert(node, 0, key, 8, &value, scratch));
-    page_put(at, page);
-    expect("first key lies below its parent's separator");
+    leaf_take_over(page_find(PAGE_LEAF, 1, page), page, false,
+                   "first key lies below its parent's separator");
 }
 
 /* The bound is not in the parent of the leaf, but in the page above that. */
@@ -249,44 +239,51 @@ static void
 key_behind_the_last_child_of_a_page_is_noticed(void)
 {
     enum { KEYS = 30000 };
-    struct node_value value = {.data = (const uint8_t *)"v", .size = 1};
-    uint8_t page[PAGE], scratch[PAGE], key[8];
+    uint8_t page[PAGE], key[8];
     struct node node = {page, PAGE};
-    uint64_t at;
+    uint64_t id;
 
     make_of(KEYS);
     for (unsigned nth = 0;; nth++) {
         (void)page_find(PAGE_INNER, nth, page);
         if (node_level(page) != 1)
             continue;
-        at = page_ref_id(node_child(page, node_count(page) - 1)) * PAGE;
-        REQUIRE(simdisk_peek(disk, "/db/data.kdb", at, page, PAGE));
+        id = page_ref_id(node_child(page, node_count(page) - 1));
+        forge_read(&forge, id, page);
         node_key(node, node_count(page) - 1, key);
         if (ftk_get_be64(key) < KEYS - 1)
             break;
     }
-    ftk_put_be64(key, ftk_get_be64(key) + 1);
-    node_remove(node, 0);
-    REQUIRE(node_insert(node, node_count(page), key, 8, &value, scratch));
-    page_put(at, page);
-    expect("last key lies above its parent's next separator");
+    leaf_take_over(id, page, true, "last key lies above its parent's next separator");
 }
 
 static void
 keys_out_of_order_are_noticed(void)
 {
-    struct node_value value = {.data = (const uint8_t *)"v", .size = 1};
-    uint8_t page[PAGE], scratch[PAGE], key[8];
-    struct node node = {page, PAGE};
-    uint64_t at;
+    uint8_t page[PAGE];
+    uint64_t id;
 
     make();
-    at = page_find(PAGE_LEAF, 1, page);
-    node_key(node, 5, key);
-    node_remove(node, 5);
-    REQUIRE(node_insert(node, 2, key, 8, &value, scratch));
-    page_put(at, page);
+    id = page_find(PAGE_LEAF, 1, page);
+    forge_move(&forge, page, 5, 2);
+    forge_write(&forge, id, page);
     expect("not in ascending order");
+}
+
+static void
+number_set(void *context, uint8_t *block)
+{
+    ftk_put_le32(block + HEADER_COLL_NEXT, *(const uint32_t *)context);
+}
+
+static void
+collection_whose_number_is_still_to_come_is_noticed(void)
+{
+    uint32_t next = 1;
+
+    make();
+    forge_headers(&forge, number_set, &next);
+    expect("its number is still to be given out, from 1 on");
 }
 
 TEST_MAIN("engine_check", TEST(undamaged_database_has_no_findings),
@@ -297,4 +294,5 @@ TEST_MAIN("engine_check", TEST(undamaged_database_has_no_findings),
           TEST(page_in_use_but_free_in_the_map_is_noticed),
           TEST(page_that_nothing_reaches_is_noticed),
           TEST(key_below_the_separator_of_its_page_is_noticed),
-          TEST(key_behind_the_last_child_of_a_page_is_noticed), TEST(keys_out_of_order_are_noticed))
+          TEST(key_behind_the_last_child_of_a_page_is_noticed), TEST(keys_out_of_order_are_noticed),
+          TEST(collection_whose_number_is_still_to_come_is_noticed))

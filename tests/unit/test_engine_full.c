@@ -113,6 +113,33 @@ deletes_work_on_a_full_disk_and_make_room(void)
         fill_empty_and_fill_again(mib << 20);
 }
 
+/* No page becomes free before it commits: what it needs is what the puts have left to it.  Without
+ * a log, whose last bytes would be another end of the disk. */
+static void
+one_transaction_deletes_from_many_leaves_of_a_full_disk(void)
+{
+    enum { LEAVES = 250, KEYS_EACH = 4 };
+    kiln_status why = KILN_OK;
+    kiln_coll coll = 0;
+    uint64_t full;
+    kiln_txn *txn;
+    uint8_t key[8];
+
+    disk = simdisk_new(&(struct simdisk_options){.seed = test_seed(), .capacity = 24u << 20});
+    db = engine_open(disk, KILN_CREATE | KILN_EXTERNAL_LOG);
+    full = load_until_full(0, &why);
+    CHECK_EQ(why, KILN_NOSPACE);
+    REQUIRE(full > LEAVES * KEYS_EACH);
+    txn = engine_begin(db, KILN_WRITE);
+    OK(kiln_coll_open(txn, "c", 0, &coll));
+    for (uint64_t leaf = 0; leaf < LEAVES; leaf++) {
+        engine_key(leaf * KEYS_EACH, key);
+        OK(kiln_delete(txn, coll, key, sizeof key));
+    }
+    OK(kiln_txn_commit(txn));
+    engine_end(disk, db);
+}
+
 static void
 crash_on_a_full_disk_loses_nothing(void)
 {
@@ -185,4 +212,5 @@ random_work_meets_the_end_of_the_disk(void)
 }
 
 TEST_MAIN("engine_full", TEST(deletes_work_on_a_full_disk_and_make_room),
+          TEST(one_transaction_deletes_from_many_leaves_of_a_full_disk),
           TEST(crash_on_a_full_disk_loses_nothing), TEST(random_work_meets_the_end_of_the_disk))
