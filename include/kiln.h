@@ -15,6 +15,10 @@
  *   - Memory: *borrowed* = yours to read until the moment stated; *owned* = yours to free as
  *     stated.
  *   - The library prints nothing, never exits, and installs no signal handlers.
+ *   - A call that fails (memory, room, a read that the device refuses) has changed nothing, where
+ *     it is not said otherwise, and its transaction goes on.  Damage can end a transaction, and so
+ *     can a read that fails while another thread waits for its outcome: KILN_STATE from then on,
+ *     but for a rollback to a savepoint and the abort.
  *   - A kiln_db may be used from any thread.  A kiln_txn and its cursors may be used from any
  *     thread, but by one at a time.
  *   - Fork: an open database stays with the process that opened it.  The child has neither its lock
@@ -354,7 +358,8 @@ KILN_API kiln_status kiln_value_read(kiln_txn *txn, kiln_coll coll, const void *
                                      size_t key_size, uint64_t offset, void *buffer,
                                      size_t buffer_size, size_t *read_out);
 /* Put a value of `size` bytes that `read` delivers in pieces (exactly size bytes in all; it returns
- * not 0 to give up: KILN_CANCELED, key unchanged). */
+ * not 0 to give up: KILN_CANCELED, key unchanged).  Inside `read` the transaction may be read;
+ * changes, savepoints and what ends them are KILN_STATE, and it must not be ended. */
 KILN_API kiln_status kiln_value_write(kiln_txn *txn, kiln_coll coll, const void *key,
                                       size_t key_size, uint64_t size,
                                       int (*read)(void *context, void *buffer, size_t buffer_size),
@@ -377,7 +382,8 @@ KILN_API kiln_status kiln_bulk_begin(kiln_txn *txn, kiln_coll coll, kiln_bulk **
 KILN_API kiln_status kiln_bulk_add(kiln_bulk *bulk, const void *key, size_t key_size,
                                    const void *value, size_t value_size);
 KILN_API kiln_status kiln_bulk_end(kiln_bulk *bulk);   /* frees bulk whatever the status */
-/* The collection is empty again; after an error the transaction can only be aborted. */
+/* The collection is empty again.  An error (memory, I/O): the builder is as it was, and may be
+ * aborted again, now or behind the end of its transaction, where that cannot fail. */
 KILN_API kiln_status kiln_bulk_abort(kiln_bulk *bulk);
 
 /* ---- cursors --------------------------------------------------------------------------------- */
@@ -540,8 +546,8 @@ KILN_API kiln_status kiln_index_drop(kiln_txn *txn, kiln_index index);
  * two records with the same values is KILN_EXISTS and commits nothing.  kiln_records_flush applies
  * and judges now: after its KILN_EXISTS the transaction goes on, with all changes, and may mend
  * them.
- * After any other late error (memory, I/O) the transaction refuses records (KILN_STATE) until it is
- * rolled back to a savepoint or aborted.
+ * What could not be applied (memory, I/O) stays gathered: the read or flush that met the error may
+ * be made again, and the commit applies it at the latest.
  *
  * add: *id_inout 0: the container's next id is chosen and returned; else KILN_EXISTS if it is
  *   taken.  Ids start at 1; one that was chosen by kiln is not chosen again, also when its record

@@ -356,24 +356,14 @@ kiln_value_write(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size
         FTK_TRY(FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes", (unsigned long long)size));
     if (read == NULL && size > 0)
         FTK_TRY(FTK_FAIL(FTK_INVALID, "value_write: no function to read from"));
-    if (value_is_large(txn->db, key_size, size)) { /* what is given up half way is rolled back */
-        FTK_TRY(txn_savepoint(txn));
+    if (value_is_large(txn->db, key_size, size)) {
         rc = logged_put_large(txn, tree, (kiln_slice){key, key_size}, size, &source,
                               KILN_PUT_REPLACE);
-        if (rc == FTK_OK) {
-            rc = txn_savepoint_release(txn);
-        } else {
-            struct ftk_error error = *ftk_error_last();
-            (void)txn_savepoint_rollback(txn); /* failed: the transaction is ended */
-            ftk_error_set(&error);
-        }
         goto out;
     }
     FTK_TRY(ftk_alloc(size + 1, (void **)&small));
-    if (size > 0 && read(context, small, size) != 0) {
-        rc = FTK_FAIL(FTK_CANCELED, "the value's source gave up");
-        goto out;
-    }
+    if (size > 0)
+        FTK_TRY(value_source_read(txn, &source, small, size));
     rc = (ftk_status)kiln_put(txn, coll, key, key_size, small, size, KILN_PUT_REPLACE);
 out:
     ftk_free(small);

@@ -8,6 +8,7 @@
 
 #include "engine/db/coll.h"
 #include "engine/db/trees.h"
+#include "engine/db/txn.h"
 #include "engine/tree/cursor.h"
 #include "ftk/mem.h"
 
@@ -167,38 +168,52 @@ entry_encode(const struct tree *tree, const void *name, size_t name_size, uint8_
     return CATALOG_NAME + (uint32_t)name_size;
 }
 
+struct creation {
+    kiln_coll coll;
+    uint8_t flags;
+    const void *name;
+    size_t name_size;
+};
+
+/* Two entries of the catalog, and the tree is open. */
+static ftk_status
+create(kiln_txn *txn, void *context)
+{
+    const struct creation *new = context;
+    uint8_t key[5], entry[CATALOG_ENTRY_MAX], name_key[NAME_KEY_MAX], number[4];
+    struct tree tree = {.id = new->coll,
+                        .flags = new->flags,
+                        .reserved = *(const uint8_t *)new->name == COLL_RESERVED_NAME_BYTE,
+                        .renewal = txn->reader.renewals};
+    struct tree none = {.id = new->coll, .dropped = true, .renewal = txn->reader.renewals};
+    size_t entry_size = entry_encode(&tree, new->name, new->name_size, entry);
+    ftk_status rc;
+
+    number_key(new->coll, key);
+    name_key[0] = 'n';
+    memcpy(name_key + 1, new->name, new->name_size);
+    ftk_put_le32(number, new->coll);
+    txn->writer.grows = true;
+    FTK_TRY(txn_log_reserve(txn, log_op_bytes(OP_COLL_CREATE, new->name_size, 0)));
+    FTK_TRY(trees_reserve(txn));
+    FTK_TRY(catalog_put(txn, key, sizeof(key), entry, (uint32_t)entry_size));
+    FTK_TRY(catalog_put(txn, name_key, new->name_size + 1, number, sizeof(number)));
+    if (new->coll >= txn->db->coll_next) /* a replay says the number */
+        txn->db->coll_next = new->coll + 1;
+    txn_log_coll_create(txn, new->coll, new->flags, new->name, new->name_size);
+    (void)trees_add(txn, &tree, &none);
+out:
+    return rc;
+}
+
 ftk_status
 coll_create_numbered(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *name,
                      size_t name_size)
 {
-    uint8_t key[5], entry[CATALOG_ENTRY_MAX], name_key[NAME_KEY_MAX], number[4];
-    struct tree tree = {.id = coll,
-                        .flags = flags,
-                        .reserved = *(const uint8_t *)name == COLL_RESERVED_NAME_BYTE,
-                        .renewal = txn->reader.renewals};
-    struct tree none = {.id = coll, .dropped = true, .renewal = txn->reader.renewals};
-    ftk_status rc;
+    struct creation new = {coll, flags, name, name_size};
 
     FTK_ASSERT(coll > 0 && name_size > 0 && name_size <= KILN_COLLECTION_NAME_MAX);
-    number_key(coll, key);
-    name_key[0] = 'n';
-    memcpy(name_key + 1, name, name_size);
-    ftk_put_le32(number, coll);
-    txn->writer.grows = true;
-    FTK_TRY(txn_log_reserve(txn, log_op_bytes(OP_COLL_CREATE, name_size, 0)));
-    FTK_TRY(trees_reserve(txn));
-    FTK_TRY(catalog_put(txn, key, sizeof(key), entry, entry_encode(&tree, name, name_size, entry)));
-    rc = catalog_put(txn, name_key, name_size + 1, number, sizeof(number));
-    if (rc != FTK_OK) { /* half of it is there */
-        txn->writer.ended = true;
-        goto out;
-    }
-    if (coll >= txn->db->coll_next) /* a replay says the number */
-        txn->db->coll_next = coll + 1;
-    txn_log_coll_create(txn, coll, flags, name, name_size);
-    txn->tree_last = trees_add(txn, &tree, &none);
-out:
-    return rc;
+    return txn_statement(txn, create, &new);
 }
 
 ftk_status
@@ -380,9 +395,11 @@ out:
     return rc;
 }
 
-ftk_status
-coll_drop(kiln_txn *txn, kiln_coll coll)
+/* The tree's pages and two entries of the catalog. */
+static ftk_status
+drop(kiln_txn *txn, void *context)
 {
+    kiln_coll coll = *(const kiln_coll *)context;
     uint8_t key[5], entry[CATALOG_ENTRY_MAX], name_key[NAME_KEY_MAX];
     uint32_t size = 0;
     struct tree *tree;
@@ -398,18 +415,18 @@ coll_drop(kiln_txn *txn, kiln_coll coll)
     }
     name_key[0] = 'n';
     memcpy(name_key + 1, entry + CATALOG_NAME, size - CATALOG_NAME);
-    FTK_TRY(tree_clear(txn, tree)); /* failing half way it ends the transaction */
-    rc = tree_delete(txn, &txn->catalog, name_key, size - CATALOG_NAME + 1);
-    if (rc == FTK_OK)
-        rc = tree_delete(txn, &txn->catalog, key, sizeof(key));
-    if (rc != FTK_OK) { /* it is empty, and nothing in the log says so */
-        txn->writer.ended = true;
-        goto out;
-    }
+    FTK_TRY(tree_clear(txn, tree));
+    FTK_TRY(tree_delete(txn, &txn->catalog, name_key, size - CATALOG_NAME + 1));
+    FTK_TRY(tree_delete(txn, &txn->catalog, key, sizeof(key)));
     tree->dropped = true;
     tree->dirty = false;
-    txn->tree_last = NULL;
     txn_log_coll(txn, OP_COLL_DROP, coll);
 out:
     return rc;
+}
+
+ftk_status
+coll_drop(kiln_txn *txn, kiln_coll coll)
+{
+    return txn_statement(txn, drop, &coll);
 }

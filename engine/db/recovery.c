@@ -343,9 +343,7 @@ op_savepoint(struct replay *replay, enum log_op op)
         return txn_savepoint(replay->txn);
     if (op == OP_RELEASE)
         return txn_savepoint_release(replay->txn);
-    if (replay->large_open) /* the value was given up half way */
-        value_writer_abort(replay->txn, &replay->writer);
-    replay->large_open = false;
+    replay->large_open = false; /* a value that was given up half way */
     return txn_savepoint_rollback(replay->txn);
 }
 
@@ -408,8 +406,6 @@ static void
 replay_abort(struct replay *replay)
 {
     gathered_forget(replay);
-    if (replay->large_open)
-        value_writer_abort(replay->txn, &replay->writer);
     replay->large_open = false;
     if (replay->txn != NULL)
         txn_abort(replay->txn);

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * engine/db/savepoint.c -- savepoints: set, release, roll back.
+ * engine/db/savepoint.c -- savepoints: set, release, roll back; statements.
+ *
+ * A statement is a savepoint of kiln's own around a call that changes several things, each of which
+ * can fail (the catalog and a tree, rows and collections of the dictionary).  When one fails, the
+ * call is rolled back alone, and the transaction goes on with the state before the call.  Its price
+ * is that pages which the transaction made before are copied once more, so only calls that are rare
+ * are statements.  A put or a delete takes what it needs beforehand instead (engine/txn/README.md,
+ * rule 5).
  *
  * Invariants
  * 1. Setting one can fail, and then nothing has changed.  Releasing one and rolling back to it
@@ -9,6 +16,9 @@
  * 2. Pages made before the scope at hand stay as they are until it is released: a rollback finds
  *    them.  Then those that the scope replaced go back to the space map, so that a savepoint for
  *    each of a thousand statements costs the pages of one.
+ * 3. A savepoint is in the log from when it is set.  A statement is there only if some of its
+ *    operations had to leave for the log before its end (engine/txn/txn_log.c).
+ * 4. A statement ends in the call that begins it: programs never see one open.
  */
 #include "engine/db/trees.h"
 #include "engine/db/txn.h"
@@ -36,6 +46,49 @@ room_for_one(struct txn_writer *writer)
     return rc;
 }
 
+/* Room for the savepoint, in memory, was made: the scope begins. */
+static void
+scope_begin(kiln_txn *txn)
+{
+    struct txn_writer *writer = &txn->writer;
+    struct txn_savepoint *savepoint = &writer->savepoints[writer->savepoint_count++];
+
+    FTK_ASSERT(writer->savepoint_count <= writer->savepoint_capacity);
+    *savepoint = (struct txn_savepoint){.trees_before = writer->before_count,
+                                        .catalog = txn->catalog,
+                                        .applied = txn->snapshot.applied};
+    txn_scope_begin(txn, &savepoint->pages);
+    txn->tree_last = NULL;
+}
+
+static void
+scope_keep(kiln_txn *txn)
+{
+    struct txn_writer *writer = &txn->writer;
+
+    trees_keep(txn, newest(writer));
+    txn_scope_keep(txn, &newest(writer)->pages);
+    writer->savepoint_count--;
+}
+
+static void
+scope_take_back(kiln_txn *txn)
+{
+    struct txn_writer *writer = &txn->writer;
+    const struct txn_savepoint *savepoint = newest(writer);
+
+    txn_scope_take_back(txn, &savepoint->pages);
+    uint64_t changes = txn->catalog.changes + 1;
+    txn->catalog = savepoint->catalog;
+    txn->catalog.changes = changes;
+    txn->snapshot.applied = savepoint->applied;
+    writer->refusal = WRITER_FIT; /* what ended it has been undone */
+    trees_restore(txn, savepoint);
+    writer->savepoint_count--;
+}
+
+/* ---- savepoints ------------------------------------------------------------------------------ */
+
 ftk_status
 txn_savepoint(kiln_txn *txn)
 {
@@ -49,57 +102,28 @@ txn_savepoint(kiln_txn *txn)
         FTK_TRY(db_extension_records.savepoint(txn));
     FTK_TRY(room_for_one(writer));
     FTK_TRY(txn_log_reserve(txn, 2 * log_op_bytes(OP_SAVEPOINT, 0, 0))); /* for its end as well */
-    writer->savepoints[writer->savepoint_count++] =
-        (struct txn_savepoint){.trees_before = writer->before_count,
-                               .born = writer->born.list.count,
-                               .dead = writer->dead.count,
-                               .retired_own = writer->retired_own.count,
-                               .catalog = txn->catalog,
-                               .applied = txn->snapshot.applied,
-                               .birth_floor = writer->birth_floor};
-    FTK_ASSERT(txn->db->birth_next > writer->birth);
-    writer->birth = writer->birth_floor = db_birth_take(txn->db);
-    txn->tree_last = NULL;
+    scope_begin(txn);
+    writer->ops_kept++;
     txn_log_op(txn, OP_SAVEPOINT);
     FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
 out:
     return rc;
 }
 
-/* Of what the scope replaced, drop what the scope around it made: no rollback wants it any more. */
-static void
-pages_keep(kiln_txn *txn, size_t from)
-{
-    struct txn_writer *writer = &txn->writer;
-    struct space_extents *retired = &writer->retired_own;
-    size_t kept = from;
-
-    FTK_ASSERT(from <= retired->count);
-    for (size_t i = from; i < retired->count; i++) {
-        struct space_extent extent = retired->items[i];
-        if (extent.birth < writer->birth_floor || !txn_page_drop(txn, extent))
-            retired->items[kept++] = extent;
-    }
-    retired->count = kept;
-}
-
 ftk_status
 txn_savepoint_release(kiln_txn *txn)
 {
-    struct txn_writer *writer = &txn->writer;
     ftk_status rc = txn_check_write(txn);
 
     if (rc != FTK_OK)
         return rc;
-    if (writer->savepoint_count == 0)
+    if (txn->writer.savepoint_count == 0)
         return FTK_FAIL(FTK_STATE, "there is no savepoint");
+    FTK_ASSERT(txn->writer.mark == NULL); /* invariant 4 */
     txn_unhold(txn);
-    trees_keep(txn, newest(writer));
+    scope_keep(txn);
+    txn->writer.ops_kept--;
     txn_log_op(txn, OP_RELEASE);
-    writer->birth_floor = newest(writer)->birth_floor;
-    size_t from = newest(writer)->retired_own;
-    writer->savepoint_count--;
-    pages_keep(txn, from);
     FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
     return FTK_OK;
 }
@@ -107,32 +131,51 @@ txn_savepoint_release(kiln_txn *txn)
 ftk_status
 txn_savepoint_rollback(kiln_txn *txn)
 {
-    struct txn_writer *writer = &txn->writer;
-    const struct txn_savepoint *savepoint;
-
     if (!txn->write)
         return FTK_FAIL(FTK_READONLY, "a read transaction has no savepoints");
-    if (writer->savepoint_count == 0)
+    if (txn->writer.refusal == WRITER_BUSY)
+        return txn_check_write(txn);
+    if (txn->writer.savepoint_count == 0)
         return FTK_FAIL(FTK_STATE, "there is no savepoint");
+    FTK_ASSERT(txn->writer.mark == NULL); /* invariant 4 */
     txn_unhold(txn);
     for (kiln_cursor *cursor = txn->cursors; cursor != NULL; cursor = cursor->next)
         cursor_unposition(cursor);
     if (txn->extension != NULL)
         db_extension_records.rollback(txn);
-    savepoint = newest(writer);
-    txn_pages_give_back(txn, &writer->born.list, savepoint->born);
-    txn_born_cut(&writer->born, savepoint->born);
-    writer->dead.count = savepoint->dead;
-    writer->retired_own.count = savepoint->retired_own;
-    writer->birth_floor = savepoint->birth_floor;
-    uint64_t changes = txn->catalog.changes + 1;
-    txn->catalog = savepoint->catalog;
-    txn->catalog.changes = changes;
-    txn->snapshot.applied = savepoint->applied;
-    writer->ended = writer->damaged = false; /* what ended it has been undone */
-    trees_restore(txn, savepoint);
+    scope_take_back(txn);
+    txn->writer.ops_kept--;
     txn_log_op(txn, OP_ROLLBACK);
-    writer->savepoint_count--;
     FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
     return FTK_OK;
+}
+
+/* ---- statements ------------------------------------------------------------------------------ */
+
+ftk_status
+txn_statement(kiln_txn *txn, ftk_status (*change)(kiln_txn *txn, void *context), void *context)
+{
+    struct txn_log_mark mark;
+    struct ftk_error error;
+    ftk_status rc;
+
+    txn_unhold(txn);
+    FTK_TRY(in_place_end(txn));
+    FTK_TRY(room_for_one(&txn->writer));
+    FTK_TRY(txn_log_mark(txn, &mark));
+    scope_begin(txn);
+    rc = change(txn, context);
+    if (rc == FTK_OK) {
+        scope_keep(txn);
+        txn_log_keep(txn, &mark);
+        goto out;
+    }
+    error = *ftk_error_last();
+    txn_unhold(txn);
+    scope_take_back(txn);
+    txn_log_take_back(txn, &mark);
+    ftk_error_set(&error);
+    FTK_DEBUG_ASSERT(txn->writer.mark != NULL || txn_pages_check(txn) == NULL);
+out:
+    return rc;
 }

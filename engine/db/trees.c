@@ -165,7 +165,7 @@ trees_keep(kiln_txn *txn, const struct txn_savepoint *savepoint)
 
     FTK_ASSERT(kept <= writer->before_count);
     for (size_t i = kept; i < writer->before_count && writer->savepoint_count > 1; i++)
-        if (writer->before[i].was.noted < savepoint->birth_floor)
+        if (writer->before[i].was.noted < savepoint->pages.birth_floor)
             writer->before[kept++] = writer->before[i];
     writer->before_count = kept;
     txn->tree_last = NULL;

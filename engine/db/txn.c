@@ -118,7 +118,8 @@ static void
 writer_start(struct txn_writer *writer, uint64_t birth)
 {
     FTK_ASSERT(writer->bulks == NULL);
-    writer->logs = writer->ended = writer->damaged = writer->grows = writer->reserve = false;
+    writer->logs = writer->grows = writer->reserve = false;
+    writer->refusal = WRITER_FIT;
     writer->birth = writer->birth_first = writer->birth_floor = birth;
     atomic_store_explicit(&writer->prepared, 0, memory_order_relaxed);
     atomic_store_explicit(&writer->spill_pages, 0, memory_order_relaxed);
@@ -126,9 +127,11 @@ writer_start(struct txn_writer *writer, uint64_t birth)
     writer->appends = 0;
     txn_born_reset(&writer->born);
     writer->dead.count = writer->retired_own.count = 0;
-    writer->ops_size = 0;
+    writer->ops_size = writer->ops_kept = 0;
+    writer->mark = NULL;
     writer->fragments = 0;
     writer->savepoint_count = 0;
+    writer->scope_born = 0;
 }
 
 static void
@@ -331,6 +334,8 @@ txn_drop(kiln_txn *txn)
         window_abort(txn);
         FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
         txn->writer.savepoint_count = 0;
+        txn->writer.scope_born = 0;
+        txn->writer.ops_kept = 0;
         cache_unreserve(txn->cache);
         txn_pages_give_back(txn, &txn->writer.born.list, 0);
         abort_note(txn);

@@ -23,5 +23,12 @@ ftk_status txn_renew(kiln_txn *txn);
 ftk_status txn_savepoint(kiln_txn *txn);
 ftk_status txn_savepoint_release(kiln_txn *txn);
 ftk_status txn_savepoint_rollback(kiln_txn *txn);
+/*
+ * Make a change of several steps: all of it, or, when one fails, nothing, and the transaction goes
+ * on.  The trees that it changes are found inside of it (txn_tree).
+ * errors: those of the change; FTK_NOMEM, FTK_NOSPACE, FTK_IO before it.
+ */
+ftk_status txn_statement(kiln_txn *txn, ftk_status (*change)(kiln_txn *txn, void *context),
+                         void *context);
 
 #endif

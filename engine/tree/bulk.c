@@ -228,19 +228,26 @@ bulk_free(struct kiln_bulk *bulk)
     ftk_free(bulk);
 }
 
-void
-bulk_end(struct kiln_bulk *bulk)
+/* The tree has what was built. */
+static void
+tree_take(struct kiln_bulk *bulk)
 {
     struct tree *tree = bulk->tree;
 
     FTK_ASSERT(tree->height == 0 && (bulk->keys == 0) == (bulk->height == 0));
-    if (bulk->keys > 0) {
-        tree->root = bulk->open[bulk->height - 1];
-        tree->height = (uint8_t)bulk->height;
-        tree->keys = bulk->keys;
-        tree->dirty = true;
-        tree->changes++;
-    }
+    if (bulk->keys == 0)
+        return;
+    tree->root = bulk->open[bulk->height - 1];
+    tree->height = (uint8_t)bulk->height;
+    tree->keys = bulk->keys;
+    tree->dirty = true;
+    tree->changes++;
+}
+
+void
+bulk_end(struct kiln_bulk *bulk)
+{
+    tree_take(bulk);
     bulk_free(bulk);
 }
 
@@ -248,13 +255,16 @@ bulk_end(struct kiln_bulk *bulk)
 ftk_status
 bulk_abort(struct kiln_bulk *bulk)
 {
-    kiln_txn *txn = bulk->txn;
     struct tree *tree = bulk->tree;
+    struct tree before = *tree;
     ftk_status rc;
 
-    bulk_end(bulk);
-    rc = logged_clear(txn, tree);
-    txn->writer.ended = txn->writer.ended || rc != FTK_OK;
+    tree_take(bulk);
+    rc = logged_clear(bulk->txn, tree);
+    if (rc == FTK_OK)
+        bulk_free(bulk);
+    else
+        *tree = before;
     return rc;
 }
 

@@ -4,13 +4,27 @@
  * the change, then the operation.
  *
  * A change that is made has room for its operation, and one that fails leaves none.  Large values
- * are the exception: they are logged as they are written, and one that is given up half way leaves
- * the transaction fit only for a rollback or the abort, which a replay does as well.
+ * are logged as they are written, before they are in their place.  One that is given up half way
+ * takes its runs and its operations back (struct large), which cannot fail: nothing in a tree has
+ * been changed by then, for the change of the tree comes last and takes all or nothing.
  */
 #include <string.h>
 
 #include "engine/tree/tree.h"
 #include "ftk/mem.h"
+
+ftk_status
+value_source_read(kiln_txn *txn, const struct value_source *source, void *buffer, size_t size)
+{
+    int given_up;
+
+    FTK_ASSERT(txn->writer.refusal == WRITER_FIT);
+    txn->writer.refusal = WRITER_BUSY;
+    given_up = source->read(source->context, buffer, size);
+    FTK_ASSERT(txn->writer.refusal == WRITER_BUSY);
+    txn->writer.refusal = WRITER_FIT;
+    return given_up ? FTK_FAIL(FTK_CANCELED, "the value's source gave up") : FTK_OK;
+}
 
 /* Fill and log one part. */
 static ftk_status
@@ -24,9 +38,10 @@ large_part(kiln_txn *txn, struct value_writer *writer, const struct value_source
         return rc;
     if (source->data != NULL)
         memcpy(memory, source->data + writer->done, size);
-    else if (source->read(source->context, memory, size) != 0)
-        return FTK_FAIL(FTK_CANCELED, "the value's source gave up");
-    rc = txn_log_reserve(txn, log_op_bytes(OP_CHUNK, 0, size));
+    else
+        rc = value_source_read(txn, source, memory, size);
+    if (rc == FTK_OK)
+        rc = txn_log_reserve(txn, log_op_bytes(OP_CHUNK, 0, size));
     if (rc != FTK_OK)
         return rc;
     txn_log_chunk(txn, memory, size);
@@ -34,29 +49,61 @@ large_part(kiln_txn *txn, struct value_writer *writer, const struct value_source
     return FTK_OK;
 }
 
-/* Write a value into runs and log it; *ref gets LARGE_REF_BYTES. */
+/* A large value from its beginning until it is in its place. */
+struct large {
+    struct value_writer *writer;
+    struct txn_log_mark mark;
+    uint8_t ref[LARGE_REF_BYTES];
+};
+
 static ftk_status
-large_write(kiln_txn *txn, const struct tree *tree, kiln_slice key, uint64_t size,
-            const struct value_source *source, uint8_t *ref)
+large_fill(kiln_txn *txn, const struct tree *tree, kiln_slice key,
+           const struct value_source *source, struct large *large)
 {
-    struct value_writer *writer = NULL;
+    struct value_writer *writer = large->writer;
     ftk_status rc;
 
-    FTK_TRY(ftk_alloc(sizeof(*writer), (void **)&writer));
-    FTK_TRY(value_writer_begin(txn, size, writer));
     FTK_TRY(txn_log_reserve(txn, log_op_bytes(OP_LARGE, key.size, 0)));
-    txn_log_large(txn, tree->id, key.data, key.size, size);
-    while (rc == FTK_OK && writer->done < size)
-        rc = large_part(txn, writer, source);
-    if (rc == FTK_OK)
-        rc = value_writer_end(txn, writer, ref);
-    if (rc != FTK_OK) { /* the log has begun the value */
-        value_writer_abort(txn, writer);
-        txn->writer.ended = true;
-    }
+    txn_log_large(txn, tree->id, key.data, key.size, writer->size);
+    while (writer->done < writer->size)
+        FTK_TRY(large_part(txn, writer, source));
+    rc = value_writer_end(txn, writer, large->ref);
 out:
-    ftk_free(writer);
     return rc;
+}
+
+/* rc: of the change that puts it into its place. */
+static ftk_status
+large_end(kiln_txn *txn, struct large *large, ftk_status rc)
+{
+    if (rc == FTK_OK) {
+        txn_log_keep(txn, &large->mark);
+    } else {
+        value_runs_drop(txn, large->writer);
+        txn_log_take_back(txn, &large->mark);
+    }
+    ftk_free(large->writer);
+    return rc;
+}
+
+/* Write the value into runs and log it.  On success large_end is to follow. */
+static ftk_status
+large_write(kiln_txn *txn, const struct tree *tree, kiln_slice key, uint64_t size,
+            const struct value_source *source, struct large *large)
+{
+    ftk_status rc = ftk_alloc(sizeof(*large->writer), (void **)&large->writer);
+
+    if (rc != FTK_OK)
+        return rc;
+    rc = value_writer_begin(txn, size, large->writer);
+    if (rc == FTK_OK)
+        rc = txn_log_mark(txn, &large->mark);
+    if (rc != FTK_OK) {
+        ftk_free(large->writer);
+        return rc;
+    }
+    rc = large_fill(txn, tree, key, source, large);
+    return rc == FTK_OK ? FTK_OK : large_end(txn, large, rc);
 }
 
 /* Before gigabytes are written for nothing.  No value is handed out: key may lie where the last one
@@ -85,8 +132,8 @@ ftk_status
 logged_put_large(kiln_txn *txn, struct tree *tree, kiln_slice key, uint64_t size,
                  const struct value_source *source, uint32_t flags)
 {
-    uint8_t ref[LARGE_REF_BYTES];
-    struct node_value value = {.data = ref, .size = sizeof(ref), .large = true};
+    struct large large;
+    struct node_value value = {.data = large.ref, .size = sizeof(large.ref), .large = true};
     ftk_status rc;
 
     FTK_ASSERT(value_is_large(txn->db, key.size, size));
@@ -94,12 +141,11 @@ logged_put_large(kiln_txn *txn, struct tree *tree, kiln_slice key, uint64_t size
         return FTK_FAIL(FTK_INVALID, "the collection has no values");
     rc = check_presence(txn, tree, key, flags);
     if (rc == FTK_OK)
-        rc = large_write(txn, tree, key, size, source, ref);
+        rc = large_write(txn, tree, key, size, source, &large);
     if (rc != FTK_OK)
         return rc;
-    rc = tree_put(txn, tree, key.data, key.size, &value, KILN_PUT_REPLACE);
-    txn->writer.ended = txn->writer.ended || rc != FTK_OK;
-    return rc;
+    return large_end(txn, &large,
+                     tree_put(txn, tree, key.data, key.size, &value, KILN_PUT_REPLACE));
 }
 
 ftk_status
@@ -180,23 +226,21 @@ logged_bulk_add(kiln_bulk *bulk, kiln_slice key, kiln_slice value)
     kiln_txn *txn = bulk_txn(bulk);
     struct tree *tree = bulk_tree(bulk);
     struct node_value entry = {.data = value.data, .size = (uint32_t)value.size};
-    bool large = value_is_large(txn->db, key.size, value.size);
-    uint8_t ref[LARGE_REF_BYTES];
+    struct large large;
     ftk_status rc;
 
-    if (large) {
+    if (value_is_large(txn->db, key.size, value.size)) {
         struct value_source source = {.data = value.data};
-        rc = large_write(txn, tree, key, value.size, &source, ref);
-        entry = (struct node_value){.data = ref, .size = sizeof(ref), .large = true};
-    } else {
-        rc = txn_log_reserve(txn, log_op_bytes(OP_PUT, key.size, value.size));
+        rc = large_write(txn, tree, key, value.size, &source, &large);
+        if (rc != FTK_OK)
+            return rc;
+        entry = (struct node_value){.data = large.ref, .size = sizeof(large.ref), .large = true};
+        return large_end(txn, &large, bulk_add(bulk, key.data, (uint32_t)key.size, &entry));
     }
-    if (rc != FTK_OK)
-        return rc;
-    rc = bulk_add(bulk, key.data, (uint32_t)key.size, &entry);
-    if (rc != FTK_OK)
-        txn->writer.ended = txn->writer.ended || large;
-    else if (!large)
+    rc = txn_log_reserve(txn, log_op_bytes(OP_PUT, key.size, value.size));
+    if (rc == FTK_OK)
+        rc = bulk_add(bulk, key.data, (uint32_t)key.size, &entry);
+    if (rc == FTK_OK)
         txn_log_put(txn, tree->id, key.data, key.size, value.data, value.size);
     return rc;
 }

@@ -102,7 +102,7 @@ ftk_status tree_put_over_large(kiln_txn *txn, struct tree *tree, kiln_slice key,
  * is there. */
 ftk_status tree_descend_to_large(kiln_txn *txn, const struct tree *tree, kiln_slice key,
                                  const uint8_t *ref, bool reserve, struct tree_path *path_out);
-/* Retire every page. */
+/* Retire every page; or none, when one cannot be read, or for want of memory. */
 ftk_status tree_clear(kiln_txn *txn, struct tree *tree);
 
 /* Put an entry into a page of mine: as it is, or under a shorter prefix.  False: no room. */
@@ -190,6 +190,7 @@ ftk_status bulk_add(struct kiln_bulk *bulk, const void *key, uint32_t key_size,
 void bulk_end(struct kiln_bulk *bulk);
 void bulk_detach(struct kiln_bulk *bulk); /* its transaction ends: nothing but bulk_free is left */
 void bulk_free(struct kiln_bulk *bulk);
+/* An error: the builder is as it was. */
 ftk_status bulk_abort(struct kiln_bulk *bulk);
 kiln_txn *bulk_txn(struct kiln_bulk *bulk);
 struct tree *bulk_tree(const struct kiln_bulk *bulk);
@@ -212,8 +213,11 @@ struct value_run {
     uint32_t data_pages, tail_at, pages;
 };
 
-/* Write a value into runs, in parts: begin, then next and filled until done == size, then end (*ref
- * gets LARGE_REF_BYTES); or abort, which ends the transaction if a run was begun. */
+/*
+ * Write a value into runs, in parts: begin, then next and filled until done == size, then end (*ref
+ * gets LARGE_REF_BYTES).  What is given up, at any time before the reference is in a tree, is taken
+ * back by value_runs_drop.
+ */
 enum {
     VALUE_PART_BYTES = 256 << 10, /* a multiple of every page size */
     VALUE_LIST_MAX = 257,
@@ -221,6 +225,7 @@ enum {
 struct value_writer {
     uint64_t size, done;
     uint64_t birth;
+    size_t born;          /* pages that the transaction had made before */
     struct value_run run; /* the last one begun, and how much of it is filled */
     uint64_t run_done;
     uint32_t part; /* bytes handed out to be filled, 0: none */
@@ -234,7 +239,7 @@ ftk_status value_writer_next(kiln_txn *txn, struct value_writer *writer, uint8_t
                              size_t *size_out);
 void value_writer_filled(kiln_txn *txn, struct value_writer *writer);
 ftk_status value_writer_end(kiln_txn *txn, struct value_writer *writer, uint8_t *ref);
-void value_writer_abort(kiln_txn *txn, struct value_writer *writer);
+void value_runs_drop(kiln_txn *txn, const struct value_writer *writer);
 
 /* Calls each for every run of a value. */
 ftk_status value_each_run(kiln_txn *txn, const uint8_t *ref,
@@ -268,6 +273,10 @@ struct value_source {
     int (*read)(void *context, void *buffer, size_t buffer_size);
     void *context;
 };
+/* Have the program's function deliver bytes; what it calls cannot change the transaction meanwhile.
+ * errors: FTK_CANCELED. */
+ftk_status value_source_read(kiln_txn *txn, const struct value_source *source, void *buffer,
+                             size_t size);
 /* A change and its operation in the log; the key has been checked.  flags: KILN_PUT_*. */
 ftk_status logged_put(kiln_txn *txn, struct tree *tree, kiln_slice key, kiln_slice value,
                       uint32_t flags);

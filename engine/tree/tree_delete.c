@@ -260,14 +260,19 @@ clear_page(void *context, struct page_ref page_ref, uint32_t level)
 ftk_status
 tree_clear(kiln_txn *txn, struct tree *tree)
 {
+    struct txn_scope scope;
     ftk_status rc = in_place_end(txn);
 
-    if (rc == FTK_OK && !page_ref_is_none(tree->root))
+    if (rc != FTK_OK)
+        return rc;
+    txn_scope_begin(txn, &scope); /* so that the pages that it had are there until all are found */
+    if (!page_ref_is_none(tree->root))
         rc = tree_each_page(txn, tree->root, tree->height - 1u, clear_page, txn);
     if (rc != FTK_OK) {
-        txn->writer.ended = true;
+        txn_scope_take_back(txn, &scope);
         return rc;
     }
+    txn_scope_keep(txn, &scope);
     tree->root = (struct page_ref){0};
     tree->height = 0;
     tree->keys = 0;

@@ -13,7 +13,9 @@
  * 2. The pages from the first checksum on are the run's tail.  Its first page may hold data as
  *    well.  The tail is held as long as any page of the run is; a page of data is verified against
  *    it when it is read, before anyone can see it.
- * 3. The seed of the checksums has the birth of the value in it: what another value left in these
+ * 3. The runs of a value that is given up half way are the last pages that the transaction made
+ *    (value_runs_drop): nothing else makes any from the value's beginning until it is in its place.
+ * 4. The seed of the checksums has the birth of the value in it: what another value left in these
  *    pages, checksums included, does not pass for this one.
  */
 #include <string.h>
@@ -80,7 +82,12 @@ run_sum(const kiln_txn *txn, const struct value_run *run, uint32_t page)
 ftk_status
 value_writer_begin(kiln_txn *txn, uint64_t size, struct value_writer *writer)
 {
-    *writer = (struct value_writer){.size = size, .birth = txn->writer.birth};
+    ftk_status rc = in_place_end(txn); /* who returns leaves makes pages */
+
+    if (rc != FTK_OK)
+        return rc;
+    *writer = (struct value_writer){
+        .size = size, .birth = txn->writer.birth, .born = txn->writer.born.list.count};
     if (size > KILN_VALUE_MAX)
         return FTK_FAIL(FTK_TOOBIG, "a value of %llu bytes", (unsigned long long)size);
     FTK_ASSERT(size > 0);
@@ -95,10 +102,8 @@ run_open(kiln_txn *txn, struct value_writer *writer, uint64_t bytes)
     struct value_run run = run_of(txn->db, 0, bytes, writer->birth);
     ftk_status rc = txn_run_alloc(txn, run.pages, &run.first);
 
-    if (rc == FTK_OK) {
+    if (rc == FTK_OK)
         rc = txn_run_pages(txn, run.first + run.tail_at, run.pages - run.tail_at);
-        txn->writer.ended = txn->writer.ended || rc != FTK_OK; /* its ids go with the transaction */
-    }
     if (rc != FTK_OK)
         return rc;
     writer->run = run;
@@ -224,22 +229,13 @@ out:
 }
 
 void
-value_writer_abort(kiln_txn *txn, struct value_writer *writer)
+value_runs_drop(kiln_txn *txn, const struct value_writer *writer)
 {
-    const struct value_run *run = &writer->run;
-    uint32_t from, to;
+    struct txn_born *born = &txn->writer.born;
 
-    if (writer->open) { /* nothing will refer to what is in hand */
-        part_pages(txn, writer, &from, &to);
-        for (; from < to; from++)
-            cache_free(txn->cache, run->first + from);
-        for (uint32_t i = run->tail_at; i < run->pages; i++)
-            cache_free(txn->cache, run->first + i);
-    }
-    txn->writer.ended =
-        txn->writer.ended || writer->open || writer->listed > 0; /* the ids go with it */
-    writer->open = false;
-    writer->part = 0;
+    FTK_ASSERT(writer->born <= born->list.count);
+    txn_pages_give_back(txn, &born->list, writer->born);
+    txn_born_cut(born, writer->born);
 }
 
 /* ---- hold and verify ------------------------------------------------------------------------- */

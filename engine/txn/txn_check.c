@@ -11,7 +11,7 @@ check_retired(const struct txn_writer *writer)
     for (size_t i = 0; i < writer->retired_own.count; i++)
         if (writer->retired_own.items[i].birth < writer->birth_first)
             return "a page of an older snapshot counts as the transaction's";
-    for (size_t i = txn_scope_born(writer); i < writer->born.list.count; i++)
+    for (size_t i = writer->scope_born; i < writer->born.list.count; i++)
         if (writer->born.list.items[i].birth < writer->birth_floor)
             return "a page of an outer scope counts as one of this scope";
     return NULL;
@@ -21,23 +21,28 @@ check_retired(const struct txn_writer *writer)
 static const char *
 check_savepoints(const struct txn_writer *writer)
 {
-    struct txn_savepoint below = {.birth_floor = writer->birth_first};
+    struct txn_savepoint below = {.pages.birth_floor = writer->birth_first};
 
     for (size_t i = 0; i <= writer->savepoint_count; i++) {
         struct txn_savepoint now = {.trees_before = writer->before_count,
-                                    .born = writer->born.list.count,
-                                    .dead = writer->dead.count,
-                                    .retired_own = writer->retired_own.count,
-                                    .birth_floor = writer->birth_floor};
+                                    .pages = {.born = writer->born.list.count,
+                                              .dead = writer->dead.count,
+                                              .retired_own = writer->retired_own.count,
+                                              .birth_floor = writer->birth_floor}};
         if (i < writer->savepoint_count)
             now = writer->savepoints[i];
-        if (now.birth_floor < below.birth_floor || now.trees_before < below.trees_before)
+        if (now.pages.birth_floor < below.pages.birth_floor ||
+            now.trees_before < below.trees_before)
             return "a savepoint's scope begins before the one around it";
-        if (now.born < below.born || now.dead < below.dead || now.retired_own < below.retired_own)
+        if (now.pages.born < below.pages.born || now.pages.dead < below.pages.dead ||
+            now.pages.retired_own < below.pages.retired_own)
             return "a savepoint's scope has less than the one around it";
         below = now;
     }
-    return NULL;
+    size_t begin = writer->savepoint_count == 0
+                       ? 0
+                       : writer->savepoints[writer->savepoint_count - 1].pages.born;
+    return writer->scope_born == begin ? NULL : "the present scope does not begin at its savepoint";
 }
 
 const char *
@@ -54,8 +59,10 @@ txn_pages_check(kiln_txn *txn)
     if (fault == NULL && !txn_born_is_sound(&writer->born, txn->db->space))
         fault = "a page that the transaction made is free, live, or missing in the index";
     if (fault == NULL && writer->logs &&
-        writer->ops_capacity - writer->ops_size < writer->savepoint_count)
+        writer->ops_capacity - writer->ops_size < writer->ops_kept)
         fault = "the log has no room for the ends of the savepoints";
+    if (fault == NULL && writer->mark == NULL && writer->ops_kept != writer->savepoint_count)
+        fault = "room is kept in the log for the ends of more or fewer savepoints than there are";
     return fault;
 }
 

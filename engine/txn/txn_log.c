@@ -1,5 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* engine/txn/txn_log.c -- a transaction's operations, gathered for the roll-forward log. */
+/*
+ * engine/txn/txn_log.c -- a transaction's operations, gathered for the roll-forward log.
+ *
+ * A call that may fail behind its first operation sets a mark.  While the operations behind it are
+ * all in memory they are taken back by forgetting them, and the log never hears of the call.  When
+ * some must leave (much has gathered), OP_SAVEPOINT is put in at each open mark first; what ends
+ * the mark is then OP_RELEASE or OP_ROLLBACK, so a replay takes the half back as well.  Room for
+ * both is kept from when the mark is set: `ops_kept`.
+ *
+ * Invariants
+ * 1. The buffer has room for ops_kept bytes more: one for each savepoint, MARK_BYTES for each mark.
+ * 2. Marks lie in the order of their positions; outside an inner mark that is logged there is none
+ *    that is not.
+ */
 #include <string.h>
 
 #include "engine/txn/txn_state.h"
@@ -8,6 +21,7 @@
 enum {
     OPS_STREAM_BYTES = 512 << 10, /* append a fragment when so much has gathered */
     OPS_CAPACITY_MIN = 4096,
+    MARK_BYTES = 2, /* its beginning and its end */
 };
 
 /* On a full disk a checkpoint gives log segments back; what only deletes may use the last one. */
@@ -45,6 +59,21 @@ ops_append(kiln_txn *txn, enum log_kind kind, uint64_t *lsn_end_out)
     return rc;
 }
 
+/* Before operations leave: savepoints where the marks are, the innermost first. */
+static void
+marks_log(struct txn_writer *writer)
+{
+    for (struct txn_log_mark *mark = writer->mark; mark != NULL && !mark->logged;
+         mark = mark->outer) {
+        uint8_t *at = writer->ops + mark->at;
+        FTK_ASSERT(mark->at <= writer->ops_size && writer->ops_size < writer->ops_capacity);
+        memmove(at + 1, at, writer->ops_size - mark->at);
+        *at = OP_SAVEPOINT;
+        writer->ops_size++;
+        mark->logged = true;
+    }
+}
+
 ftk_status
 txn_log_reserve(kiln_txn *txn, size_t bytes)
 {
@@ -53,10 +82,11 @@ txn_log_reserve(kiln_txn *txn, size_t bytes)
     uint64_t lsn_end;
     ftk_status rc;
 
-    bytes += writer->savepoint_count; /* each can end without failing */
+    bytes += writer->ops_kept;
     if (!writer->logs || writer->ops_size + bytes <= capacity)
         return FTK_OK;
     if (writer->ops_size >= OPS_STREAM_BYTES / 2 && writer->ops_size + bytes > OPS_STREAM_BYTES) {
+        marks_log(writer);
         rc = ops_append(txn, LOG_FRAGMENT, &lsn_end);
         if (rc != FTK_OK)
             return rc;
@@ -153,4 +183,52 @@ ftk_status
 txn_log_commit(kiln_txn *txn, uint64_t *lsn_end_out)
 {
     return ops_append(txn, LOG_COMMIT, lsn_end_out);
+}
+
+/* ---- marks ----------------------------------------------------------------------------------- */
+
+ftk_status
+txn_log_mark(kiln_txn *txn, struct txn_log_mark *mark)
+{
+    struct txn_writer *writer = &txn->writer;
+    ftk_status rc = txn_log_reserve(txn, MARK_BYTES);
+
+    if (rc != FTK_OK)
+        return rc;
+    *mark = (struct txn_log_mark){
+        .at = writer->ops_size, .grows = writer->grows, .outer = writer->mark};
+    writer->mark = mark;
+    writer->ops_kept += MARK_BYTES;
+    return FTK_OK;
+}
+
+static void
+mark_end(struct txn_writer *writer, const struct txn_log_mark *mark)
+{
+    FTK_ASSERT(writer->mark == mark && writer->ops_kept >= MARK_BYTES);
+    writer->mark = mark->outer;
+    writer->ops_kept -= MARK_BYTES;
+}
+
+void
+txn_log_keep(kiln_txn *txn, struct txn_log_mark *mark)
+{
+    mark_end(&txn->writer, mark);
+    if (mark->logged)
+        txn_log_op(txn, OP_RELEASE);
+}
+
+void
+txn_log_take_back(kiln_txn *txn, struct txn_log_mark *mark)
+{
+    struct txn_writer *writer = &txn->writer;
+
+    mark_end(writer, mark);
+    writer->grows = mark->grows;
+    if (mark->logged) {
+        txn_log_op(txn, OP_ROLLBACK);
+    } else {
+        FTK_ASSERT(mark->at <= writer->ops_size);
+        writer->ops_size = mark->at;
+    }
 }

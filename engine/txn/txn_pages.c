@@ -367,11 +367,6 @@ txn_pages_give_back(kiln_txn *txn, const struct space_extents *extents, size_t f
                       space_extent_count(extents->items[i]));
 }
 
-size_t
-txn_scope_born(const struct txn_writer *writer)
-{
-    return writer->savepoint_count == 0 ? 0 : writer->savepoints[writer->savepoint_count - 1].born;
-}
 
 bool
 txn_page_drop(kiln_txn *txn, struct space_extent extent)
@@ -379,13 +374,62 @@ txn_page_drop(kiln_txn *txn, struct space_extent extent)
     bool there;
 
     FTK_ASSERT(extent.birth >= txn->writer.birth_floor);
-    if (txn_born_remove(&txn->writer.born, extent, txn_scope_born(&txn->writer), &there)) {
+    if (txn_born_remove(&txn->writer.born, extent, txn->writer.scope_born, &there)) {
         space_unalloc(txn->db->space, space_extent_page(extent), space_extent_count(extent));
         return true;
     }
     if (!there) /* reached twice, and gone already */
         txn_damage(txn);
     return !there;
+}
+
+void
+txn_scope_begin(kiln_txn *txn, struct txn_scope *scope)
+{
+    struct txn_writer *writer = &txn->writer;
+
+    FTK_ASSERT(txn->window == NULL && txn->db->birth_next > writer->birth);
+    *scope = (struct txn_scope){.born = writer->born.list.count,
+                                .dead = writer->dead.count,
+                                .retired_own = writer->retired_own.count,
+                                .birth_floor = writer->birth_floor,
+                                .scope_born = writer->scope_born};
+    writer->birth = writer->birth_floor = db_birth_take(txn->db);
+    writer->scope_born = scope->born;
+}
+
+/* Of what the scope replaced, drop what the scope around it made: no rollback wants it any more. */
+void
+txn_scope_keep(kiln_txn *txn, const struct txn_scope *scope)
+{
+    struct txn_writer *writer = &txn->writer;
+    struct space_extents *retired = &writer->retired_own;
+    size_t kept = scope->retired_own;
+
+    FTK_ASSERT(kept <= retired->count);
+    writer->birth_floor = scope->birth_floor;
+    writer->scope_born = scope->scope_born;
+    for (size_t i = kept; i < retired->count; i++) {
+        struct space_extent extent = retired->items[i];
+        if (extent.birth < writer->birth_floor || !txn_page_drop(txn, extent))
+            retired->items[kept++] = extent;
+    }
+    retired->count = kept;
+}
+
+void
+txn_scope_take_back(kiln_txn *txn, const struct txn_scope *scope)
+{
+    struct txn_writer *writer = &txn->writer;
+
+    FTK_ASSERT(scope->dead <= writer->dead.count &&
+               scope->retired_own <= writer->retired_own.count);
+    txn_pages_give_back(txn, &writer->born.list, scope->born);
+    txn_born_cut(&writer->born, scope->born);
+    writer->dead.count = scope->dead;
+    writer->retired_own.count = scope->retired_own;
+    writer->birth_floor = scope->birth_floor;
+    writer->scope_born = scope->scope_born;
 }
 
 void

@@ -16,7 +16,8 @@ txn_unhold_slow(kiln_txn *txn)
 bool
 txn_is_ended(const kiln_txn *txn)
 {
-    return txn->writer.ended || (txn->window != NULL && window_state(txn->window) == WINDOW_LOST);
+    return txn->writer.refusal == WRITER_DAMAGED ||
+           (txn->window != NULL && window_state(txn->window) == WINDOW_LOST);
 }
 
 ftk_status
@@ -24,7 +25,7 @@ txn_check_ended(const kiln_txn *txn)
 {
     if (FTK_LIKELY(!txn_is_ended(txn)))
         return FTK_OK;
-    if (txn->writer.damaged)
+    if (txn->writer.refusal == WRITER_DAMAGED)
         return FTK_FAIL(FTK_CORRUPT, "this transaction met a tree that contradicts itself (check "
                                      "says where): abort it");
     return FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: abort it");
@@ -34,7 +35,7 @@ void
 txn_damage(kiln_txn *txn)
 {
     FTK_ASSERT(txn->write);
-    txn->writer.ended = txn->writer.damaged = true;
+    txn->writer.refusal = WRITER_DAMAGED;
 }
 
 ftk_status
@@ -43,5 +44,7 @@ txn_check_write(kiln_txn *txn)
     FTK_DEBUG_ASSERT((txn_check(txn), true));
     if (FTK_UNLIKELY(!txn->write))
         return FTK_FAIL(FTK_READONLY, "a read transaction cannot change anything");
+    if (FTK_UNLIKELY(txn->writer.refusal == WRITER_BUSY))
+        return FTK_FAIL(FTK_STATE, "a function that delivers a value cannot change anything");
     return txn_check_ended(txn);
 }

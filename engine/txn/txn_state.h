@@ -59,13 +59,23 @@ struct txn_named {
     uint64_t changes, renewals;
 };
 
+/*
+ * What the pages of a transaction were before a scope of it: a savepoint's, or that of a call that
+ * takes itself back when it fails.  Pages made before the scope stay as they are until it is kept,
+ * so taking it back finds them, and needs neither memory nor I/O.
+ */
+struct txn_scope {
+    size_t born, dead, retired_own; /* how many there were in each list */
+    uint64_t birth_floor;           /* of the scope around it, */
+    size_t scope_born;              /* and where that begins */
+};
+
 /* What a rollback restores: set aside so that restoring it cannot fail. */
 struct txn_savepoint {
-    size_t trees_before; /* how many there were of each list */
-    size_t born, dead, retired_own;
+    struct txn_scope pages;
+    size_t trees_before; /* how many there were */
     struct tree catalog;
     uint64_t applied;
-    uint64_t birth_floor; /* of the scope around it */
 };
 
 /* Of a reader alone. */
@@ -74,11 +84,27 @@ struct txn_reader {
     uint64_t renewals;     /* trees of earlier ones are read again */
 };
 
+/*
+ * Where the operations of a call begin that may have to be taken back: on the stack of that call,
+ * inner ones inside outer ones (engine/txn/txn_log.c).
+ */
+struct txn_log_mark {
+    size_t at;   /* of the operations; `logged`: a savepoint in the log says so instead */
+    bool logged; /* some of them have left for the log */
+    bool grows;  /* the writer's, before */
+    struct txn_log_mark *outer;
+};
+
+enum writer_refusal {
+    WRITER_FIT,
+    WRITER_BUSY,  /* a program's function is called inside of a call: it may read, no more */
+    WRITER_DAMAGED, /* txn_damage: only a rollback, or the abort */
+};
+
 /* Of a writer alone.  What needs nothing else of the transaction takes this. */
 struct txn_writer {
-    bool logs;    /* operations go to the log */
-    bool ended;   /* an error made it useless: only abort */
-    bool damaged; /* ... and that was a tree which contradicts itself, as no crash leaves it */
+    bool logs;  /* operations go to the log */
+    uint8_t refusal; /* enum writer_refusal: of every further change */
     bool grows; /* it puts something: the last pages and log bytes of a full disk are not for it */
     bool reserve; /* the last pages are for it all the same: a replay */
     kiln_durability durability;
@@ -92,6 +118,7 @@ struct txn_writer {
     uint32_t appends;                 /* puts behind the last key of a tree, without a descent */
     uint8_t *page_scratch;            /* page_bytes */
     struct txn_born born;             /* pages made; one that its own scope drops leaves at once */
+    size_t scope_born;                /* place of the first one of the present scope */
     struct space_extents dead;        /* of older transactions, no longer needed */
     struct space_extents retired_own; /* made here, and wanted again only by a rollback */
     struct space_extents going;       /* runs of the large value that is about to be retired */
@@ -100,7 +127,9 @@ struct txn_writer {
 
     uint8_t *ops; /* log operations not yet appended */
     size_t ops_size, ops_capacity;
-    uint64_t fragments; /* in the log */
+    size_t ops_kept;            /* room set aside for what ends savepoints and marks */
+    struct txn_log_mark *mark;  /* the innermost; NULL: none */
+    uint64_t fragments;         /* in the log */
 
     struct txn_savepoint *savepoints;
     size_t savepoint_count, savepoint_capacity;
@@ -268,8 +297,11 @@ void txn_page_retire(kiln_txn *txn, uint64_t page_id, uint32_t count, uint64_t b
 bool txn_page_drop(kiln_txn *txn, struct space_extent extent);
 /* All from place `from` on go back to the space map. */
 void txn_pages_give_back(kiln_txn *txn, const struct space_extents *extents, size_t from);
-/* Place in `born` of the first page that the present scope made. */
-size_t txn_scope_born(const struct txn_writer *writer);
+/* Scopes lie inside one another, and inside a scope there is no window.  Beginning one copies
+ * nothing yet; none of the three can fail. */
+void txn_scope_begin(kiln_txn *txn, struct txn_scope *scope);
+void txn_scope_keep(kiln_txn *txn, const struct txn_scope *scope);
+void txn_scope_take_back(kiln_txn *txn, const struct txn_scope *scope);
 /* Room for `count` retirements beyond those of prepared pages. */
 ftk_status txn_retire_reserve(kiln_txn *txn, size_t count);
 /* Ids of a run for a large value, then, some at a time, its pages: to be filled and made dirty.
@@ -301,5 +333,12 @@ void txn_log_large(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_si
                    uint64_t value_size);
 void txn_log_chunk(kiln_txn *txn, const void *data, size_t size);
 ftk_status txn_log_commit(kiln_txn *txn, uint64_t *lsn_end_out);
+/*
+ * Operations from here on can be taken back, whether they are still in memory or not; the mark
+ * lives until it is kept or taken back, which cannot fail.  errors: txn_log_reserve's.
+ */
+ftk_status txn_log_mark(kiln_txn *txn, struct txn_log_mark *mark);
+void txn_log_keep(kiln_txn *txn, struct txn_log_mark *mark);
+void txn_log_take_back(kiln_txn *txn, struct txn_log_mark *mark);
 
 #endif

@@ -89,6 +89,7 @@ struct world {
     struct world_state *saved[WORLD_SAVEPOINTS];
     unsigned saved_count;
     kiln_txn *txn;
+    kiln_bulk *bulk; /* a builder that could not be aborted before its transaction */
     kiln_coll colls[WORLD_COLLS];
     struct world_reader readers[WORLD_READERS];
     uint8_t *buffer, *buffer2; /* large_max + value_max + 1 each */

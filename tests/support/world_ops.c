@@ -465,14 +465,17 @@ op_bulk(struct world *world, unsigned c)
                   "bulk_begin"))
         return false;
     if (!bulk_fill(world, c, bulk)) {
-        (void)kiln_bulk_abort(bulk);
+        world->bulk = bulk; /* it goes with the transaction */
         world->maybe = true;
         return false;
     }
     if (below(world, 4) > 0)
         return world_ok(world, (ftk_status)kiln_bulk_end(bulk), "bulk_end");
-    if (!world_ok(world, (ftk_status)kiln_bulk_abort(bulk), "bulk_abort"))
+    if (!world_ok(world, (ftk_status)kiln_bulk_abort(bulk), "bulk_abort")) {
+        world->bulk = bulk;
+        world->maybe = true;
         return false;
+    }
     model_clear(world, c);
     return true;
 }
@@ -692,7 +695,9 @@ world_transaction(struct world *world)
     if ((!ok && (world->maybe || below(world, 2))) || (ok && below(world, 8) == 0)) {
         world->maybe = false;
         kiln_txn_abort(world->txn);
+        OK(kiln_bulk_abort(world->bulk));
         world->txn = NULL;
+        world->bulk = NULL;
         world->aborts++;
         return;
     }

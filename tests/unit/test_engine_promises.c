@@ -320,7 +320,7 @@ refused_run(void *context)
     struct committer *committer = context;
     kiln_txn *txn = engine_begin(db, KILN_WRITE);
 
-    txn->writer.ended = true; /* as after a large value that could not be written */
+    txn->writer.refusal = WRITER_DAMAGED; /* as after a reference that leads nowhere */
     while (!atomic_load(&refuse_now))
         ftk_cpu_relax();
     committer->status = kiln_txn_commit(txn);
