@@ -446,12 +446,11 @@ kiln_put_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, const kiln_
 }
 
 kiln_status
-extension_put_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, const kiln_slice *values,
-                   size_t count, uint32_t flags)
+extension_put_many(kiln_txn *txn, kiln_coll coll, struct extension_batch *batch)
 {
-    struct logged_batch batch = {keys, values, count, flags};
+    struct logged_batch logged = {batch->keys, batch->values, batch->count, batch->flags};
 
-    return put_many(txn, coll, &batch, EXTENSION, NULL);
+    return put_many(txn, coll, &logged, EXTENSION, &batch->done);
 }
 
 static kiln_status

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine/db/extension.c -- where an extension keeps its state. */
 #include "engine/db/extension.h"
+#include "engine/db/txn.h"
 #include "engine/tree/cursor.h"
 #include "engine/txn/txn_state.h"
 
@@ -38,6 +39,15 @@ void **
 extension_db(kiln_txn *txn)
 {
     return &txn->db->extension;
+}
+
+ftk_status
+extension_statement(kiln_txn *txn, ftk_status (*change)(kiln_txn *txn, void *context),
+                    void *context)
+{
+    ftk_status rc = txn_check_write(txn);
+
+    return rc != FTK_OK ? rc : txn_statement(txn, change, context);
 }
 
 bool

@@ -65,6 +65,11 @@ ftk_status extension_answer(kiln_txn *txn, ftk_status status);
 /* Of options that begin by their size: somebody has set it. */
 bool extension_size_is_set(size_t size);
 
+/* Make a change of several calls: when one fails, none was made (txn_statement).  The extension's
+ * state is its own: what it has learnt inside is wrong then. */
+ftk_status extension_statement(kiln_txn *txn, ftk_status (*change)(kiln_txn *txn, void *context),
+                               void *context);
+
 enum { COLL_KEYS_ONLY = 1 << 8, COLL_U64_KEYS = 1 << 9 }; /* beside KILN_COLL_CREATE, _EXCLUSIVE */
 /* As kiln_coll_open, for any name. */
 ftk_status coll_open_internal(kiln_txn *txn, const void *name, size_t name_size, uint32_t flags,
@@ -73,8 +78,13 @@ ftk_status coll_open_internal(kiln_txn *txn, const void *name, size_t name_size,
 kiln_status extension_put(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value,
                           uint32_t flags);
 kiln_status extension_delete(kiln_txn *txn, kiln_coll coll, kiln_slice key);
-kiln_status extension_put_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys,
-                               const kiln_slice *values, size_t count, uint32_t flags);
+struct extension_batch {
+    const kiln_slice *keys, *values;
+    size_t count;
+    uint32_t flags; /* KILN_PUT_* */
+    size_t done;    /* out: so many of them in ascending order, also when the call fails */
+};
+kiln_status extension_put_many(kiln_txn *txn, kiln_coll coll, struct extension_batch *batch);
 kiln_status extension_delete_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys,
                                   size_t count);
 kiln_status extension_coll_drop(kiln_txn *txn, kiln_coll coll);

@@ -70,32 +70,43 @@ number_take(struct records_txn *state, int kind, const char *what, uint32_t *num
 
 /* ---- fields ---------------------------------------------------------------------------------- */
 
+/* What one is to be, and which it is then (records_define). */
+struct definition {
+    struct records_txn *state;
+    const char *name;
+    kiln_type type;  /* of a field */
+    uint32_t number; /* out; of what is dropped, in */
+};
+
 static ftk_status
-field_define(struct records_txn *state, const char *name, kiln_type type, kiln_field *field_out)
+field_define(kiln_txn *txn, void *context)
 {
+    struct definition *new = context;
+    struct records_txn *state = new->state;
     uint8_t bytes[sizeof(struct dict_field_row) + KILN_NAME_MAX];
     struct dict_field_row *row = (void *)bytes;
-    size_t name_bytes = strlen(name);
+    size_t name_bytes = strlen(new->name);
     uint32_t number;
     ftk_status rc;
 
+    FTK_ASSERT(state->txn == txn);
     FTK_TRY(records_dict_change(state));
     FTK_TRY(number_take(state, DICT_KIND_FIELD, "field", &number));
     row->form = DICT_ROW_FORM;
     row->flags = 0;
-    row->type = (uint8_t)type;
+    row->type = (uint8_t)new->type;
     row->name_bytes = (uint8_t)name_bytes;
-    memcpy(row + 1, name, name_bytes);
+    memcpy(row + 1, new->name, name_bytes);
     rc = row_put(state, DICT_KIND_FIELD, number, bytes, sizeof *row + name_bytes);
     if (rc == FTK_OK)
-        rc = dict_add_field(state->dict, number, type, name, name_bytes);
+        rc = dict_add_field(state->dict, number, new->type, new->name, name_bytes);
     if (rc == FTK_OK) {
         FTK_ASSERT(number >= state->dict->field_next);
         state->dict->field_gaps += number - state->dict->field_next;
         state->dict->field_next = number + 1;
     }
     FTK_TRY(records_dict_changed(state, rc));
-    *field_out = number;
+    new->number = number;
 out:
     return rc;
 }
@@ -116,7 +127,9 @@ kiln_field_define(kiln_txn *txn, const char *name, kiln_type type, kiln_field *f
     FTK_TRY(records_enter_write(txn, &state));
     number = dict_find(state->dict, DICT_KIND_FIELD, name, strlen(name));
     if (number == 0) {
-        rc = field_define(state, name, type, field_out);
+        struct definition new = {state, name, type, 0};
+        rc = records_define(state, field_define, &new);
+        *field_out = rc == FTK_OK ? new.number : 0;
     } else if (state->dict->types.types[number] != type) {
         rc = FTK_FAIL(FTK_EXISTS, "field '%s' is there with type %d", name,
                       state->dict->types.types[number]);
@@ -171,33 +184,36 @@ out:
 /* ---- containers ------------------------------------------------------------------------------ */
 
 static ftk_status
-container_define(struct records_txn *state, const char *name, kiln_container *container_out)
+container_define(kiln_txn *txn, void *context)
 {
+    struct definition *new = context;
+    struct records_txn *state = new->state;
     uint8_t bytes[sizeof(struct dict_container_row) + KILN_NAME_MAX];
     struct dict_container_row *row = (void *)bytes;
-    size_t name_bytes = strlen(name);
+    size_t name_bytes = strlen(new->name);
     kiln_coll coll;
     uint32_t number;
     ftk_status rc;
 
+    FTK_ASSERT(state->txn == txn);
     FTK_TRY(records_dict_change(state));
     FTK_TRY(number_take(state, DICT_KIND_CONTAINER, "container", &number));
     row->form = DICT_ROW_FORM;
     row->flags = 0;
     row->name_bytes = (uint8_t)name_bytes;
-    memcpy(row + 1, name, name_bytes);
+    memcpy(row + 1, new->name, name_bytes);
     rc = dict_coll_open(state->txn, 'c', number, KILN_COLL_CREATE, &coll);
     if (rc == FTK_OK)
         rc = row_put(state, DICT_KIND_CONTAINER, number, bytes, sizeof *row + name_bytes);
     if (rc == FTK_OK)
-        rc = dict_add_container(state->dict, number, coll, name, name_bytes);
+        rc = dict_add_container(state->dict, number, coll, new->name, name_bytes);
     if (rc == FTK_OK)
         rc = dict_plan(state->dict);
     FTK_ASSERT(rc != FTK_OK || number >= state->dict->container_next);
     if (rc == FTK_OK)
         state->dict->container_next = number + 1;
     FTK_TRY(records_dict_changed(state, rc));
-    *container_out = number;
+    new->number = number;
 out:
     return rc;
 }
@@ -215,10 +231,13 @@ kiln_container_define(kiln_txn *txn, const char *name, kiln_container *container
     FTK_TRY(dict_name_check("container", name));
     FTK_TRY(records_enter_write(txn, &state));
     number = dict_find(state->dict, DICT_KIND_CONTAINER, name, strlen(name));
-    if (number == 0)
-        rc = container_define(state, name, container_out);
-    else
+    if (number == 0) {
+        struct definition new = {.state = state, .name = name};
+        rc = records_define(state, container_define, &new);
+        *container_out = rc == FTK_OK ? new.number : 0;
+    } else {
         *container_out = number;
+    }
 out:
     return extension_answer(txn, rc);
 }
@@ -290,17 +309,20 @@ drop_end(struct records_txn *state, ftk_status rc)
     rc = records_dict_changed(state, rc);
     if (rc == FTK_OK)
         records_forget(state);
-    FTK_ASSERT(state->dict == NULL);
+    FTK_ASSERT(rc != FTK_OK || state->dict == NULL);
     return rc;
 }
 
-ftk_status
-dict_index_drop(struct records_txn *state, kiln_index number)
+static ftk_status
+index_drop(kiln_txn *txn, void *context)
 {
+    const struct definition *old = context;
+    struct records_txn *state = old->state;
+    kiln_index number = old->number;
     const struct dict_index *index;
     ftk_status rc;
 
-    FTK_TRY(records_index(state, number, &index));
+    FTK_ASSERT(state->txn == txn);
     FTK_TRY(records_dict_change(state));
     FTK_TRY(records_index(state, number, &index));
     rc = drop_end(state, row_drop(state, DICT_KIND_INDEX, number, index->coll));
@@ -308,15 +330,29 @@ out:
     return rc;
 }
 
+ftk_status
+dict_index_drop(struct records_txn *state, kiln_index number)
+{
+    struct definition old = {.state = state, .number = number};
+    const struct dict_index *index;
+    ftk_status rc = records_index(state, number, &index);
+
+    return rc != FTK_OK ? rc : records_define(state, index_drop, &old);
+}
+
 /* Indexes of this container alone go with it; indexes over all containers lose its entries. */
 static ftk_status
-container_drop(struct records_txn *state, kiln_container number)
+container_drop(kiln_txn *txn, void *context)
 {
+    const struct definition *old = context;
+    struct records_txn *state = old->state;
+    kiln_container number = old->number;
     const struct dict_container *container;
     const struct dict_index *index;
     bool shared = false;
     ftk_status rc;
 
+    FTK_ASSERT(state->txn == txn);
     FTK_TRY(records_container(state, number, &container));
     for (uint32_t i = 0; i < container->plan.use_count; i++)
         shared |= container->plan.uses[i].index->container == 0;
@@ -339,10 +375,13 @@ out:
 kiln_status
 kiln_container_drop(kiln_txn *txn, kiln_container container)
 {
-    struct records_txn *state;
-    ftk_status rc = records_enter_write(txn, &state);
+    struct definition old = {.number = container};
+    const struct dict_container *found;
+    ftk_status rc = records_enter_write(txn, &old.state);
 
     if (rc == FTK_OK)
-        rc = container_drop(state, container);
+        rc = records_container(old.state, container, &found);
+    if (rc == FTK_OK)
+        rc = records_define(old.state, container_drop, &old);
     return extension_answer(txn, rc);
 }

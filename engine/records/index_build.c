@@ -114,8 +114,6 @@ index_entries_drop(struct records_txn *state, kiln_container number)
         FTK_TRY(index_flush(state, plan->uses[u].index, &build.batch));
     }
 out:
-    if (rc != FTK_OK)
-        state->failed = rc; /* some entries may be gone */
     index_batch_release(&build.batch);
     return rc;
 }

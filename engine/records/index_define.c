@@ -90,29 +90,39 @@ same_meaning(const struct dict_index *a, const struct dict_index *b)
     return true;
 }
 
-/* Define and build.  When the records do not allow the index, it is taken back. */
+struct definition {
+    struct records_txn *state;
+    struct dict_index *model; /* gets its number */
+};
+
+/* Define and build; the records may not allow it. */
 static ftk_status
-define(struct records_txn *state, struct dict_index *model, kiln_index *index_out)
+define(kiln_txn *txn, void *context)
 {
+    const struct definition *new = context;
     const struct dict_index *index;
-    struct ftk_error error;
+    ftk_status rc;
+
+    FTK_ASSERT(new->state->txn == txn);
+    FTK_TRY(dict_index_define(new->state, new->model));
+    FTK_TRY(records_index(new->state, new->model->number, &index));
+    FTK_ASSERT(same_meaning(index, new->model) && index->coll == new->model->coll);
+    rc = index_build(new->state, index);
+out:
+    return rc;
+}
+
+static ftk_status
+index_new(struct records_txn *state, struct dict_index *model, kiln_index *index_out)
+{
+    struct definition new = {state, model};
     ftk_status rc;
 
     if (state->dict->index_count == INDEX_COUNT_MAX)
         return FTK_FAIL(FTK_NOSPACE, "there are %d indexes already", INDEX_COUNT_MAX);
-    FTK_TRY(dict_index_define(state, model));
-    FTK_TRY(records_index(state, model->number, &index));
-    FTK_ASSERT(same_meaning(index, model) && index->coll == model->coll);
-    rc = index_build(state, index);
-    if (rc != FTK_OK) {
-        error = *ftk_error_last();
-        if (dict_index_drop(state, model->number) != FTK_OK)
-            state->failed = rc;
-        ftk_error_set(&error);
-        goto out;
-    }
-    *index_out = model->number;
-out:
+    rc = records_define(state, define, &new);
+    if (rc == FTK_OK)
+        *index_out = model->number;
     return rc;
 }
 
@@ -139,7 +149,7 @@ kiln_index_define(kiln_txn *txn, const kiln_index_options *options, kiln_index *
     FTK_ASSERT(model.name != NULL);
     number = dict_find(state->dict, DICT_KIND_INDEX, model.name, strlen(model.name));
     if (number == 0)
-        rc = define(state, &model, index_out);
+        rc = index_new(state, &model, index_out);
     else if (!same_meaning(dict_index_of(state->dict, number), &model))
         rc = FTK_FAIL(FTK_EXISTS, "index '%s' is there with another meaning", model.name);
     else

@@ -63,8 +63,10 @@ index_flush(struct records_txn *state, const struct dict_index *index, struct in
     deleted = part;
     part = keys_collect(batch, order, count, 0, keys);
     FTK_ASSERT(deleted + part == count); /* each change is one or the other */
-    if (part > 0)
-        FTK_TRY(extension_put_many(state->txn, index->coll, keys, values, part, KILN_PUT_REPLACE));
+    if (part > 0) {
+        struct extension_batch puts = {keys, values, part, KILN_PUT_REPLACE, 0};
+        FTK_TRY(extension_put_many(state->txn, index->coll, &puts));
+    }
     if ((index->flags & KILN_UNIQUE) != 0 && part > 0)
         FTK_TRY(index_unique_note(state, index, batch, order, count));
     index_batch_clear(batch);

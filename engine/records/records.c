@@ -161,8 +161,17 @@ batches_cut(struct records_txn *state, const struct index_plan *plan)
         index_batch_cut(&state->batches[plan->uses[i].index->position]);
 }
 
-/* Count what was added since the mark; flush when much is gathered. */
+/* Before anything is gathered: flush when much is.  Not after it: the call would fail with its
+ * record gathered. */
 static ftk_status
+gathered_bound(struct records_txn *state)
+{
+    return FTK_UNLIKELY(state->pending_bytes >= RECORDS_PENDING_BYTES_MAX) ? records_flush(state)
+                                                                           : FTK_OK;
+}
+
+/* Count what was added since the mark. */
+static void
 batches_count(struct records_txn *state, const struct index_plan *plan)
 {
     for (uint32_t i = 0; i < plan->use_count; i++) {
@@ -170,9 +179,6 @@ batches_count(struct records_txn *state, const struct index_plan *plan)
         FTK_ASSERT(batch->keys_bytes >= batch->mark_bytes && batch->count >= batch->mark_count);
         state->pending_bytes += batch->keys_bytes - batch->mark_bytes;
     }
-    if (state->pending_bytes >= RECORDS_PENDING_BYTES_MAX)
-        return records_flush(state);
-    return FTK_OK;
 }
 
 /* All keys of the scanned record. */
@@ -328,6 +334,7 @@ add(struct records_txn *state, const struct dict_container *container,
     uint64_t id = *id_inout;
     ftk_status rc;
 
+    FTK_TRY(gathered_bound(state));
     FTK_TRY(index_scan(&state->scan, &state->dict->types, plan, record));
     if (!gather->known)
         FTK_TRY(gather_learn(state, container, gather));
@@ -350,7 +357,7 @@ add(struct records_txn *state, const struct dict_container *container,
         goto out;
     }
     *id_inout = id;
-    rc = batches_count(state, plan);
+    batches_count(state, plan);
 out:
     return rc;
 }
@@ -403,6 +410,7 @@ update(struct records_txn *state, const struct dict_container *container, uint64
     const struct index_plan *plan = &container->plan;
     ftk_status rc;
 
+    FTK_TRY(gathered_bound(state));
     FTK_TRY(index_scan(&state->scan, &state->dict->types, plan, record));
     FTK_TRY(old_read(state, container, id));
     batches_mark(state, plan);
@@ -414,7 +422,7 @@ update(struct records_txn *state, const struct dict_container *container, uint64
         goto out;
     }
     state->pending_bytes += 16;
-    rc = batches_count(state, plan);
+    batches_count(state, plan);
 out:
     return rc;
 }
@@ -459,6 +467,7 @@ remove_record(struct records_txn *state, const struct dict_container *container,
     uint8_t key[8];
     ftk_status rc;
 
+    FTK_TRY(gathered_bound(state));
     FTK_TRY(old_read(state, container, id));
     if (!gather->known)
         FTK_TRY(gather_learn(state, container, gather));
@@ -479,7 +488,7 @@ remove_record(struct records_txn *state, const struct dict_container *container,
         goto out;
     }
     state->pending_bytes += 16;
-    rc = batches_count(state, plan);
+    batches_count(state, plan);
 out:
     return rc;
 }

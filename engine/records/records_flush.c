@@ -5,10 +5,32 @@
 #include "engine/records/records_internal.h"
 #include "ftk/mem.h"
 
+/* The first `count` are in the container. */
+static void
+gather_drop(struct record_gather *gather, uint32_t count)
+{
+    uint32_t bytes = count == 0 ? 0 : gather->ends[count - 1];
+
+    FTK_ASSERT(count <= gather->count && bytes <= gather->bodies_bytes);
+    gather->count -= count;
+    gather->bodies_bytes -= bytes;
+    if (gather->count == 0 || count == 0)
+        return;
+    memmove(gather->keys, gather->keys + count, gather->count * sizeof *gather->keys);
+    memmove(gather->ends, gather->ends + count, gather->count * sizeof *gather->ends);
+    memmove(gather->bodies, gather->bodies + bytes, gather->bodies_bytes);
+    for (uint32_t i = 0; i < gather->count; i++)
+        gather->ends[i] -= bytes;
+}
+
+/* Rule 4: those that are not in the container when it fails stay gathered. */
 static ftk_status
 gather_flush(struct records_txn *state, const struct dict_container *container,
              struct record_gather *gather)
 {
+    struct extension_batch batch = {.count = gather->count,
+                                    /* an id that is there after all must not be lost */
+                                    .flags = KILN_PUT_INSERT};
     kiln_slice *keys, *values;
     uint32_t first = 0;
     ftk_status rc;
@@ -21,11 +43,11 @@ gather_flush(struct records_txn *state, const struct dict_container *container,
         first = gather->ends[i];
     }
     FTK_ASSERT(first == gather->bodies_bytes);
-    /* INSERT: an id that is there after all must not be lost. */
-    FTK_TRY(extension_put_many(state->txn, container->coll, keys, values, gather->count,
-                               KILN_PUT_INSERT));
-    gather->count = 0;
-    gather->bodies_bytes = 0;
+    batch.keys = keys;
+    batch.values = values;
+    rc = (ftk_status)extension_put_many(state->txn, container->coll, &batch);
+    FTK_ASSERT(rc != FTK_OK || batch.done == gather->count);
+    gather_drop(gather, (uint32_t)batch.done); /* the ids ascend */
 out:
     return rc;
 }
@@ -34,15 +56,9 @@ ftk_status
 records_flush_container(struct records_txn *state, const struct dict_container *container)
 {
     struct record_gather *gather = &state->gathers[container->position];
-    ftk_status rc = FTK_OK;
 
     FTK_ASSERT(container->position < state->gather_room);
-    if (gather->count > 0) {
-        rc = gather_flush(state, container, gather);
-        if (rc != FTK_OK)
-            state->failed = rc;
-    }
-    return rc;
+    return gather->count > 0 ? gather_flush(state, container, gather) : FTK_OK;
 }
 
 ftk_status
@@ -54,7 +70,7 @@ records_flush(struct records_txn *state)
     FTK_DEBUG_ASSERT((records_state_check(state), true));
     if (state->pending_bytes == 0)
         return rc;
-    FTK_ASSERT(state->write && state->failed == FTK_OK);
+    FTK_ASSERT(state->write);
     FTK_ASSERT(dict->container_count <= state->gather_room);
     FTK_ASSERT(dict->index_count <= state->batch_room);
     /* Records first: a unique index may have to look at them. */
@@ -70,8 +86,6 @@ records_flush(struct records_txn *state)
     state->pending_bytes = 0;
     FTK_DEBUG_ASSERT((records_state_check(state), true));
 out:
-    if (rc != FTK_OK)
-        state->failed = rc;
     return rc;
 }
 
@@ -80,12 +94,7 @@ records_savepoint(kiln_txn *txn)
 {
     struct records_txn *state = *extension_txn(txn).state;
 
-    if (state == NULL)
-        return FTK_OK;
-    if (state->failed != FTK_OK)
-        return FTK_FAIL(state->failed, "an earlier change of an index failed (%s)",
-                        ftk_status_text(state->failed));
-    return state->dict == NULL ? FTK_OK : records_flush(state);
+    return state == NULL || state->dict == NULL ? FTK_OK : records_flush(state);
 }
 
 ftk_status
@@ -106,20 +115,39 @@ out:
     return rc;
 }
 
+/* The collections have what they had at some time before: nothing is known of them. */
+static void
+taken_back(struct records_txn *state)
+{
+    records_forget(state);
+    index_suspects_doubt(state);
+    state->coll_known = false;
+    state->recalls = false;
+    FTK_ASSERT(state->pending_bytes == 0 && state->dict == NULL);
+    FTK_DEBUG_ASSERT((records_state_check(state), true));
+}
+
 void
 records_rollback(kiln_txn *txn)
 {
     struct records_txn *state = *extension_txn(txn).state;
 
-    if (state == NULL)
-        return;
-    records_forget(state);
-    index_suspects_doubt(state);
-    state->coll_known = false;
-    state->recalls = false;
-    state->failed = FTK_OK;
-    FTK_ASSERT(state->pending_bytes == 0 && state->dict == NULL);
-    FTK_DEBUG_ASSERT((records_state_check(state), true));
+    if (state != NULL)
+        taken_back(state);
+}
+
+ftk_status
+records_define(struct records_txn *state, ftk_status (*change)(kiln_txn *txn, void *context),
+               void *context)
+{
+    ftk_status rc;
+
+    FTK_TRY(records_flush(state)); /* what is gathered does not go with it */
+    rc = extension_statement(state->txn, change, context);
+    if (rc != FTK_OK)
+        taken_back(state);
+out:
+    return rc;
 }
 
 kiln_status
@@ -173,11 +201,8 @@ records_dict_changed(struct records_txn *state, ftk_status rc)
         rc = dict_header_write(state->txn, state->dict_coll, state->dict);
     if (rc == FTK_OK)
         rc = records_positions_room(state);
-    if (rc != FTK_OK) {
-        state->failed = rc; /* rows may be there without the header, or the other way round */
-        records_forget(state);
+    if (rc != FTK_OK)
         return rc;
-    }
     FTK_DEBUG_ASSERT((dict_check(state->dict), true));
     FTK_DEBUG_ASSERT((records_state_check(state), true));
     return rc;
@@ -193,11 +218,6 @@ enter_slow(kiln_txn *txn, struct extension_txn seen)
         FTK_TRY(records_state_new(txn, seen.state));
     state = *seen.state;
     FTK_ASSERT(state->txn == txn); /* an ended transaction's state belongs to nobody */
-    if (state->failed != FTK_OK) {
-        rc = FTK_FAIL(FTK_STATE, "an earlier change of an index failed (%s): roll back",
-                      ftk_status_text(state->failed));
-        goto out;
-    }
     if (state->dict == NULL || state->snapshot_id != seen.snapshot_id) {
         records_forget(state);
         state->snapshot_id = seen.snapshot_id;
@@ -222,7 +242,7 @@ records_enter(kiln_txn *txn, struct records_txn **state_out)
         return FTK_FAIL(FTK_INVALID, "transaction is NULL");
     seen = extension_txn(txn);
     state = *seen.state;
-    if (FTK_UNLIKELY(state == NULL || state->dict == NULL || state->failed != FTK_OK ||
+    if (FTK_UNLIKELY(state == NULL || state->dict == NULL ||
                      state->snapshot_id != seen.snapshot_id))
         rc = enter_slow(txn, seen);
     *state_out = *seen.state;

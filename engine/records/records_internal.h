@@ -9,8 +9,9 @@
  *   3. What was gathered is applied (records_flush) before anything reads it: a read of the
  *      container or index, a definition, a savepoint, the commit.  Whether unique indexes are
  *      unique is asked at the commit (and by kiln_records_flush), not when changes are applied.
- *   4. Once a flush has failed, part of the changes may be missing from the indexes: `failed` then
- *      refuses everything up to a rollback or the abort.
+ *   4. What could not be applied stays gathered, and is applied again in whole the next time: a
+ *      record leaves its gather when it is in its container; changes of an index may be applied
+ *      twice, a key put again or a deleted one not found.
  */
 #ifndef ENGINE_RECORDS_INTERNAL_H
 #define ENGINE_RECORDS_INTERNAL_H
@@ -71,7 +72,6 @@ struct records_txn {
     bool coll_known;
     bool recalls; /* what the last commit knew of highest ids holds still */
     kiln_coll dict_coll;
-    ftk_status failed;
     struct record_gather *gathers;
     uint32_t gather_room;
     struct index_batch *batches;
@@ -89,13 +89,13 @@ struct records_txn {
 
 /*
  * The state of a transaction, made when missing, with its dictionary.
- * errors: FTK_INVALID, FTK_STATE (a flush failed before), FTK_NOMEM, FTK_CORRUPT, FTK_VERSION ...
+ * errors: FTK_INVALID, FTK_NOMEM, FTK_CORRUPT, FTK_VERSION ...
  */
 ftk_status records_enter(kiln_txn *txn, struct records_txn **state_out);
 /* The same for changes.  errors: FTK_READONLY too. */
 ftk_status records_enter_write(kiln_txn *txn, struct records_txn **state_out);
 
-/* Apply everything gathered.  `failed` is set when it fails. */
+/* Apply everything gathered.  What fails stays gathered. */
 ftk_status records_flush(struct records_txn *state);
 /* Apply the gathered records of one container. */
 ftk_status records_flush_container(struct records_txn *state,
@@ -106,8 +106,13 @@ void records_state_check(const struct records_txn *state);
 void records_forget(struct records_txn *state);
 
 /*
- * Before a change of the dictionary: flush, own the dictionary, have its collection.
- * After: write the header, or forget the dictionary when rc is an error; returns the first error.
+ * Make a definition: all of it or nothing.  After an error state->dict is not known.
+ */
+ftk_status records_define(struct records_txn *state,
+                          ftk_status (*change)(kiln_txn *txn, void *context), void *context);
+/*
+ * Inside of one, before a change of the dictionary: own it, have its collection.
+ * After: write the header, unless rc is an error; returns the first error.
  */
 ftk_status records_dict_change(struct records_txn *state);
 ftk_status records_dict_changed(struct records_txn *state, ftk_status rc);

@@ -412,7 +412,6 @@ records_state_new(kiln_txn *txn, void **slot)
     state->recalls = true;
     state->dict_changed = false;
     state->coll_known = false;
-    state->failed = FTK_OK;
     *slot = state;
 out:
     return rc;

@@ -193,7 +193,6 @@ enum {
     PARTLY = 2,  /* a batch: what it did before the error stays, and is said */
     OUTSIDE = 4, /* no write transaction is open: the call makes its own, or none */
     ENDS = 8,    /* the call ends the transaction */
-    MAY_END = 16, /* failing, the call may end the transaction */
 };
 
 struct call {
@@ -380,8 +379,8 @@ run_once(const struct run *base, const struct call *call, enum ftk_fault kind, u
         kiln_txn *txn = engine_begin(run.db, KILN_WRITE);
         kiln_txn_abort(txn);
         outcome.committed = committed_contents(run.db);
-        CHECK_MSG(recovered_contents(run.disk) == outcome.committed, "%s: another state is replayed",
-                  call->name);
+        CHECK_MSG(recovered_contents(run.disk) == outcome.committed,
+                  "%s: another state is replayed", call->name);
         OK(kiln_checkpoint(run.db));
         CHECK_EQ(committed_contents(run.db), outcome.committed);
         engine_check(run.db);
@@ -431,8 +430,7 @@ judge(const struct call *call, enum ftk_fault kind, uint64_t n, const struct out
                   "%s: the call failed and changed something in the transaction", how);
         return;
     }
-    CHECK_MSG((call->flags & (ENDS | MAY_END)) || kind == FTK_FAULT_WRITE ||
-                  kind == FTK_FAULT_SYNC,
+    CHECK_MSG((call->flags & ENDS) || kind == FTK_FAULT_WRITE || kind == FTK_FAULT_SYNC,
               "%s: a shortage is the call's error, and the transaction goes on", how);
     if (call->flags & ENDS)
         CHECK_MSG(got->committed == base ||

@@ -347,8 +347,8 @@ a_commit_that_is_refused_leaves_the_database_before_it_counts_as_ended(void)
             ftk_cpu_relax();
         words = db->call_error.status;
         ftk_thread_join(&committer.thread);
-        CHECK_EQ(words, FTK_STATE);
-        CHECK_EQ(committer.status, KILN_STATE);
+        CHECK_EQ(words, FTK_CORRUPT);
+        CHECK_EQ(committer.status, KILN_CORRUPT);
     }
     end();
 }
