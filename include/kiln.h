@@ -139,7 +139,10 @@ enum { /* kiln_options.flags */
 };
 
 typedef struct kiln_options {
-    size_t size;                /* sizeof(kiln_options): set by the initialiser */
+    size_t size;                /* sizeof(kiln_options): set by the initialiser.  Of each options
+                                   struct: one of an earlier header is filled up with defaults, one
+                                   of a later header must be zero behind what this version knows
+                                   (KILN_INVALID) */
     uint32_t flags;
     uint32_t page_bytes;        /* 4096..65536, a power of two; at creation only; 0: default */
     uint64_t cache_bytes;       /* not 0: sets the process-wide cache limit (kiln_cache_limit) */

@@ -42,10 +42,13 @@ kiln_coll_stat_init(kiln_coll_stat *stat)
 kiln_status
 kiln_open(const char *path, const kiln_options *options, kiln_db **db_out)
 {
+    kiln_options known = KILN_OPTIONS_INIT;
+    ftk_status rc = FTK_OK;
+
     *db_out = NULL;
-    if (options != NULL && !struct_size_is_set(options->size))
-        return FTK_FAIL(FTK_INVALID, "kiln_options.size is not set");
-    return db_open(path, options, NULL, db_out);
+    if (options != NULL)
+        rc = struct_options_read(options, "kiln_options", &known, sizeof(known));
+    return rc == FTK_OK ? db_open(path, &known, NULL, db_out) : rc;
 }
 
 kiln_status

@@ -15,11 +15,14 @@ kiln_status
 kiln_txn_begin_with(kiln_db *db, const kiln_txn_options *options, kiln_txn **txn_out)
 {
     kiln_txn_options o = KILN_TXN_OPTIONS_INIT;
+    ftk_status rc;
 
     *txn_out = NULL;
-    if (options == NULL || !struct_size_is_set(options->size))
-        return db_answer(db, FTK_FAIL(FTK_INVALID, "kiln_txn_options.size is not set"));
-    memcpy(&o, options, options->size < sizeof(o) ? options->size : sizeof(o));
+    if (options == NULL)
+        return db_answer(db, FTK_FAIL(FTK_INVALID, "options is NULL"));
+    rc = struct_options_read(options, "kiln_txn_options", &o, sizeof(o));
+    if (rc != FTK_OK)
+        return db_answer(db, rc);
     if (o.durability > KILN_LAZY)
         return db_answer(db, FTK_FAIL(FTK_INVALID, "durability %d", (int)o.durability));
     return db_answer(db, txn_begin(db, o.kind, o.durability, o.timeout_ms, txn_out));

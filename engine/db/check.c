@@ -35,7 +35,7 @@ finding(struct check *check, const char *format, ...)
     va_list args;
 
     check->findings++;
-    if (check->options == NULL || check->options->finding == NULL)
+    if (check->options->finding == NULL)
         return;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
@@ -163,7 +163,7 @@ check_progress(void *context)
     const kiln_check_options *options = check->options;
 
     check->done++;
-    if (options == NULL || options->progress == NULL || check->done % 256 != 0 ||
+    if (options->progress == NULL || check->done % 256 != 0 ||
         options->progress(options->progress_context, check->done, check->total) == 0)
         return FTK_OK;
     return FTK_FAIL(FTK_CANCELED, "the check was canceled");
@@ -259,13 +259,14 @@ check_space(struct check *check)
 kiln_status
 kiln_check(kiln_db *db, const kiln_check_options *options)
 {
-    struct check check = {.db = db, .options = options};
+    kiln_check_options known = KILN_CHECK_OPTIONS_INIT;
+    struct check check = {.db = db, .options = &known};
     struct extension_check_calls calls = {extension_finding, check_progress, &check};
     struct space_stats space;
     ftk_status rc;
 
-    if (options != NULL && !struct_size_is_set(options->size))
-        return db_answer(db, FTK_FAIL(FTK_INVALID, "kiln_check_options.size is not set"));
+    if (options != NULL)
+        FTK_TRY(struct_options_read(options, "kiln_check_options", &known, sizeof(known)));
     FTK_TRY(txn_begin(db, KILN_READ, KILN_DURABILITY_DEFAULT, 0, &check.txn));
     window_settle_all(check.txn);
     space_stats(db->space, &space);
@@ -281,8 +282,8 @@ kiln_check(kiln_db *db, const kiln_check_options *options)
     rc = db_extension_records.check(check.txn, &calls);
     if (rc == FTK_CORRUPT) /* counted */
         rc = FTK_OK;
-    if (rc == FTK_OK && options != NULL && options->progress != NULL) /* the whole, exactly */
-        options->progress(options->progress_context, check.total, check.total);
+    if (rc == FTK_OK && known.progress != NULL) /* the whole, exactly */
+        known.progress(known.progress_context, check.total, check.total);
 out:
     ftk_free(check.seen);
     if (check.txn != NULL)

@@ -56,8 +56,8 @@ extension_cursor_ended(const kiln_cursor *cursor)
     return cursor->txn == NULL;
 }
 
-bool
-extension_size_is_set(size_t size)
+ftk_status
+extension_options_read(const void *options, const char *name, void *known, size_t known_size)
 {
-    return struct_size_is_set(size);
+    return struct_options_read(options, name, known, known_size);
 }

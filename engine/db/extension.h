@@ -62,8 +62,9 @@ bool extension_cursor_ended(const kiln_cursor *cursor);
  * txn may be NULL. */
 ftk_status extension_answer(kiln_txn *txn, ftk_status status);
 
-/* Of options that begin by their size: somebody has set it. */
-bool extension_size_is_set(size_t size);
+/* Options of a program, of an earlier or a later header: as struct_options_read. */
+ftk_status extension_options_read(const void *options, const char *name, void *known,
+                                  size_t known_size);
 
 /* Make a change of several calls: when one fails, none was made (txn_statement).  The extension's
  * state is its own: what it has learnt inside is wrong then. */

@@ -138,12 +138,7 @@ kiln_index_define(kiln_txn *txn, const kiln_index_options *options, kiln_index *
     if (index_out == NULL || options == NULL)
         return extension_answer(txn, FTK_FAIL(FTK_INVALID, "options or index_out is NULL"));
     *index_out = 0;
-    if (!extension_size_is_set(options->size))
-        return extension_answer(txn, FTK_FAIL(FTK_INVALID,
-                                              "kiln_index_options of %zu bytes: use "
-                                              "KILN_INDEX_OPTIONS_INIT",
-                                              options->size));
-    memcpy(&known, options, options->size < sizeof known ? options->size : sizeof known);
+    FTK_TRY(extension_options_read(options, "kiln_index_options", &known, sizeof known));
     FTK_TRY(records_enter_write(txn, &state));
     FTK_TRY(options_read(state->dict, &known, &model));
     FTK_ASSERT(model.name != NULL);

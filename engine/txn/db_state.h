@@ -128,6 +128,14 @@ struct_size_is_set(size_t size)
     return size >= sizeof(size) && size <= 65536;
 }
 
+/*
+ * Options that begin by their size, of a program with this header, an earlier or a later one: into
+ * `known`, which holds the defaults.  What lies behind it must be zero, for it asks for what this
+ * version does not know.  errors: FTK_INVALID, also when nobody has set the size.
+ */
+ftk_status struct_options_read(const void *options, const char *name, void *known,
+                               size_t known_size);
+
 void db_answer_last(kiln_db *db, struct ftk_error *error_out);
 /* FTK_FAILED with the words of the first failure, or FTK_OK. */
 ftk_status db_check_failed(kiln_db *db);

@@ -117,6 +117,166 @@ structs_whose_size_is_not_set_are_refused(void)
     simdisk_free(disk);
 }
 
+/* ---- structs of other headers ---------------------------------------------------------------- */
+
+/* A struct as a later header has it: 64 bytes longer, of which one may be set. */
+struct later {
+    _Alignas(16) uint8_t bytes[1024];
+};
+
+static struct later
+later_of(const void *options, size_t size, bool asks)
+{
+    struct later later = {{0}};
+    size_t longer = size + 64;
+
+    REQUIRE(longer <= sizeof later.bytes);
+    memcpy(later.bytes, options, size);
+    memcpy(later.bytes, &longer, sizeof longer);
+    later.bytes[size + 63] = asks;
+    return later;
+}
+
+static const char *unknown = "does not know";
+
+static void
+options_of_other_headers_open_a_database(void)
+{
+    kiln_options options = KILN_OPTIONS_INIT;
+    struct later later;
+    kiln_db *db;
+
+    options.flags = KILN_CREATE | KILN_NO_DIRECT_IO;
+    options.size = offsetof(kiln_options, cache_bytes); /* an earlier one: the rest is default */
+    options.io_depth = UINT32_MAX;                      /* which it does not have */
+    OK(kiln_open(test_path("db"), &options, &db));
+    OK(kiln_close(db));
+    options.io_depth = 0;
+    later = later_of(&options, sizeof options, false);
+    OK(kiln_open(test_path("db"), (const void *)&later, &db));
+    OK(kiln_close(db));
+    later = later_of(&options, sizeof options, true);
+    STATUS(kiln_open(test_path("db"), (const void *)&later, &db), KILN_INVALID);
+    CHECK_HAS(kiln_error_last()->text, unknown);
+}
+
+static void
+options_of_other_headers_begin_a_transaction(void)
+{
+    struct simdisk *disk = simdisk_new(NULL);
+    kiln_db *db = engine_open(disk, KILN_CREATE);
+    kiln_txn_options options = KILN_TXN_OPTIONS_INIT;
+    struct later later;
+    kiln_txn *txn;
+
+    options.kind = KILN_READ;
+    options.durability = (kiln_durability)77;
+    options.size = offsetof(kiln_txn_options, durability);
+    OK(kiln_txn_begin_with(db, &options, &txn));
+    kiln_txn_abort(txn);
+    options.durability = KILN_OS;
+    later = later_of(&options, sizeof options, false);
+    OK(kiln_txn_begin_with(db, (const void *)&later, &txn));
+    kiln_txn_abort(txn);
+    later = later_of(&options, sizeof options, true);
+    STATUS(kiln_txn_begin_with(db, (const void *)&later, &txn), KILN_INVALID);
+    CHECK_HAS(kiln_db_error(db)->text, unknown);
+    engine_end(disk, db);
+}
+
+static int
+not_called(void *context, uint64_t done, uint64_t total)
+{
+    (void)context;
+    (void)done;
+    (void)total;
+    CHECK_MSG(false, "a member that the struct does not have was used");
+    return 0;
+}
+
+static void
+options_of_other_headers_check_a_database(void)
+{
+    struct simdisk *disk = simdisk_new(NULL);
+    kiln_db *db = engine_open(disk, KILN_CREATE);
+    kiln_check_options options = KILN_CHECK_OPTIONS_INIT;
+    struct later later;
+
+    options.progress = not_called;
+    options.size = offsetof(kiln_check_options, progress);
+    OK(kiln_check(db, &options));
+    options.progress = NULL;
+    later = later_of(&options, sizeof options, false);
+    OK(kiln_check(db, (const void *)&later));
+    later = later_of(&options, sizeof options, true);
+    STATUS(kiln_check(db, (const void *)&later), KILN_INVALID);
+    CHECK_HAS(kiln_db_error(db)->text, unknown);
+    engine_end(disk, db);
+}
+
+static void
+options_of_other_headers_define_an_index(void)
+{
+    struct simdisk *disk = simdisk_new(NULL);
+    kiln_db *db = engine_open(disk, KILN_CREATE);
+    kiln_txn *txn = engine_begin(db, KILN_WRITE);
+    kiln_index_options options = KILN_INDEX_OPTIONS_INIT;
+    kiln_index_part part = {0};
+    struct later later;
+    kiln_index index;
+
+    OK(kiln_field_define(txn, "f", KILN_INT, &part.field));
+    options.parts = &part;
+    options.part_count = 1;
+    options.name = "earlier";
+    options.flags = UINT32_MAX;
+    options.size = offsetof(kiln_index_options, flags);
+    OK(kiln_index_define(txn, &options, &index));
+    options.flags = 0;
+    options.name = "later";
+    later = later_of(&options, sizeof options, true);
+    STATUS(kiln_index_define(txn, (const void *)&later, &index), KILN_INVALID);
+    CHECK_HAS(kiln_txn_error(txn)->text, unknown);
+    later = later_of(&options, sizeof options, false);
+    OK(kiln_index_define(txn, (const void *)&later, &index));
+    OK(kiln_txn_commit(txn));
+    engine_end(disk, db);
+}
+
+/* Numbers are given, not asked for: as many as both know, and nothing else is touched. */
+static void
+numbers_of_other_headers_are_given(void)
+{
+    struct simdisk *disk = simdisk_new(NULL);
+    kiln_db *db = engine_open(disk, KILN_CREATE);
+    kiln_txn *txn = engine_begin(db, KILN_WRITE);
+    kiln_coll coll = engine_coll(txn, "c");
+    kiln_coll_stat of_coll = {.size = offsetof(kiln_coll_stat, height), .height = 77};
+    kiln_stat stat = {.size = offsetof(kiln_stat, file_bytes), .file_bytes = 77};
+    struct later later;
+
+    OK(engine_put(txn, coll, "k", "v"));
+    OK(kiln_stat_get(db, &stat));
+    CHECK_EQ(stat.page_bytes, 4096);
+    CHECK_EQ(stat.file_bytes, 77);
+    OK(kiln_coll_stat_get(txn, coll, &of_coll));
+    CHECK_EQ(of_coll.keys, 1);
+    CHECK_EQ(of_coll.height, 77);
+    stat.size = sizeof stat;
+    later = later_of(&stat, sizeof stat, true);
+    OK(kiln_stat_get(db, (kiln_stat *)(void *)&later));
+    CHECK_EQ(later.bytes[sizeof stat + 63], 1);
+    later = later_of(&of_coll, sizeof of_coll, true);
+    OK(kiln_coll_stat_get(txn, coll, (kiln_coll_stat *)(void *)&later));
+    CHECK_EQ(later.bytes[sizeof of_coll + 63], 1);
+    OK(kiln_txn_commit(txn));
+    engine_end(disk, db);
+}
+
 TEST_MAIN("api_arguments", TEST(sizes_of_values_beyond_the_limit_are_refused_whatever_they_are),
           TEST(what_is_to_be_called_read_or_filled_must_be_there),
-          TEST(structs_whose_size_is_not_set_are_refused))
+          TEST(structs_whose_size_is_not_set_are_refused),
+          TEST(options_of_other_headers_open_a_database),
+          TEST(options_of_other_headers_begin_a_transaction),
+          TEST(options_of_other_headers_check_a_database),
+          TEST(options_of_other_headers_define_an_index), TEST(numbers_of_other_headers_are_given))
