@@ -13,6 +13,9 @@
  * commits: it has the writer's turn, and who fails leaves its model to the next, which has the same
  * number.  So whoever reads S in a snapshot knows what else is in it.
  *
+ * When writes and syncs fail as well, a database may fail, for all its threads, while its readers
+ * read on; opened anew, with or without a power cut, it has at least the last full commit.
+ *
  * In the end nothing is refused: the databases work, are checked, and hold their models; so they do
  * after a power cut (at least up to the last full commit) and when they are closed and opened anew.
  *
@@ -59,6 +62,7 @@ struct base {
 static struct {
     struct base bases[DATABASES];
     struct simdisk *third;
+    bool may_fail; /* writes and syncs are refused, too */
     _Atomic bool stop;
     _Atomic uint64_t commits, reads, refusals, opens, checkpoints;
     struct ftk_mutex mutex; /* guards what follows */
@@ -105,8 +109,9 @@ went(struct worker *worker, kiln_status rc, const char *what)
 
     if (rc == KILN_OK)
         return true;
-    if ((rc != KILN_NOMEM && rc != KILN_IO && !(rc == KILN_STATE && worker->hurt)) ||
-        error->status != rc || error->text == NULL || error->text[0] == '\0')
+    bool expected = rc == KILN_NOMEM || rc == KILN_IO || (rc == KILN_STATE && worker->hurt) ||
+                    (rc == KILN_FAILED && world.may_fail);
+    if (!expected || error->status != rc || error->text == NULL || error->text[0] == '\0')
         finding("%s: %s; words of %s: %s (%s:%d)", what, kiln_status_name(rc),
                 kiln_status_name(error->status), error->text, error->file, error->line);
     worker->hurt = true;
@@ -719,7 +724,7 @@ worker_start(struct worker *worker, struct base *base, struct ftk_random *random
 }
 
 static unsigned
-workers_start(struct worker *workers, struct ftk_random *random)
+workers_start(struct worker *workers, struct ftk_random *random, bool opens)
 {
     unsigned count = 0;
 
@@ -732,7 +737,8 @@ workers_start(struct worker *workers, struct ftk_random *random)
     worker_start(&workers[count++], NULL, random, checkpoint_run);
     worker_start(&workers[count++], NULL, random, limit_run);
     worker_start(&workers[count++], NULL, random, check_run);
-    worker_start(&workers[count++], NULL, random, open_run);
+    if (opens)
+        worker_start(&workers[count++], NULL, random, open_run);
     return count;
 }
 
@@ -840,11 +846,40 @@ base_end(struct base *base, bool archives, struct ftk_random *random)
 }
 
 static uint64_t
-seconds(void)
+run_ns(void)
 {
     const char *text = getenv("KILN_SHORTAGE_SECONDS");
 
-    return text != NULL && *text != '\0' ? strtoull(text, NULL, 10) : 3;
+    return (text != NULL && *text != '\0' ? strtoull(text, NULL, 10) : 3) * UINT64_C(1000000000);
+}
+
+static void
+world_begin(struct ftk_random *random)
+{
+    memset(&world, 0, sizeof world);
+    ftk_mutex_init(&world.mutex);
+    world.third = simdisk_new(&(struct simdisk_options){.device = true});
+    for (unsigned i = 0; i < DATABASES; i++)
+        base_make(&world.bases[i], ftk_random_next(random), i == 1);
+}
+
+static void
+world_stop(struct worker *workers, unsigned count)
+{
+    atomic_store(&world.stop, true);
+    for (unsigned i = 0; i < count; i++)
+        ftk_thread_join(&workers[i].thread);
+    OK(kiln_cache_limit(16u << 20));
+}
+
+static void
+world_end(void)
+{
+    simdisk_free(world.third);
+    ftk_mutex_release(&world.mutex);
+    for (unsigned i = 0; i < world.finding_count; i++)
+        CHECK_MSG(false, "%s", world.findings[i]);
+    CHECK(world.commits > 0 && world.refusals > 0);
 }
 
 static void
@@ -856,29 +891,17 @@ threads_in_a_shortage_commit_all_or_nothing(void)
     kiln_stat stat;
     unsigned count;
 
-    memset(&world, 0, sizeof world);
-    ftk_mutex_init(&world.mutex);
-    world.third = simdisk_new(&(struct simdisk_options){.device = true});
-    for (unsigned i = 0; i < DATABASES; i++)
-        base_make(&world.bases[i], ftk_random_next(&random), i == 1);
-    count = workers_start(workers, &random);
-    refuse_for(&random, ftk_clock_ns() + seconds() * UINT64_C(1000000000));
-    atomic_store(&world.stop, true);
-    for (unsigned i = 0; i < count; i++)
-        ftk_thread_join(&workers[i].thread);
+    world_begin(&random);
+    count = workers_start(workers, &random, true);
+    refuse_for(&random, ftk_clock_ns() + run_ns() / 4 * 3);
+    world_stop(workers, count);
     kiln_stat_init(&stat);
     OK(kiln_stat_get(world.bases[0].db, &stat));
-    OK(kiln_cache_limit(16u << 20));
     for (unsigned i = 0; i < DATABASES; i++)
         base_end(&world.bases[i], i == 1, &random);
-    simdisk_free(world.third);
-    ftk_mutex_release(&world.mutex);
-
-    for (unsigned i = 0; i < world.finding_count; i++)
-        CHECK_MSG(false, "%s", world.findings[i]);
+    world_end();
     CHECK_EQ(ftk_mem_bytes(), heap);
-    CHECK(world.commits > 40 && world.reads > 0 && world.refusals > 0 && world.opens > 0);
-    CHECK(stat.cache_evictions > 0);
+    CHECK(world.reads > 0 && world.opens > 0 && stat.cache_evictions > 0);
     printf("    %llu commits, %llu reads, %llu checkpoints, %llu opens, %llu pages evicted; "
            "%llu calls refused\n",
            (unsigned long long)world.commits, (unsigned long long)world.reads,
@@ -886,4 +909,63 @@ threads_in_a_shortage_commit_all_or_nothing(void)
            (unsigned long long)stat.cache_evictions, (unsigned long long)world.refusals);
 }
 
-TEST_MAIN("engine_shortage_threads", TEST(threads_in_a_shortage_commit_all_or_nothing))
+/* ---- writes and syncs that fail -------------------------------------------------------------- */
+
+/* A database that may have failed is closed and opened again, by turns with a power cut between. */
+static void
+base_revive(struct base *base, bool archives, struct ftk_random *random)
+{
+    bool cut = ftk_random_below(random, 2) == 0;
+
+    (void)kiln_close(base->db);
+    if (cut)
+        simdisk_crash(base->disk, ftk_random_next(random));
+    REQUIRE_OK(base_open(base->disk, archives, &base->db));
+    base_verify(base, random, cut ? "after a failure and a power cut" : "after a failure");
+}
+
+/* One life: for some milliseconds nothing but shortages, then writes and syncs fail as well. */
+static unsigned
+life_until_it_fails(struct worker *workers, struct ftk_random *random)
+{
+    unsigned count = workers_start(workers, random, false), failed = 0;
+
+    refuse_for(random, ftk_clock_ns() + ftk_random_below(random, 20000000));
+    ftk_fault_arm_chance(ftk_random_below(random, 2) == 0 ? FTK_FAULT_WRITE : FTK_FAULT_SYNC,
+                         1 + ftk_random_below(random, 40), ftk_random_next(random));
+    refuse_for(random, ftk_clock_ns() + ftk_random_below(random, 30000000));
+    ftk_fault_disarm();
+    world_stop(workers, count);
+    atomic_store(&world.stop, false);
+    for (unsigned i = 0; i < DATABASES; i++)
+        failed += atomic_load(&world.bases[i].db->failed) != FTK_OK;
+    return failed;
+}
+
+static void
+threads_at_a_failure_lose_nothing_that_was_durable(void)
+{
+    uint64_t until_ns = ftk_clock_ns() + run_ns() / 4;
+    struct ftk_random random = test_random();
+    static struct worker workers[THREADS];
+    uint64_t heap = ftk_mem_bytes();
+    unsigned lives = 0, failed = 0;
+
+    world_begin(&random);
+    world.may_fail = true;
+    while (lives < 3 || ftk_clock_ns() < until_ns) {
+        failed += life_until_it_fails(workers, &random);
+        lives++;
+        for (unsigned i = 0; i < DATABASES; i++)
+            base_revive(&world.bases[i], i == 1, &random);
+    }
+    for (unsigned i = 0; i < DATABASES; i++)
+        base_end(&world.bases[i], i == 1, &random);
+    world_end();
+    CHECK_EQ(ftk_mem_bytes(), heap);
+    printf("    %u lives, %u databases failed; %llu commits, %llu calls refused\n", lives, failed,
+           (unsigned long long)world.commits, (unsigned long long)world.refusals);
+}
+
+TEST_MAIN("engine_shortage_threads", TEST(threads_in_a_shortage_commit_all_or_nothing),
+          TEST(threads_at_a_failure_lose_nothing_that_was_durable))
