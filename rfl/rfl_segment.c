@@ -776,12 +776,14 @@ out:
 void
 rfl__spares_raw_remove(struct rfl_log *log)
 {
+    struct ftk_error first = *ftk_error_last(); /* of a close that failed, say */
     struct rfl__spare *raw;
 
     while ((raw = spare_take(log, false)) != NULL) {
         (void)rfl__file_remove(log, raw->path, &raw->identity); /* the next open tries again */
         rfl__spare_free(raw);
     }
+    ftk_error_set(&first);
 }
 
 ftk_status

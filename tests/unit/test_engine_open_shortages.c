@@ -281,7 +281,7 @@ static const struct scene scenes[] = {
 
 /* ---- what is refused ------------------------------------------------------------------------- */
 
-enum refusal { MEMORY, READS, WRITES, SYNCS, DESCRIPTORS, OPENS, NAMES, REFUSALS };
+enum refusal { MEMORY, READS, WRITES, SYNCS, DESCRIPTORS, OPENS, NAMES, DEVICE, REFUSALS };
 
 static const struct {
     const char *name;
@@ -297,6 +297,7 @@ static const struct {
     [DESCRIPTORS] = {"descriptor", -1, SIMDISK_OPEN, EMFILE, FTK_NOMEM},
     [OPENS] = {"open", -1, SIMDISK_OPEN, EACCES, FTK_IO},
     [NAMES] = {"name", -1, SIMDISK_NAMES, EACCES, FTK_IO},
+    [DEVICE] = {"answer of the device", -1, SIMDISK_ANY, EIO, FTK_IO},
 };
 
 /* Once, at each call; and that one and all behind it, at each third call. */
@@ -332,7 +333,8 @@ static void
 error_verify(enum refusal what, ftk_status rc, bool may_have_failed, const char *how)
 {
     const struct ftk_error *error = ftk_error_last();
-    bool failed = may_have_failed && (what == WRITES || what == SYNCS) && rc == FTK_FAILED;
+    bool failed =
+        may_have_failed && (what == WRITES || what == SYNCS || what == DEVICE) && rc == FTK_FAILED;
 
     CHECK_MSG(rc == refusals[what].status || failed, "%s: %s: %s", how, ftk_status_name(rc),
               error->text);
@@ -493,6 +495,12 @@ an_open_that_may_not_change_a_name_leaves_nothing(void)
     each_open_is_refused(NAMES);
 }
 
+static void
+an_open_whose_device_is_gone_leaves_nothing(void)
+{
+    each_open_is_refused(DEVICE);
+}
+
 /* ---- closes ---------------------------------------------------------------------------------- */
 
 /* A close with something to write, of what was just made or recovered. */
@@ -596,5 +604,6 @@ TEST_MAIN("engine_open_shortages", TEST(an_open_without_memory_leaves_nothing),
           TEST(an_open_without_a_descriptor_leaves_nothing),
           TEST(an_open_that_may_not_open_a_file_leaves_nothing),
           TEST(an_open_that_may_not_change_a_name_leaves_nothing),
+          TEST(an_open_whose_device_is_gone_leaves_nothing),
           TEST(a_close_that_is_refused_something_loses_nothing),
           TEST(a_lock_file_removed_while_it_is_taken_is_made_again))

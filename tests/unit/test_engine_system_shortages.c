@@ -299,8 +299,9 @@ an_open_that_cannot_sync_leaves_nothing(void)
 
 /* ---- closes ---------------------------------------------------------------------------------- */
 
+/* The n-th call of the close, and with `all` those behind it. */
 static bool
-close_refused(size_t what, uint64_t n)
+close_refused(size_t what, uint64_t n, bool all)
 {
     struct holdings before = holdings_now();
     uint64_t keys = (BATCHES + 1) * (BATCH_KEYS + 1);
@@ -309,11 +310,12 @@ close_refused(size_t what, uint64_t n)
     char how[160];
     bool hit;
 
-    snprintf(how, sizeof how, "close, %s %llu", refusals[what].name, (unsigned long long)n);
+    snprintf(how, sizeof how, "close, %s %llu%s", refusals[what].name, (unsigned long long)n,
+             all ? " and all behind" : "");
     copy(bases[n % 2 == 0 ? CLOSED : CRASHED], path_db);
     OK(open_as(path_db, 0, &db));
     OK(batch_put(db, BATCHES));
-    ftk_fault_arm(refusals[what].fault, n, 1);
+    ftk_fault_arm(refusals[what].fault, n, all ? UINT64_MAX : 1);
     rc = kiln_close(db);
     hit = ftk_fault_hits(refusals[what].fault) > 0;
     ftk_fault_disarm();
@@ -332,9 +334,10 @@ a_close_that_is_refused_something_leaves_nothing(void)
 {
     bases_make();
     for (size_t what = 0; what < REFUSALS; what++) {
-        uint64_t n = 1;
-        while (close_refused(what, n))
+        for (uint64_t n = 1; close_refused(what, n, false);)
             n++;
+        for (uint64_t n = 1; close_refused(what, n, true);)
+            n += 2;
     }
 }
 

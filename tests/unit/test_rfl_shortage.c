@@ -217,8 +217,43 @@ a_failed_write_or_sync_during_a_switch_is_final(void)
     }
 }
 
+/* The close cannot write or sync, and then cannot remove what was made for the next segment: its
+ * words are those of its own error. */
+static void
+a_close_tells_its_own_error_and_not_that_of_tidying_up(void)
+{
+    static const unsigned ops[] = {SIMDISK_SYNC, SIMDISK_WRITE};
+
+    for (size_t o = 0; o < sizeof ops / sizeof ops[0]; o++) {
+        uint64_t lsn_end, nth = 1;
+        struct rfl_stats stats;
+        ftk_status rc;
+
+        do { /* until the step that is refused is the naming of a file that has its space */
+            begin(false, false);
+            simdisk_fail(disk, SIMDISK_NAMES, nth++, UINT64_MAX, EACCES);
+            for (uint64_t i = 0; (rc = testing_append(log_, i, RECORD_BYTES, &lsn_end)) == FTK_OK;)
+                i++;
+            rfl_stats(log_, &stats);
+            if (stats.segments_spare == 0) {
+                simdisk_fail_clear(disk);
+                CHECK_OK(rfl_close(log_));
+                simdisk_free(disk);
+            }
+            REQUIRE(nth < 20);
+        } while (stats.segments_spare == 0);
+        simdisk_fail(disk, ops[o], 1, UINT64_MAX, EIO);
+        rc = rfl_close(log_);
+        CHECK_STATUS(rc, FTK_IO);
+        CHECK_STATUS(ftk_error_last()->status, rc);
+        CHECK_HAS(ftk_error_last()->text, ops[o] == SIMDISK_SYNC ? "sync of" : "write of");
+        simdisk_free(disk);
+    }
+}
+
 TEST_MAIN("rfl_shortage", TEST(each_open_fails_for_want_of_a_descriptor),
           TEST(each_change_of_a_name_is_refused), TEST(each_allocation_of_space_is_refused),
           TEST(each_allocation_of_memory_fails),
           TEST(a_long_shortage_stops_the_log_and_not_for_good),
-          TEST(a_failed_write_or_sync_during_a_switch_is_final))
+          TEST(a_failed_write_or_sync_during_a_switch_is_final),
+          TEST(a_close_tells_its_own_error_and_not_that_of_tidying_up))
