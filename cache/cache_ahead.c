@@ -8,7 +8,8 @@
  *
  * 1. There is one request; a new one takes the place of what has not been begun.
  * 2. Nobody relies on it: who needs a page fetches it.
- * 3. The thread begins with the first request and ends with the cache.
+ * 3. The thread begins with the first request, or, when it could not be started, with a later one:
+ *    such a shortage passes.  It ends with the cache.
  */
 #include <string.h>
 
@@ -53,9 +54,9 @@ cache_read_ahead(struct cache *cache, const uint64_t *ids, size_t count)
         return;
     }
     ftk_mutex_lock(&ahead->mutex);
-    if (!ahead->tried) /* without it all reads are the writer's */
-        (void)ftk_thread_start(&ahead->thread, "kiln-reader", ahead_run, cache);
-    ahead->tried = true;
+    if (FTK_UNLIKELY(!ahead->started)) /* without it all reads are the writer's */
+        ahead->started =
+            ftk_thread_start(&ahead->thread, "kiln-reader", ahead_run, cache) == FTK_OK;
     ahead->count = count < CACHE__AHEAD_MAX ? count : CACHE__AHEAD_MAX;
     ahead->at = 0;
     memcpy(ahead->ids, ids, ahead->count * sizeof *ids);

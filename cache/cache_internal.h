@@ -94,7 +94,7 @@ struct cache__ahead { /* what the reading thread is asked for */
     struct ftk_mutex mutex;
     struct ftk_cond asked;
     struct ftk_thread thread;
-    bool tried; /* to start it */
+    bool started; /* the thread; guarded by the mutex, as what follows */
     bool ending;
     size_t at, count;
     uint64_t ids[CACHE__AHEAD_MAX];

@@ -67,14 +67,17 @@ holdings_verify(const struct holdings *before, const char *how)
 
 /* ---- the database ---------------------------------------------------------------------------- */
 
+static enum ftk_aio_kind aio_kind; /* of the opens that come */
+
 static kiln_status
 open_as(const char *path, uint32_t flags, kiln_db **db_out)
 {
+    struct db_environment environment = {.aio_kind = aio_kind};
     kiln_options options = engine_options(flags);
 
     options.durability = KILN_OS;
     options.checkpoint_ms = UINT32_MAX;
-    return kiln_open(path, &options, db_out);
+    return (kiln_status)db_open(path, &options, &environment, db_out);
 }
 
 static kiln_status
@@ -171,12 +174,13 @@ static const struct {
     const char *name;
     enum base base;
     uint32_t flags;
+    enum ftk_aio_kind aio_kind;
 } scenes[] = {
-    {"creation", NOTHING, KILN_CREATE},
-    {"open after a close", CLOSED, 0},
-    {"open without direct I/O", CLOSED, KILN_NO_DIRECT_IO},
-    {"open after a crash", CRASHED, 0},
-    {"read-only open after a crash", CRASHED, KILN_OPEN_READONLY},
+    {"creation", NOTHING, KILN_CREATE, FTK_AIO_AUTO},
+    {"open after a close", CLOSED, 0, FTK_AIO_LIBAIO},
+    {"open without direct I/O", CLOSED, KILN_NO_DIRECT_IO, FTK_AIO_THREADS},
+    {"open after a crash", CRASHED, 0, FTK_AIO_AUTO},
+    {"read-only open after a crash", CRASHED, KILN_OPEN_READONLY, FTK_AIO_THREADS},
 };
 #define SCENES (sizeof scenes / sizeof scenes[0])
 
@@ -225,6 +229,7 @@ open_refused(size_t scene, size_t what, uint64_t n)
     snprintf(how, sizeof how, "%s, %s %llu", scenes[scene].name, refusals[what].name,
              (unsigned long long)n);
     copy(bases[scenes[scene].base], path_db);
+    aio_kind = scenes[scene].aio_kind;
     ftk_fault_arm(refusals[what].fault, n, 1);
     rc = open_as(path_db, scenes[scene].flags, &db);
     hit = ftk_fault_hits(refusals[what].fault) > 0;
@@ -375,6 +380,7 @@ an_open_at_the_limit_of_descriptors_leaves_nothing(void)
 
             snprintf(how, sizeof how, "%s, %u descriptors", scenes[scene].name, more);
             copy(bases[scenes[scene].base], path_db);
+            aio_kind = scenes[scene].aio_kind;
             limit = descriptors_limit(more);
             rc = open_as(path_db, scenes[scene].flags, &db);
             opened = rc == KILN_OK;
@@ -426,6 +432,90 @@ an_open_database_works_without_descriptors(void)
     database_verify(db, (BATCHES + 3) * (BATCH_KEYS + 1), "without descriptors");
 }
 
+/* ---- a thread that is wanted later ----------------------------------------------------------- */
+
+/* Is there a thread of this name? */
+static bool
+thread_is_there(const char *name)
+{
+    DIR *dir = opendir("/proc/self/task");
+    struct dirent *entry;
+    bool found = false;
+
+    REQUIRE(dir != NULL);
+    while ((entry = readdir(dir)) != NULL) {
+        char path[300], comm[32] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
+        FILE *file = fopen(path, "r");
+        if (file == NULL)
+            continue;
+        if (fgets(comm, sizeof comm, file) != NULL)
+            found = found || strncmp(comm, name, strlen(name)) == 0;
+        fclose(file);
+    }
+    closedir(dir);
+    return found;
+}
+
+/* It comes, or goes, in time: a thread names itself, and a joined one may still be listed. */
+static bool
+thread_becomes(const char *name, bool there)
+{
+    uint64_t deadline = ftk_clock_ns() + SETTLE_NS;
+
+    while (thread_is_there(name) != there && ftk_clock_ns() < deadline)
+        ftk_thread_yield();
+    return thread_is_there(name) == there;
+}
+
+/* Every `step`th key of a collection whose leaves are not in the cache. */
+static kiln_status
+batch_beyond_the_cache(kiln_db *db, uint64_t first, uint64_t step)
+{
+    enum { COUNT = 200 };
+    static uint8_t bytes[COUNT][8], value[100];
+    kiln_slice keys[COUNT], values[COUNT];
+    kiln_txn *txn = engine_begin(db, KILN_WRITE);
+    kiln_status rc;
+
+    for (uint64_t i = 0; i < COUNT; i++) {
+        engine_key(first + i * step, bytes[i]);
+        keys[i] = (kiln_slice){bytes[i], 8};
+        values[i] = (kiln_slice){value, sizeof value};
+    }
+    rc = kiln_put_many(txn, engine_coll(txn, "many"), keys, values, COUNT, 0, NULL);
+    if (rc == KILN_OK)
+        return kiln_txn_commit(txn);
+    kiln_txn_abort(txn);
+    return rc;
+}
+
+static void
+a_reader_that_could_not_start_starts_with_the_next_batch(void)
+{
+    kiln_db *db = NULL;
+    kiln_txn *txn;
+
+    aio_kind = FTK_AIO_AUTO;
+    path_db = test_path("db");
+    OK(open_as(path_db, KILN_CREATE, &db));
+    txn = engine_begin(db, KILN_WRITE);
+    OK(engine_series(txn, engine_coll(txn, "many"), 0, 20000, 200));
+    OK(kiln_txn_commit(txn));
+    OK(kiln_close(db));
+    OK(open_as(path_db, 0, &db));
+    ftk_fault_arm(FTK_FAULT_THREAD, 1, UINT64_MAX);
+    OK(batch_beyond_the_cache(db, 0, 50));
+    CHECK(ftk_fault_hits(FTK_FAULT_THREAD) > 0);
+    ftk_fault_disarm();
+    CHECK(!thread_is_there("kiln-reader"));
+    OK(batch_beyond_the_cache(db, 10000, 50));
+    CHECK(thread_becomes("kiln-reader", true));
+    engine_check(db);
+    OK(kiln_close(db));
+    CHECK(thread_becomes("kiln-reader", false));
+}
+
 TEST_MAIN("engine_system_shortages", TEST(an_open_without_memory_leaves_nothing),
           TEST(an_open_without_a_descriptor_leaves_nothing),
           TEST(an_open_without_a_thread_leaves_nothing),
@@ -434,4 +524,5 @@ TEST_MAIN("engine_system_shortages", TEST(an_open_without_memory_leaves_nothing)
           TEST(an_open_that_cannot_sync_leaves_nothing),
           TEST(a_close_that_is_refused_something_leaves_nothing),
           TEST(an_open_at_the_limit_of_descriptors_leaves_nothing),
-          TEST(an_open_database_works_without_descriptors))
+          TEST(an_open_database_works_without_descriptors),
+          TEST(a_reader_that_could_not_start_starts_with_the_next_batch))
