@@ -38,6 +38,7 @@ struct run {
     kiln_txn *txn;
     kiln_txn *reader;
     kiln_cursor *cursor; /* of the reader */
+    kiln_bulk *bulk;     /* one that could not be aborted: it is as it was */
     kiln_coll small, large, spare;
     kiln_field name, age;
     kiln_container people;
@@ -347,6 +348,9 @@ words_verify(const struct run *run, const struct call *call, enum ftk_fault kind
               kiln_status_name(last->status), last->text);
 }
 
+/* 1: the n-th fails, the next one does not; many: a shortage lasts to the end of the call. */
+static uint64_t faults_in_a_row = 1;
+
 /* kind FTK_FAULT_COUNT: none; skip: the call is not made. */
 static struct outcome
 run_once(const struct run *base, const struct call *call, enum ftk_fault kind, uint64_t n,
@@ -359,7 +363,7 @@ run_once(const struct run *base, const struct call *call, enum ftk_fault kind, u
 
     run_begin(&run, base, call);
     if (kind != FTK_FAULT_COUNT)
-        ftk_fault_arm(kind, n, 1);
+        ftk_fault_arm(kind, n, faults_in_a_row);
     if (!skip)
         outcome.rc = call->run(&run);
     else if (call->flags & ENDS)
@@ -369,6 +373,7 @@ run_once(const struct run *base, const struct call *call, enum ftk_fault kind, u
     outcome.hit = kind != FTK_FAULT_COUNT && ftk_fault_hits(kind) > 0;
     ftk_fault_disarm();
     words_verify(&run, call, kind, n, outcome.rc);
+    OK(kiln_bulk_abort(run.bulk));
     agree(&run, call->name);
     run_commit(&run, call, &outcome);
     kiln_cursor_close(run.cursor);
@@ -469,6 +474,7 @@ each_fault_of(enum ftk_fault kind, const struct call *calls, size_t count)
         run_begin(&empty, &base, call); /* what is there when nothing more is committed */
         if (empty.txn != NULL)
             kiln_txn_abort(empty.txn);
+        kiln_cursor_close(empty.cursor);
         if (empty.reader != NULL)
             kiln_txn_abort(empty.reader);
         expected.base = committed_contents(empty.db);

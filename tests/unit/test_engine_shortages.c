@@ -150,7 +150,7 @@ call_bulk(struct run *run)
     if (rc == KILN_OK)
         return kiln_bulk_end(bulk);
     if (kiln_bulk_abort(bulk) != KILN_OK)
-        OK(kiln_bulk_abort(bulk)); /* it was as it had been */
+        run->bulk = bulk;
     return rc;
 }
 
@@ -162,7 +162,7 @@ call_bulk_abort(struct run *run)
     kiln_status aborted = kiln_bulk_abort(bulk);
 
     if (aborted != KILN_OK)
-        OK(kiln_bulk_abort(bulk));
+        run->bulk = bulk;
     return rc != KILN_OK ? rc : aborted;
 }
 
