@@ -115,6 +115,15 @@ const struct cache_fast *cache_fast(struct cache *cache);
 ftk_status cache_limit_set(uint64_t bytes);
 uint64_t cache_limit(void);
 
+/*
+ * Readers may keep pages pinned beyond the call that needed them: all readers of the process
+ * together an eighth of the limit, so that evicting always finds others (cache/README.md, rule 15).
+ * This grants up to `pages` more and returns how many; nothing is pinned by it.
+ */
+uint32_t cache_lend(struct cache *cache, uint32_t pages);
+void cache_lend_end(struct cache *cache, uint32_t pages); /* grants are given back */
+bool cache_lends_too_much(void); /* the limit was lowered: whoever sees it gives grants back */
+
 ftk_status cache_slot_take(struct cache *cache, struct cache_slot **slot_out);
 void cache_slot_give(struct cache_slot *slot); /* outside an epoch; clears snapshot */
 /* The first taken slot behind this one (NULL: of all); NULL: there are no more.  Who changes

@@ -47,6 +47,7 @@ static struct {
     _Atomic uint64_t meta_bytes;  /* states of pages, once touched: never given back */
     _Alignas(64) _Atomic uint64_t used_bytes;
     _Atomic uint64_t cleaned; /* pages of all caches made evictable; only its change matters */
+    _Alignas(64) _Atomic uint64_t lent_bytes; /* granted to readers: see cache_lend */
 } pool = {.mutex = FTK_MUTEX_INIT};
 
 uint64_t
@@ -143,6 +144,7 @@ cache__pool_remove(struct cache *cache)
     /* What no cache uses is used by none. */
     FTK_ASSERT(pool.caches != NULL || atomic_load(&pool.used_bytes) == 0);
     FTK_ASSERT(pool.caches != NULL || atomic_load(&pool.meta_bytes) == 0);
+    FTK_ASSERT(pool.caches != NULL || atomic_load(&pool.lent_bytes) == 0);
     ftk_mutex_unlock(&pool.mutex);
 }
 
@@ -207,6 +209,46 @@ cache__uncharge(struct cache *cache, uint64_t pages)
     had = atomic_fetch_sub(&pool.used_bytes, bytes);
     FTK_ASSERT(had >= bytes);
 }
+
+/* ---- lending --------------------------------------------------------------------------------- */
+
+enum { LENT_PART = 8 };
+
+bool
+cache_lends_too_much(void)
+{
+    return atomic_load_explicit(&pool.lent_bytes, memory_order_relaxed) > cache_limit() / LENT_PART;
+}
+
+uint32_t
+cache_lend(struct cache *cache, uint32_t pages)
+{
+    uint64_t most = cache_limit() / LENT_PART;
+    uint64_t lent = atomic_load_explicit(&pool.lent_bytes, memory_order_relaxed), granted;
+
+    do {
+        uint64_t left = lent < most ? (most - lent) >> cache->fast.page_shift : 0;
+        granted = left < pages ? left : pages;
+        if (granted == 0)
+            return 0;
+    } while (!atomic_compare_exchange_weak_explicit(&pool.lent_bytes, &lent,
+                                                    lent + (granted << cache->fast.page_shift),
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return (uint32_t)granted;
+}
+
+void
+cache_lend_end(struct cache *cache, uint32_t pages)
+{
+    uint64_t bytes = (uint64_t)pages << cache->fast.page_shift;
+
+    if (pages == 0)
+        return;
+    uint64_t had = atomic_fetch_sub_explicit(&pool.lent_bytes, bytes, memory_order_relaxed);
+    FTK_ASSERT(had >= bytes);
+}
+
+/* ---- eviction -------------------------------------------------------------------------------- */
 
 /* Under the mutex: one eviction batch somewhere; pages discarded, 0 when there are none to give. */
 static uint64_t

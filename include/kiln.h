@@ -321,14 +321,37 @@ enum { /* flags of puts */
 };
 
 /*
- * The value of a key.  *value_out is borrowed: valid until the next call on the transaction or its
- * end, and never past a write to the same collection in this transaction.  That next call may have
- * it as its key or value, also among those of a batch, and so may one have what cursors lend; but a
- * function that the call calls must not look at it.  A value too large to be held in the cache at
- * once gives KILN_TOOBIG: read it with kiln_value_read.
+ * The value of a key.  *value_out is borrowed.  A value too large to be held in the cache at once
+ * gives KILN_TOOBIG: read it with kiln_value_read.
+ *
+ * In a write transaction it is valid until the next call on the transaction or its end, and never
+ * past a write to the same collection.  That next call may have it as its key or value, also among
+ * those of a batch, and so may one have what cursors lend; but a function that the call calls must
+ * not look at it.
+ * In a read transaction it is valid until the transaction ends or is renewed, or until it is given
+ * back, the oldest first, by a later kiln_get, kiln_hold or call for records.  The last small value
+ * and the last large one stay in any case until the next of their kind is asked for.  What the last
+ * KILN_LENT_MAX gets of small values and KILN_LENT_LARGE_MAX of large ones got stays, the large
+ * ones up to KILN_LENT_BYTES_MAX together beside the last, as long as all readers of the process
+ * together have not used up an eighth of the cache limit (kiln_cache_limit) with what is borrowed
+ * and held; after that it takes up to KILN_LENT_MAX gets until more than the last stay again.
+ *
+ * kiln_hold keeps a value that a read transaction has lent (kiln_get, kiln_get_many inside its
+ * callback, the value of a cursor) until kiln_release with the same arguments, once for each hold,
+ * or until the transaction ends or is renewed.  Each value that is held counts to the eighth, by
+ * whole pages.  When that is used up, what the transaction has lent beside is given back for it,
+ * the last small value and the last large one excepted; KILN_NOMEM when that does not do, or memory
+ * is short: nothing is held and nothing given back.  KILN_INVALID: not lent, or not held.
+ * KILN_STATE: in a write transaction, where values are to be copied.  An empty value needs neither
+ * call.  What is held when kiln_cache_limit lowers the limit stays.
  */
+#define KILN_LENT_MAX 64
+#define KILN_LENT_LARGE_MAX 16
+#define KILN_LENT_BYTES_MAX 4194304
 KILN_API kiln_status kiln_get(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size,
                               kiln_slice *value_out);
+KILN_API kiln_status kiln_hold(kiln_txn *txn, const void *value, size_t value_size);
+KILN_API kiln_status kiln_release(kiln_txn *txn, const void *value, size_t value_size);
 KILN_API kiln_status kiln_put(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size,
                               const void *value, size_t value_size, uint32_t flags);
 KILN_API kiln_status kiln_delete(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size);
@@ -414,8 +437,8 @@ KILN_API kiln_status kiln_cursor_bounds(kiln_cursor *cursor, kiln_slice low, kil
 KILN_API kiln_status kiln_cursor_prefix(kiln_cursor *cursor, const void *prefix,
                                         size_t prefix_size);
 
-/* Key and value of the present item; borrowed until the cursor's next call or a write to the
- * collection.  Either out may be NULL. */
+/* Key and value of the present item; borrowed until the cursor's next call, unless that asks for
+ * the same item again, or a write to the collection.  Either out may be NULL. */
 KILN_API kiln_status kiln_cursor_item(kiln_cursor *cursor, kiln_slice *key_out,
                                       kiln_slice *value_out);
 /* next then gives the following one */

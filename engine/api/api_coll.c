@@ -8,22 +8,24 @@
 #include "engine/db/txn.h"
 #include "ftk/mem.h"
 
+/* The end of a call that changes something: what a writer lent before is given back only now, so
+ * that the call's arguments may lie there. */
+static kiln_status
+write_answer(kiln_txn *txn, ftk_status rc)
+{
+    txn_unhold(txn);
+    return txn_answer(txn, rc);
+}
+
 kiln_status
 kiln_coll_open(kiln_txn *txn, const char *name, uint32_t flags, kiln_coll *coll_out)
 {
-    uint8_t lent[KILN_KEY_MAX];
-    const void *kept;
-    size_t size;
-
     *coll_out = 0;
     if (name == NULL || name[0] == COLL_RESERVED_NAME_BYTE)
         return txn_answer(txn, FTK_FAIL(FTK_INVALID, "not a name for a collection"));
     if (flags & ~(uint32_t)(KILN_COLL_CREATE | KILN_COLL_EXCLUSIVE))
         return txn_answer(txn, FTK_FAIL(FTK_INVALID, "unknown flags %#x", flags));
-    size = strlen(name);
-    kept = api_lent_key(txn, name, size, lent);
-    txn_unhold(txn);
-    return txn_answer(txn, coll_open_internal(txn, kept, size, flags, coll_out));
+    return write_answer(txn, coll_open_internal(txn, name, strlen(name), flags, coll_out));
 }
 
 /* Who writes: a program, or an extension to a collection of its own. */
@@ -35,7 +37,6 @@ write_begin(kiln_txn *txn, kiln_coll coll, enum writer writer, struct tree **tre
 {
     ftk_status rc = txn_check_write(txn);
 
-    txn_unhold(txn);
     if (rc == FTK_OK)
         rc = txn_tree(txn, coll, tree_out);
     if (rc == FTK_OK && FTK_UNLIKELY((*tree_out)->building))
@@ -75,7 +76,7 @@ drop(kiln_txn *txn, kiln_coll coll, enum writer writer)
     struct tree *tree;
     ftk_status rc = write_begin(txn, coll, writer, &tree);
 
-    return txn_answer(txn, rc != FTK_OK ? rc : coll_drop(txn, coll));
+    return write_answer(txn, rc != FTK_OK ? rc : coll_drop(txn, coll));
 }
 
 kiln_status
@@ -99,7 +100,7 @@ kiln_coll_clear(kiln_txn *txn, kiln_coll coll)
     FTK_TRY(write_begin(txn, coll, PROGRAM, &tree));
     rc = logged_clear(txn, tree);
 out:
-    return txn_answer(txn, rc);
+    return write_answer(txn, rc);
 }
 
 kiln_status
@@ -109,7 +110,6 @@ kiln_coll_next(kiln_txn *txn, kiln_coll after, char *buffer, size_t buffer_size,
     kiln_coll coll = 0;
     ftk_status rc;
 
-    txn_unhold(txn);
     rc = coll_name_next(txn, after, 0, buffer, buffer_size, &coll);
     if (coll_out != NULL)
         *coll_out = coll;
@@ -124,7 +124,6 @@ kiln_coll_name(kiln_txn *txn, uint64_t n, char *buffer, size_t buffer_size, kiln
     kiln_coll coll = 0;
     ftk_status rc;
 
-    txn_unhold(txn);
     if (n < last->count || last->changes != txn->catalog.changes ||
         last->renewals != txn->reader.renewals)
         *last =
@@ -144,31 +143,31 @@ kiln_coll_name(kiln_txn *txn, uint64_t n, char *buffer, size_t buffer_size, kiln
 kiln_status
 kiln_get(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, kiln_slice *value_out)
 {
-    uint8_t lent[KILN_KEY_MAX];
+    uint8_t ref[LARGE_REF_BYTES];
     struct node_entry entry;
+    struct lent_run run;
     struct tree *tree;
     ftk_status rc;
 
     *value_out = (kiln_slice){NULL, 0};
-    key = api_lent_key(txn, key, key_size, lent);
-    txn_unhold(txn);
     rc = txn_tree(txn, coll, &tree);
     if (FTK_UNLIKELY(rc != FTK_OK))
         return txn_answer(txn, rc);
     rc = check_key(key, key_size);
     if (FTK_UNLIKELY(rc != FTK_OK))
         return txn_answer(txn, rc);
-    rc = tree_get(txn, tree, key, key_size, &entry);
+    rc = tree_get(txn, tree, key, key_size, ref, &entry);
     if (rc != FTK_OK)
         return txn_answer(txn, rc);
     if (FTK_LIKELY(!entry.large)) {
         *value_out = (kiln_slice){entry.value, entry.value_size};
         return KILN_OK;
     }
-    uint8_t ref[LARGE_REF_BYTES];
-    memcpy(ref, entry.value, sizeof(ref));
-    txn_unhold(txn);
-    return txn_answer(txn, value_hold(txn, ref, value_out));
+    txn_lend_run_next(txn);
+    rc = value_pin(txn, ref, &run, value_out);
+    if (rc == FTK_OK)
+        txn_lend_run(txn, run);
+    return txn_answer(txn, rc);
 }
 
 kiln_status
@@ -179,7 +178,6 @@ kiln_get_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, size_t coun
     struct tree *tree;
     ftk_status rc;
 
-    api_lent_begin(txn, &lent);
     FTK_TRY(txn_tree(txn, coll, &tree));
     FTK_TRY(check_keys(keys, count));
     if (each == NULL && count > 0) {
@@ -189,38 +187,23 @@ kiln_get_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, size_t coun
     FTK_TRY(api_lent_copy(txn, &lent, count));
     rc = tree_get_many(txn, tree, lent.keys, count, each, context);
 out:
-    api_lent_end(txn, &lent);
+    api_lent_free(&lent);
     return txn_answer(txn, rc);
-}
-
-/* The large_ref of a key, or its small value held by the transaction. */
-static ftk_status
-find_value(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size,
-           struct node_entry *entry)
-{
-    uint8_t lent[KILN_KEY_MAX];
-    struct tree *tree;
-    ftk_status rc;
-
-    key = api_lent_key(txn, key, key_size, lent);
-    txn_unhold(txn);
-    FTK_TRY(txn_tree(txn, coll, &tree));
-    FTK_TRY(check_key(key, key_size));
-    rc = tree_get(txn, tree, key, key_size, entry);
-out:
-    return rc;
 }
 
 kiln_status
 kiln_value_size(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, uint64_t *size_out)
 {
-    struct node_entry entry;
-    ftk_status rc = find_value(txn, coll, key, key_size, &entry);
+    struct tree_look look = {0};
+    struct tree *tree;
+    ftk_status rc;
 
     *size_out = 0;
-    if (rc == FTK_OK)
-        *size_out = entry.large ? value_ref_size(entry.value) : entry.value_size;
-    txn_unhold(txn);
+    FTK_TRY(txn_tree(txn, coll, &tree));
+    FTK_TRY(check_key(key, key_size));
+    FTK_TRY(tree_look(txn, tree, (kiln_slice){key, key_size}, &look));
+    *size_out = look.size;
+out:
     return txn_answer(txn, rc);
 }
 
@@ -228,30 +211,44 @@ kiln_status
 kiln_value_read(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, uint64_t offset,
                 void *buffer, size_t buffer_size, size_t *read_out)
 {
-    struct node_entry entry;
-    uint8_t ref[LARGE_REF_BYTES];
-    uint64_t size;
-    ftk_status rc = find_value(txn, coll, key, key_size, &entry);
+    struct tree_look look = {.offset = offset, .buffer = buffer, .buffer_size = buffer_size};
+    struct tree *tree;
+    ftk_status rc;
 
     *read_out = 0;
-    if (rc != FTK_OK)
-        return txn_answer(txn, rc);
-    size = entry.large ? value_ref_size(entry.value) : entry.value_size;
+    FTK_TRY(txn_tree(txn, coll, &tree));
+    FTK_TRY(check_key(key, key_size));
     if (buffer == NULL && buffer_size > 0) {
         rc = FTK_FAIL(FTK_INVALID, "value_read: no buffer");
-    } else if (offset < size) {
-        size_t n = size - offset < buffer_size ? (size_t)(size - offset) : buffer_size;
-        if (entry.large) {
-            memcpy(ref, entry.value, sizeof(ref));
-            txn_unhold(txn);
-            rc = value_read(txn, ref, offset, buffer, n);
-        } else if (n > 0) {
-            memcpy(buffer, entry.value + offset, n);
-        }
-        if (rc == FTK_OK)
-            *read_out = n;
+        goto out;
     }
-    txn_unhold(txn);
+    FTK_TRY(tree_value_read(txn, tree, (kiln_slice){key, key_size}, &look));
+    *read_out = look.copied;
+out:
+    return txn_answer(txn, rc);
+}
+
+kiln_status
+kiln_hold(kiln_txn *txn, const void *value, size_t value_size)
+{
+    ftk_status rc = FTK_OK;
+
+    if (txn->write)
+        rc = FTK_FAIL(FTK_STATE, "hold: in a write transaction values are to be copied");
+    else if (value_size > 0)
+        rc = tree_hold(txn, (kiln_slice){value, value_size});
+    return txn_answer(txn, rc);
+}
+
+kiln_status
+kiln_release(kiln_txn *txn, const void *value, size_t value_size)
+{
+    ftk_status rc = FTK_OK;
+
+    if (txn->write)
+        rc = FTK_FAIL(FTK_STATE, "release: in a write transaction nothing is held");
+    else if (value_size > 0)
+        rc = lent_release(&txn->reader.lent, txn->cache, value);
     return txn_answer(txn, rc);
 }
 
@@ -269,14 +266,10 @@ kiln_status
 kiln_range_estimate(kiln_txn *txn, kiln_coll coll, kiln_slice low, kiln_slice high,
                     uint64_t *count_out)
 {
-    uint8_t lent_low[KILN_KEY_MAX], lent_high[KILN_KEY_MAX];
     struct tree *tree;
     ftk_status rc;
 
     *count_out = 0;
-    low.data = api_lent_key(txn, low.data, low.size, lent_low);
-    high.data = api_lent_key(txn, high.data, high.size, lent_high);
-    txn_unhold(txn);
     FTK_TRY(txn_tree(txn, coll, &tree));
     rc = tree_range_estimate(txn, tree, low, high, count_out);
 out:
@@ -295,13 +288,13 @@ put(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32_t fl
     if (rc == FTK_OK)
         rc = check_key(key.data, key.size);
     if (FTK_UNLIKELY(rc != FTK_OK))
-        return txn_answer(txn, rc);
+        return write_answer(txn, rc);
     if (FTK_UNLIKELY(flags > KILN_PUT_UPDATE || (value.data == NULL && value.size > 0)))
-        return txn_answer(txn, FTK_FAIL(FTK_INVALID, "put: flags %#x or no value", flags));
-    return txn_answer(txn, logged_put(txn, tree, key, value, flags));
+        return write_answer(txn, FTK_FAIL(FTK_INVALID, "put: flags %#x or no value", flags));
+    return write_answer(txn, logged_put(txn, tree, key, value, flags));
 }
 
-/* A large value may stay where it is: nobody changes a run, and this one stays held. */
+/* A large value may stay where it is: nobody changes a run, and this one is pinned to the end. */
 static kiln_status
 put_lent(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32_t flags,
          enum writer writer)
@@ -312,11 +305,10 @@ put_lent(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32
 
     if (key.size > KILN_KEY_MAX)
         return txn_answer(txn, check_key(key.data, key.size));
-    api_lent_begin(txn, &lent);
     rc = txn_answer(txn, api_lent_copy(txn, &lent, 1));
     if (rc == KILN_OK)
         rc = put(txn, coll, *lent.keys, large ? value : *lent.values, flags, writer);
-    api_lent_end(txn, &lent);
+    api_lent_free(&lent);
     return rc;
 }
 
@@ -367,7 +359,7 @@ kiln_value_write(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size
     rc = (ftk_status)kiln_put(txn, coll, key, key_size, small, size, KILN_PUT_REPLACE);
 out:
     ftk_free(small);
-    return txn_answer(txn, rc);
+    return write_answer(txn, rc);
 }
 
 static kiln_status
@@ -382,7 +374,7 @@ delete_key(kiln_txn *txn, kiln_coll coll, kiln_slice key, enum writer writer)
     FTK_TRY(check_key(key.data, key.size));
     rc = logged_delete(txn, tree, key);
 out:
-    return txn_answer(txn, rc);
+    return write_answer(txn, rc);
 }
 
 kiln_status
@@ -422,7 +414,6 @@ put_many(kiln_txn *txn, kiln_coll coll, struct logged_batch *batch, enum writer 
 
     if (done_out != NULL)
         *done_out = 0;
-    api_lent_begin(txn, &lent);
     FTK_TRY(write_begin(txn, coll, writer, &tree));
     FTK_TRY(check_batch(batch));
     FTK_TRY(api_lent_copy(txn, &lent, batch->count));
@@ -432,8 +423,8 @@ put_many(kiln_txn *txn, kiln_coll coll, struct logged_batch *batch, enum writer 
     if (done_out != NULL)
         *done_out = done;
 out:
-    api_lent_end(txn, &lent);
-    return txn_answer(txn, rc);
+    api_lent_free(&lent);
+    return write_answer(txn, rc);
 }
 
 kiln_status
@@ -462,17 +453,16 @@ delete_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, size_t count,
     struct tree *tree;
     ftk_status rc;
 
-    api_lent_begin(txn, &lent);
     FTK_TRY(write_begin(txn, coll, writer, &tree));
     FTK_TRY(check_keys(keys, count));
     FTK_TRY(api_lent_copy(txn, &lent, count));
     if (count > 0)
         rc = tree_delete_many(txn, tree, lent.keys, count, &deleted);
 out:
-    api_lent_end(txn, &lent);
+    api_lent_free(&lent);
     if (deleted_out != NULL)
         *deleted_out = deleted;
-    return txn_answer(txn, rc);
+    return write_answer(txn, rc);
 }
 
 kiln_status
@@ -500,7 +490,7 @@ kiln_bulk_begin(kiln_txn *txn, kiln_coll coll, kiln_bulk **bulk_out)
     FTK_TRY(write_begin(txn, coll, PROGRAM, &tree));
     rc = bulk_begin(txn, tree, bulk_out);
 out:
-    return txn_answer(txn, rc);
+    return write_answer(txn, rc);
 }
 
 static kiln_status

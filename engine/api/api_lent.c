@@ -4,17 +4,6 @@
 
 #include "ftk/mem.h"
 
-void
-api_lent_begin(kiln_txn *txn, struct api_lent *lent)
-{
-    FTK_ASSERT(lent->memory == NULL && lent->held_page == 0);
-    lent->held_page = txn->held_page;
-    lent->held_count = txn->held_count;
-    lent->held_run = txn->held_run;
-    txn->held_page = 0;
-    txn->held_run = false;
-}
-
 /* How many of the slices were lent; their bytes are added. */
 static size_t
 count_lent(const kiln_txn *txn, const kiln_slice *slices, size_t count, size_t *bytes)
@@ -57,6 +46,7 @@ api_lent_copy(const kiln_txn *txn, struct api_lent *lent, size_t count)
 
     if (FTK_LIKELY(keys == 0 && values == 0))
         return FTK_OK;
+    FTK_ASSERT(lent->memory == NULL);
     FTK_ASSERT(count <= (SIZE_MAX - bytes) / (2 * sizeof(*slices)));
     rc = ftk_alloc(2 * count * sizeof(*slices) + bytes, &lent->memory);
     if (rc != FTK_OK)
@@ -72,16 +62,8 @@ api_lent_copy(const kiln_txn *txn, struct api_lent *lent, size_t count)
 }
 
 void
-api_lent_end(kiln_txn *txn, struct api_lent *lent)
+api_lent_free(struct api_lent *lent)
 {
     ftk_free(lent->memory);
     lent->memory = NULL;
-    if (lent->held_page == 0)
-        return;
-    txn_unhold(txn);
-    txn->held_page = lent->held_page;
-    txn->held_count = lent->held_count;
-    txn->held_run = lent->held_run;
-    lent->held_page = 0;
-    txn_unhold(txn);
 }

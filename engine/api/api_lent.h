@@ -30,14 +30,10 @@ api_lent_key(const kiln_txn *txn, const void *key, size_t size, uint8_t copy[KIL
 struct api_lent {
     const kiln_slice *keys, *values; /* of the call; after api_lent_copy to be used instead */
     void *memory;
-    uint64_t held_page, held_count; /* what the transaction held when the call began */
-    bool held_run;
 };
-/* Before the transaction lets go what it holds: that stays where it is until the end. */
-void api_lent_begin(kiln_txn *txn, struct api_lent *lent);
 /* Those of `count` keys and values that were lent are copied; keys or values may be NULL.  The
  * slices have been checked.  errors: FTK_NOMEM. */
 ftk_status api_lent_copy(const kiln_txn *txn, struct api_lent *lent, size_t count);
-void api_lent_end(kiln_txn *txn, struct api_lent *lent);
+void api_lent_free(struct api_lent *lent);
 
 #endif

@@ -43,22 +43,17 @@ tree_decode(kiln_txn *txn, kiln_coll coll, const uint8_t *entry, uint32_t size, 
 static ftk_status
 catalog_get(kiln_txn *txn, const void *key, size_t key_size, uint8_t *value, uint32_t *size_out)
 {
-    struct node_entry entry;
+    struct tree_look look = {.buffer = value, .buffer_size = CATALOG_ENTRY_MAX};
     ftk_status rc;
 
     FTK_ASSERT(key_size > 1 && key_size <= NAME_KEY_MAX);
-    txn_unhold(txn);
-    rc = tree_get(txn, &txn->catalog, key, key_size, &entry);
+    rc = tree_look(txn, &txn->catalog, (kiln_slice){key, key_size}, &look);
     if (rc != FTK_OK)
         return rc;
-    if (entry.large || entry.value_size > CATALOG_ENTRY_MAX) {
-        rc = FTK_FAIL(FTK_CORRUPT, "catalog entry of %u bytes", entry.value_size);
-    } else {
-        memcpy(value, entry.value, entry.value_size);
-        *size_out = entry.value_size;
-    }
-    txn_unhold(txn);
-    return rc;
+    if (look.large || look.size > CATALOG_ENTRY_MAX)
+        return FTK_FAIL(FTK_CORRUPT, "catalog entry of %llu bytes", (unsigned long long)look.size);
+    *size_out = (uint32_t)look.size;
+    return FTK_OK;
 }
 
 static ftk_status

@@ -49,6 +49,7 @@ txn_free(kiln_txn *txn)
         return;
     trees_release(txn);
     writer_release(&txn->writer);
+    lent_free(&txn->reader.lent);
     if (txn->slot != NULL)
         cache_slot_give(txn->slot);
     ftk_free(txn);
@@ -72,6 +73,7 @@ txn_object(kiln_db *db, kiln_txn **txn_out)
     }
     FTK_TRY(FTK_NEW(&txn));
     txn->db = db;
+    lent_init(&txn->reader.lent);
     txn->cache = db->cache;
     txn->fast = db->fast;
     FTK_TRY(cache_slot_take(db->cache, &txn->slot));
@@ -89,7 +91,7 @@ txn_idle(kiln_txn *txn)
 {
     kiln_db *db = txn->db;
 
-    FTK_ASSERT(txn->cursors == NULL && txn->held_page == 0 && txn->extension == NULL);
+    FTK_ASSERT(txn->cursors == NULL && txn->writer.held_page == 0 && txn->extension == NULL);
     if (txn->writer.batch_bytes > BATCH_KEPT) {
         ftk_free(txn->writer.batch_memory);
         txn->writer.batch_memory = NULL;
@@ -141,8 +143,7 @@ txn_start(kiln_txn *txn)
     txn->error.text[0] = 0;
     trees_start(txn);
     txn->named = (struct txn_named){0};
-    txn->held_page = 0;
-    txn->held_run = false;
+    FTK_ASSERT(txn->writer.held_page == 0 && txn->reader.lent.newest == 0);
     txn->cursors = NULL;
     FTK_ASSERT(txn->window == NULL);
     txn->catalog = (struct tree){.root = txn->snapshot.catalog_root,
@@ -254,7 +255,7 @@ txn_renew(kiln_txn *txn)
 {
     if (txn->write)
         return FTK_FAIL(FTK_STATE, "a write transaction cannot be renewed");
-    txn_unhold(txn);
+    lent_end(&txn->reader.lent, txn->cache, txn->fast);
     for (kiln_cursor *cursor = txn->cursors; cursor != NULL; cursor = cursor->next) {
         cursor_unposition(cursor);
         cursor->renewed = true;
@@ -281,6 +282,7 @@ static void
 end_common(kiln_txn *txn)
 {
     txn_unhold(txn);
+    lent_end(&txn->reader.lent, txn->cache, txn->fast);
     while (txn->writer.bulks != NULL)
         bulk_detach(txn->writer.bulks);
     while (txn->cursors != NULL)

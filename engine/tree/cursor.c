@@ -552,19 +552,33 @@ cursor_item(kiln_cursor *cursor, kiln_slice *key_out, kiln_slice *value_out)
     if (!entry.large)
         return FTK_OK;
     if (cursor->held_first == 0) {
-        kiln_txn *txn = cursor->txn;
-        rc = value_hold(txn, entry.value, value_out);
+        struct lent_run run;
+        rc = value_pin(cursor->txn, entry.value, &run, value_out);
         if (rc != FTK_OK)
             return rc;
-        cursor->held_first = txn->held_page; /* moves from the transaction to the cursor */
-        cursor->held_count = txn->held_count;
-        txn->held_page = 0;
-        txn->held_run = false;
+        cursor->held_first = run.first;
+        cursor->held_count = run.pages;
     } else {
         *value_out = (kiln_slice){cache_address(cursor->txn->fast, cursor->held_first),
                                   (size_t)value_ref_size(entry.value)};
     }
     return FTK_OK;
+}
+
+bool
+cursors_lend(const kiln_txn *txn, uint64_t page, struct lent_run *run_out)
+{
+    for (const kiln_cursor *cursor = txn->cursors; cursor != NULL; cursor = cursor->next) {
+        if (cursor->pinned != 0 && cursor->pinned == page) {
+            *run_out = (struct lent_run){page, 1};
+            return true;
+        }
+        if (cursor->held_first != 0 && page - cursor->held_first < cursor->held_count) {
+            *run_out = (struct lent_run){cursor->held_first, (uint32_t)cursor->held_count};
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- open, close ----------------------------------------------------------------------------- */

@@ -56,6 +56,8 @@ ftk_status cursor_prev(kiln_cursor *cursor);
 ftk_status cursor_seek(kiln_cursor *cursor, const void *key, size_t key_size);
 ftk_status cursor_seek_before(kiln_cursor *cursor, const void *key, size_t key_size);
 ftk_status cursor_item(kiln_cursor *cursor, kiln_slice *key_out, kiln_slice *value_out);
+/* The leaf or run with this page, if a cursor of the transaction pins it. */
+bool cursors_lend(const kiln_txn *txn, uint64_t page, struct lent_run *run_out);
 ftk_status cursor_bounds(kiln_cursor *cursor, kiln_slice low, kiln_slice high);
 
 #endif

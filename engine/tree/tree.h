@@ -139,9 +139,26 @@ void tree_root_new(kiln_txn *txn, struct tree *tree, const void *key, size_t key
                    const struct node_value *value);
 
 /* ---- engine/tree/tree_get.c ---- */
-/* Finds the entry and pins its leaf (the transaction holds it). */
+/* Finds the entry, and lends its value if it is small; ref gets the reference to a large one. */
 ftk_status tree_get(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_size,
-                    struct node_entry *entry_out);
+                    uint8_t ref[LARGE_REF_BYTES], struct node_entry *entry_out);
+/* What is asked of an entry, and the answer: nothing is lent. */
+struct tree_look {
+    uint64_t offset; /* of a small value its bytes from here on are copied, */
+    void *buffer;    /* here, */
+    size_t buffer_size;
+    size_t copied; /* so many */
+    uint64_t size; /* of the value */
+    bool large;
+    uint8_t ref[LARGE_REF_BYTES]; /* of a large one */
+};
+ftk_status tree_look(kiln_txn *txn, const struct tree *tree, kiln_slice key,
+                     struct tree_look *look);
+/* The same, and the bytes of a large value are copied, too. */
+ftk_status tree_value_read(kiln_txn *txn, const struct tree *tree, kiln_slice key,
+                           struct tree_look *look);
+/* A reader's value, not empty, stays until it is released.  FTK_INVALID: it is not lent. */
+ftk_status tree_hold(kiln_txn *txn, kiln_slice value);
 ftk_status tree_get_many(kiln_txn *txn, const struct tree *tree, const kiln_slice *keys,
                          size_t count, int (*each)(void *context, size_t index, kiln_slice value),
                          void *context);
@@ -256,9 +273,10 @@ void value_retire(kiln_txn *txn);
 /* Read a piece. */
 ftk_status value_read(kiln_txn *txn, const uint8_t *ref, uint64_t offset, void *buffer,
                       size_t size);
-/* Pin the whole value (FTK_TOOBIG when it does not lie in one run or is too large for the cache);
- * the transaction holds it. */
-ftk_status value_hold(kiln_txn *txn, const uint8_t *ref, kiln_slice *value_out);
+/* Pin the whole value, which lies in *run_out (FTK_TOOBIG when it does not lie in one run or is too
+ * large for the cache). */
+ftk_status value_pin(kiln_txn *txn, const uint8_t *ref, struct lent_run *run_out,
+                     kiln_slice *value_out);
 static inline uint64_t
 value_ref_size(const uint8_t *ref)
 {

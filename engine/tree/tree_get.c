@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* engine/tree/tree_get.c -- reads: one key, many keys, estimates. */
+/* engine/tree/tree_get.c -- reads: one key, many keys, estimates; what is held of them. */
 #include <string.h>
 
-#include "engine/tree/tree.h"
+#include "engine/tree/cursor.h"
 
-ftk_status
-tree_get(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_size,
-         struct node_entry *entry)
+/* The entry with this key.  On FTK_OK inside an epoch.  (A call of it is 20 instructions.) */
+FTK_INLINE ftk_status
+find(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_size,
+     struct node_entry *entry, uint64_t *leaf_out)
 {
     struct tree_path path;
     uint64_t leaf;
@@ -22,18 +23,87 @@ tree_get(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_siz
         return FTK_ANSWER(FTK_NOTFOUND, "no such key");
     }
     leaf = path.page[path.depth - 1];
-    FTK_DEBUG_ASSERT(txn->held_page == 0);
     FTK_DEBUG_ASSERT(path.pos[path.depth - 1] < node_count(cache_address(txn->fast, leaf)));
     node_entry(tree_node(txn, leaf), path.pos[path.depth - 1], entry);
+    *leaf_out = leaf;
+    return FTK_OK;
+}
+
+ftk_status
+tree_get(kiln_txn *txn, const struct tree *tree, const void *key, size_t key_size,
+         uint8_t ref[LARGE_REF_BYTES], struct node_entry *entry)
+{
+    uint64_t leaf;
+    ftk_status rc = find(txn, tree, key, key_size, entry, &leaf);
+
+    if (rc != FTK_OK)
+        return rc;
+    if (FTK_UNLIKELY(entry->large)) {
+        entry->value = memcpy(ref, entry->value, LARGE_REF_BYTES);
+        txn_leave(txn);
+        return FTK_OK;
+    }
     if (FTK_UNLIKELY(txn->window != NULL) && window_has(txn, leaf)) {
         memcpy(txn->window->value, entry->value, entry->value_size);
         entry->value = txn->window->value;
     }
-    cache_pin(txn->fast, leaf);
+    txn_lend_leaf(txn, leaf);
     txn_leave(txn);
-    txn->held_page = leaf;
-    txn->held_count = 1;
     return FTK_OK;
+}
+
+/* Bytes of the value that the buffer gets. */
+static size_t
+look_bytes(const struct tree_look *look)
+{
+    uint64_t left = look->offset < look->size ? look->size - look->offset : 0;
+
+    return left < look->buffer_size ? (size_t)left : look->buffer_size;
+}
+
+ftk_status
+tree_look(kiln_txn *txn, const struct tree *tree, kiln_slice key, struct tree_look *look)
+{
+    struct node_entry entry;
+    uint64_t leaf;
+    ftk_status rc = find(txn, tree, key.data, key.size, &entry, &leaf);
+
+    look->copied = 0;
+    if (rc != FTK_OK)
+        return rc;
+    look->large = entry.large;
+    look->size = entry.large ? value_ref_size(entry.value) : entry.value_size;
+    if (entry.large) {
+        memcpy(look->ref, entry.value, LARGE_REF_BYTES);
+    } else if (look_bytes(look) > 0) {
+        look->copied = look_bytes(look);
+        if (FTK_UNLIKELY(txn->window != NULL)) { /* the leaf may be returned when it is let */
+            memcpy(look->buffer, entry.value + look->offset, look->copied);
+        } else { /* the buffer may be paged out: no epoch while it comes in */
+            cache_pin(txn->fast, leaf);
+            txn_leave(txn);
+            memcpy(look->buffer, entry.value + look->offset, look->copied);
+            cache_unpin(txn->fast, leaf);
+            return FTK_OK;
+        }
+    }
+    txn_leave(txn);
+    return FTK_OK;
+}
+
+ftk_status
+tree_value_read(kiln_txn *txn, const struct tree *tree, kiln_slice key, struct tree_look *look)
+{
+    ftk_status rc = tree_look(txn, tree, key, look);
+    size_t bytes;
+
+    if (rc != FTK_OK || !look->large)
+        return rc;
+    bytes = look_bytes(look);
+    rc = value_read(txn, look->ref, look->offset, look->buffer, bytes);
+    if (rc == FTK_OK)
+        look->copied = bytes;
+    return rc;
 }
 
 /* ---- many ------------------------------------------------------------------------------------ */
@@ -165,20 +235,28 @@ group_deliver(struct get_group *group, size_t base,
               int (*each)(void *context, size_t index, kiln_slice value), void *context)
 {
     kiln_txn *txn = group->txn;
+    struct txn_lent *lent = txn->write ? NULL : &txn->reader.lent;
+    const struct lent_run outer = lent != NULL ? lent->shown : (struct lent_run){0};
     ftk_status rc = FTK_OK;
 
     for (uint32_t i = 0; i < group->count && rc == FTK_OK; i++) {
+        struct lent_run run = {0};
         kiln_slice value = {NULL, 0};
         if (group->exact[i]) {
             struct node_entry entry;
             node_entry(tree_node(txn, group->page[i]), group->pos[i], &entry);
             value = (kiln_slice){entry.value, entry.value_size};
             if (entry.large)
-                rc = value_hold(txn, entry.value, &value);
+                rc = value_pin(txn, entry.value, &run, &value);
         }
+        if (lent != NULL && group->exact[i])
+            lent->shown = run.pages > 0 ? run : (struct lent_run){group->page[i], 1};
         if (rc == FTK_OK && each(context, base + i, value) != 0)
             rc = FTK_FAIL(FTK_CANCELED, "get_many: stopped by its callback");
-        txn_unhold(txn);
+        if (lent != NULL)
+            lent->shown = outer; /* of the call in whose callback this one was made */
+        if (run.pages > 0)
+            cache_unpin_run(txn->cache, run.first, run.pages);
     }
     return rc;
 }
@@ -252,4 +330,21 @@ tree_range_estimate(kiln_txn *txn, const struct tree *tree, kiln_slice low, kiln
     if (rc == FTK_OK && to > from)
         *count_out = (uint64_t)((to - from) * (double)tree->keys + 0.5);
     return rc;
+}
+
+/* ---- holds ----------------------------------------------------------------------------------- */
+
+ftk_status
+tree_hold(kiln_txn *txn, kiln_slice value)
+{
+    const uintptr_t at = (uintptr_t)value.data - (uintptr_t)txn->fast->base; /* any, if not lent */
+    const uint64_t page = at >> txn->fast->page_shift;
+    struct lent_run run;
+
+    FTK_ASSERT(!txn->write && value.size > 0);
+    if (page >= txn->fast->pages_max || value.size > KILN_VALUE_MAX ||
+        (!lent_find(&txn->reader.lent, value.data, page, &run) && !cursors_lend(txn, page, &run)) ||
+        ((at + value.size - 1) >> txn->fast->page_shift) - run.first >= run.pages)
+        return FTK_FAIL(FTK_INVALID, "hold: not a value that this transaction has lent");
+    return lent_hold(&txn->reader.lent, txn->cache, value.data, run);
 }

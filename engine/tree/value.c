@@ -8,7 +8,7 @@
  *
  * 1. Only a few pages of a run are held at a time, so that a value of any size is written, read and
  *    replayed in the smallest cache: VALUE_PART_BYTES while it is written, hold_pages while it is
- *    read.  The exception is value_hold, which lends a value as a whole, if it is small beside the
+ *    read.  The exception is value_pin, which lends a value as a whole, if it is small beside the
  *    cache.
  * 2. The pages from the first checksum on are the run's tail.  Its first page may hold data as
  *    well.  The tail is held as long as any page of the run is; a page of data is verified against
@@ -413,7 +413,7 @@ value_read(kiln_txn *txn, const uint8_t *ref, uint64_t offset, void *buffer, siz
 }
 
 ftk_status
-value_hold(kiln_txn *txn, const uint8_t *ref, kiln_slice *value_out)
+value_pin(kiln_txn *txn, const uint8_t *ref, struct lent_run *run_out, kiln_slice *value_out)
 {
     uint64_t size = value_ref_size(ref);
     struct value_run run;
@@ -427,10 +427,7 @@ value_hold(kiln_txn *txn, const uint8_t *ref, kiln_slice *value_out)
         rc = run_hold(txn, &run, 0, run.data_pages);
     if (rc != FTK_OK)
         return rc;
-    txn_unhold(txn);
-    txn->held_page = run.first;
-    txn->held_count = run.pages;
-    txn->held_run = true;
+    *run_out = (struct lent_run){run.first, run.pages};
     *value_out = (kiln_slice){run_memory(txn, &run), (size_t)size};
     return FTK_OK;
 }

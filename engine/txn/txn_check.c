@@ -74,7 +74,7 @@ txn_check(const kiln_txn *txn)
     if (txn->window != NULL && window_state(txn->window) != WINDOW_UNTRIED)
         return; /* another thread may be returning a leaf: window_check */
     FTK_ASSERT(atomic_load_explicit(&txn->slot->epoch, memory_order_relaxed) == 0);
-    FTK_ASSERT((txn->held_page == 0) <= !txn->held_run);
+    FTK_ASSERT((writer->held_page == 0) <= !writer->held_run);
     FTK_ASSERT(page_ref_is_none(txn->catalog.root) == (txn->catalog.height == 0));
     for (size_t i = 0; i < txn->tree_count; i++)
         FTK_ASSERT(page_ref_is_none(txn->trees[i]->root) == (txn->trees[i]->height == 0));
@@ -83,6 +83,8 @@ txn_check(const kiln_txn *txn)
                    txn->snapshot.id);
         FTK_ASSERT(txn->window == NULL);
         FTK_ASSERT(writer->savepoint_count == 0 && writer->bulks == NULL);
+        FTK_ASSERT(writer->held_page == 0);
+        lent_check(&txn->reader.lent);
         return;
     }
     FTK_ASSERT(txn->reader.beside == NULL);

@@ -5,13 +5,42 @@
 void
 txn_unhold_slow(kiln_txn *txn)
 {
-    if (txn->held_run)
-        cache_unpin_run(txn->cache, txn->held_page, txn->held_count);
+    struct txn_writer *writer = &txn->writer;
+
+    FTK_ASSERT(txn->write);
+    if (writer->held_run)
+        cache_unpin_run(txn->cache, writer->held_page, writer->held_count);
     else
-        cache_unpin(txn->fast, txn->held_page);
-    txn->held_page = 0;
-    txn->held_run = false;
+        cache_unpin(txn->fast, writer->held_page);
+    writer->held_page = 0;
+    writer->held_run = false;
 }
+
+void
+txn_lend_run_next(kiln_txn *txn)
+{
+    if (txn->write)
+        txn_unhold(txn);
+    else
+        lent_run_next(&txn->reader.lent, txn->cache);
+}
+
+void
+txn_lend_run(kiln_txn *txn, struct lent_run run)
+{
+    if (!txn->write) {
+        lent_run(&txn->reader.lent, txn->cache, run);
+        return;
+    }
+    FTK_ASSERT(txn->writer.held_page == 0);
+    txn->writer.held_page = run.first;
+    txn->writer.held_count = run.pages;
+    txn->writer.held_run = true;
+}
+
+static_assert(LENT_LEAVES_MAX == KILN_LENT_MAX && LENT_RUNS_MAX == KILN_LENT_LARGE_MAX &&
+                  LENT_RUN_BYTES_MAX == KILN_LENT_BYTES_MAX,
+              "kiln.h tells what is lent");
 
 bool
 txn_is_ended(const kiln_txn *txn)

@@ -13,6 +13,7 @@
 
 #include "engine/page/node.h"
 #include "engine/txn/db_state.h"
+#include "engine/txn/lent.h"
 #include "engine/txn/log_ops.h"
 #include "engine/txn/txn_born.h"
 
@@ -82,6 +83,7 @@ struct txn_savepoint {
 struct txn_reader {
     struct window *beside; /* it began beside this one: leaves are settled before they are read */
     uint64_t renewals;     /* trees of earlier ones are read again */
+    struct txn_lent lent;  /* values that it lent, newest and before */
 };
 
 /*
@@ -111,6 +113,11 @@ struct txn_writer {
     uint64_t birth;       /* of pages made now */
     uint64_t birth_floor; /* pages born at or after this are changed in place */
     uint64_t birth_first; /* of this transaction's first page */
+
+    /* What is pinned for the value that was lent last; a reader has txn_reader.lent. */
+    uint64_t held_page;  /* 0: none */
+    uint32_t held_count; /* pages of a run, 1 for a leaf */
+    bool held_run;
 
     /* Pages that can be made or retired without failing.  Changed by whoever holds the window's
      * mutex (engine/txn/window.h), if there is a window. */
@@ -161,10 +168,6 @@ struct kiln_txn {
     struct tree *tree_last; /* the one used last in the present scope */
     struct txn_named named;
 
-    /* what is held for a borrowed value */
-    uint64_t held_page;  /* pinned page, 0: none */
-    uint64_t held_count; /* pages of a run, 1 for a leaf */
-    bool held_run;
     kiln_cursor *cursors;
 
     struct txn_writer writer;
@@ -197,14 +200,34 @@ void txn_check(const kiln_txn *txn);
 /* Checks for a write call: KILN_READONLY, KILN_STATE. */
 ftk_status txn_check_write(kiln_txn *txn);
 
-/* Release what kiln_get holds. */
+/* ---- values lent: a reader's stay, a writer's until the next call that lends or changes ---- */
+
+/* A writer's value is given back; a reader has none here. */
 void txn_unhold_slow(kiln_txn *txn);
 static inline void
 txn_unhold(kiln_txn *txn)
 {
-    if (txn->held_page != 0)
+    if (txn->writer.held_page != 0)
         txn_unhold_slow(txn);
 }
+/* A value in this leaf is lent.  Inside an epoch and after cache_use. */
+static inline void
+txn_lend_leaf(kiln_txn *txn, uint64_t page)
+{
+    if (FTK_LIKELY(!txn->write)) {
+        lent_leaf(&txn->reader.lent, txn->cache, txn->fast, page);
+    } else {
+        cache_pin(txn->fast, page);
+        txn_unhold(txn); /* the call's key may have been there until now */
+        txn->writer.held_page = page;
+        txn->writer.held_count = 1;
+    }
+}
+/* Before another run is pinned, so that not many are: what a writer lent before is given back, and
+ * a reader's newest run is if nothing is granted for it. */
+void txn_lend_run_next(kiln_txn *txn);
+/* A run, which was pinned behind that, is lent: the transaction unpins it. */
+void txn_lend_run(kiln_txn *txn, struct lent_run run);
 
 /* ---- epochs: with an open window its mutex comes with them ---- */
 

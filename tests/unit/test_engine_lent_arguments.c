@@ -251,6 +251,45 @@ a_batch_puts_the_large_value_of_a_get_last(void)
     end(db);
 }
 
+/* Little of the cache is not pinned: what is not held is evicted while the copy is written. */
+static void
+a_put_reads_the_large_value_of_a_get_to_its_end(void)
+{
+    enum { MUCH = SMALLEST / 9, CURSORS = 640, APART = NAMES / CURSORS };
+    static kiln_cursor *cursors[CURSORS];
+    static uint8_t data[MUCH];
+    kiln_db *db = begin(KILN_FULL);
+    kiln_txn *txn = engine_begin(db, KILN_WRITE), *reader;
+    uint8_t key[9] = {0};
+    kiln_slice got;
+
+    for (unsigned i = 0; i < MUCH; i++)
+        data[i] = (uint8_t)(i / 4096 + i);
+    OK(kiln_put(txn, coll, "d", 1, data, MUCH, KILN_PUT_REPLACE));
+    OK(kiln_txn_commit(txn));
+    OK(kiln_checkpoint(db)); /* clean: it may be evicted */
+    REQUIRE_OK(cache_limit_set(SMALLEST));
+    reader = engine_begin(db, KILN_READ);
+    for (unsigned i = 0; i < CURSORS; i++) {
+        engine_key(i * APART, key);
+        OK(kiln_cursor_open(reader, coll, 0, &cursors[i]));
+        OK(kiln_cursor_seek(cursors[i], key, 8));
+    }
+    txn = engine_begin(db, KILN_WRITE);
+    for (unsigned i = 0; i < 6; i++) {
+        engine_key(i, key);
+        OK(kiln_get(txn, coll, "d", 1, &got));
+        OK(kiln_put(txn, coll, key, 9, got.data, got.size, KILN_PUT_REPLACE));
+        OK(kiln_get(txn, coll, key, 9, &got));
+        CHECK_MSG(got.size == MUCH && memcmp(got.data, data, MUCH) == 0, "copy %u", i);
+    }
+    OK(kiln_txn_commit(txn));
+    for (unsigned i = 0; i < CURSORS; i++)
+        kiln_cursor_close(cursors[i]);
+    kiln_txn_abort(reader);
+    end(db);
+}
+
 static void
 a_batch_deletes_the_keys_that_its_collection_lent(void)
 {
@@ -527,6 +566,7 @@ a_collection_is_made_by_a_name_that_was_lent(void)
 TEST_MAIN("engine_lent_arguments", TEST(a_batch_turns_values_round_within_their_collection),
           TEST(a_batch_puts_lent_keys_with_lent_values), TEST(a_batch_exchanges_large_values),
           TEST(a_batch_puts_the_large_value_of_a_get_last),
+          TEST(a_put_reads_the_large_value_of_a_get_to_its_end),
           TEST(a_batch_deletes_the_keys_that_its_collection_lent),
           TEST(a_batch_deletes_a_key_that_a_get_lent), TEST(a_batch_gets_a_key_that_was_lent),
           TEST(a_value_is_written_to_a_key_that_was_lent),
