@@ -79,13 +79,18 @@ static void
 buffer_turn(struct rfl_log *log, const struct rfl__buffer *full)
 {
     struct rfl__buffer *other = &log->buffers[log->active ^ 1];
+    uint64_t base = RFL_ALIGN_DOWN(full->lsn_end, RFL_BLOCK);
+    uint64_t used = full->lsn_end - base, there = 0;
+    const uint8_t *from = full->memory + (base - full->lsn_base);
 
     FTK_ASSERT(full == &log->buffers[log->active]);
     FTK_ASSERT(!log->writing); /* the other buffer is not on its way to the file */
+    if (other->lsn_base == base) /* the same block, as far as it went the last time */
+        there = other->used < used ? other->used : used;
     other->segment = full->segment;
     other->lsn_end = full->lsn_end;
-    other->lsn_base = RFL_ALIGN_DOWN(full->lsn_end, RFL_BLOCK);
-    other->used = full->lsn_end - other->lsn_base;
+    other->lsn_base = base;
+    other->used = used;
     if (full->lsn_end == full->segment->lsn_end && full->segment->next != NULL) {
         other->segment = full->segment->next;
         log->lsn_prepare = other->lsn_base;
@@ -93,10 +98,16 @@ buffer_turn(struct rfl_log *log, const struct rfl__buffer *full)
         log->syncs_asked = 0;
         log->lsn_syncs_asked = full->segment->lsn_begin;
     }
-    if (other->used > 0)
-        memcpy(other->memory, full->memory + (other->lsn_base - full->lsn_base), other->used);
+    memcpy(other->memory + there, from + there, used - there);
     FTK_ASSERT(other->used < RFL_BLOCK);
+    FTK_DEBUG_ASSERT(memcmp(other->memory, from, used) == 0);
     log->active ^= 1;
+}
+
+static bool
+all_zero(const uint8_t *p, size_t size)
+{
+    return size == 0 || (p[0] == 0 && memcmp(p, p + 1, size - 1) == 0);
 }
 
 /* Zeros from the last record to the end of its block, and a zero block behind if that is nothing
@@ -110,7 +121,12 @@ buffer_pad(struct rfl__buffer *buffer)
     if (size == buffer->used && !sealed)
         size += RFL_BLOCK;
     FTK_ASSERT(size % RFL_BLOCK == 0 && size - buffer->used <= RFL_BLOCK);
-    memset(buffer->memory + buffer->used, 0, (size_t)(size - buffer->used));
+    /* A small commit ends in the block of the one before the last: it has set them. */
+    if (buffer->zero_from > buffer->used || buffer->zero_to < size)
+        memset(buffer->memory + buffer->used, 0, (size_t)(size - buffer->used));
+    FTK_DEBUG_ASSERT(all_zero(buffer->memory + buffer->used, size - buffer->used));
+    buffer->zero_from = buffer->used;
+    buffer->zero_to = size;
     return (size_t)size;
 }
 

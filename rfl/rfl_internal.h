@@ -76,6 +76,7 @@ struct rfl__buffer {
     uint64_t lsn_base;
     uint64_t used;
     uint64_t lsn_end;
+    uint64_t zero_from, zero_to; /* when it was last padded: zeros then, but for what came since */
 };
 
 /* A thread waiting for a sync; on that thread's stack.  See rfl_flush.c. */

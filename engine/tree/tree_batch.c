@@ -36,6 +36,21 @@ struct batch {
     size_t asked; /* what keys before this one will miss was asked for */
 };
 
+/* All but the arrays of the path, a kilobyte that a batch of one key would feel. */
+static void
+batch_init(struct batch *batch, kiln_txn *txn, struct tree *tree, uint32_t flags)
+{
+    batch->txn = txn;
+    batch->tree = tree;
+    batch->flags = flags;
+    batch->keys = batch->values = NULL;
+    batch->order = NULL;
+    batch->count = batch->asked = 0;
+    batch->path.depth = 0;
+    batch->path.exact = batch->path_valid = batch->misses = false;
+    batch->ahead = NULL;
+}
+
 /* ---- walking from key to key ----------------------------------------------------------------- */
 
 /* Level from which the path must be walked anew for a key above the last one: depth: not at all. */
@@ -377,12 +392,13 @@ ftk_status
 tree_put_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys, const kiln_slice *values,
               size_t count, uint32_t flags, size_t *done_out)
 {
-    struct batch batch = {.txn = txn, .tree = tree, .flags = flags};
+    struct batch batch;
     size_t most = txn->writer.logs ? CHUNK : CHUNK_UNLOGGED;
     size_t max = count < most ? count : most;
     struct batch_item *items;
     ftk_status rc;
 
+    batch_init(&batch, txn, tree, flags);
     *done_out = 0;
     FTK_TRY(batch_memory(&batch, max, &items));
     for (size_t at = 0; at < count; at += batch.count) {
@@ -428,11 +444,12 @@ ftk_status
 tree_delete_many(kiln_txn *txn, struct tree *tree, const kiln_slice *keys, size_t count,
                  uint64_t *deleted_out)
 {
-    struct batch batch = {.txn = txn, .tree = tree};
+    struct batch batch;
     size_t max = count < CHUNK ? count : CHUNK;
     struct batch_item *items;
     ftk_status rc;
 
+    batch_init(&batch, txn, tree, 0);
     *deleted_out = 0;
     FTK_TRY(batch_memory(&batch, max, &items));
     for (size_t at = 0; at < count; at += batch.count) {
