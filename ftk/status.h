@@ -125,7 +125,7 @@ void ftk_assert_failed(const char *expression, const char *file, int line)
 #ifdef KILN_DEBUG
 #define FTK_DEBUG_ASSERT(x) FTK_ASSERT(x)
 #else
-#define FTK_DEBUG_ASSERT(x) ((void)sizeof(x))
+#define FTK_DEBUG_ASSERT(x) ((void)sizeof((x) ? 1 : 0))
 #endif
 
 #define FTK_INLINE static inline __attribute__((always_inline))

@@ -75,11 +75,11 @@ objects_reserve(kiln_txn *txn)
     ftk_status rc;
 
     if (txn->tree_count == txn->tree_capacity) {
-        rc = ftk_realloc((void **)&txn->trees, capacity * sizeof(*txn->trees));
+        rc = ftk_realloc((void **)&txn->trees, capacity * sizeof(struct tree *));
         if (rc != FTK_OK)
             return rc;
         memset(txn->trees + txn->tree_capacity, 0,
-               (capacity - txn->tree_capacity) * sizeof(*txn->trees));
+               (capacity - txn->tree_capacity) * sizeof(struct tree *));
         txn->tree_capacity = capacity;
     }
     if (txn->trees[txn->tree_count] != NULL) /* one of an earlier transaction */

@@ -18,6 +18,7 @@ value_source_read(kiln_txn *txn, const struct value_source *source, void *buffer
 {
     int given_up;
 
+    FTK_ASSERT(source->data == NULL && source->read != NULL);
     FTK_ASSERT(txn->writer.refusal == WRITER_FIT);
     txn->writer.refusal = WRITER_BUSY;
     given_up = source->read(source->context, buffer, size);
