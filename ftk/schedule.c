@@ -19,15 +19,22 @@
  * for up to 2^n steps of the others; in some schedules only some threads do.  Finds what needs one
  * thread held in a short stretch while another passes a long one.
  *
+ * Meetings: delays, but mostly before a word (a mutex) that another thread touched shortly before;
+ * half of them last until another thread comes to touch it, too.  Then it is by chance who is
+ * first, and whether the other follows at once: protocols in which one announces and then looks go
+ * wrong there (Sen: Race Directed Random Testing of Concurrent Programs, PLDI 2008).  A word is
+ * known by its name in the source, since addresses differ from one process to the next.
+ *
  * 1. A thread that yields falls below all others, and one that took STREAK_MAX steps in a row, too:
  *    who spins for another lets it go on.
- * 2. Time stands still but for STEP_NS a step.  It jumps to the next deadline when nobody is ready,
- *    or all who are ready spin; and now and then by chance, in half of the seeds.
+ * 2. Time stands still but for FTK_SCHEDULE_STEP_NS a step.  It jumps to the next deadline when
+ *    nobody is ready, or all who are ready spin; and now and then by chance, in half of the seeds.
  * 3. Nothing outside of the seed and of the threads themselves enters a choice: no address, no
  *    clock, no number of the operating system's.
  */
 #include "ftk/schedule_internal.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,9 +48,10 @@
 enum {
     THREADS_MAX = 64,
     CHANGES_MAX = 5,
+    TOUCHES = 256,
+    MEETING_STEPS = 2000, /* a thread waits so long to meet another */
     STACK_BYTES = 512 << 10,
     GUARD_BYTES = 64 << 10,
-    STEP_NS = 50,
     STREAK_MAX = 20000,
     STEPS_MAX = 400000,
     JUMP_ONE_IN = 512, /* steps, in a hasty schedule */
@@ -63,9 +71,17 @@ static struct {
     bool exploring, hasty;
     uint32_t one_in; /* steps (WALK, DELAYS), places (PLACES) */
     uint32_t place_seed;
-    uint32_t delay_bits; /* a delay is up to 2^this steps */
-    uint64_t delayed;    /* bit per thread: may be delayed */
+    uint32_t visit_one_in; /* visits of a place that count */
+    uint32_t delay_bits;   /* a delay is up to 2^this steps */
+    uint64_t delayed;      /* bit per thread: may be delayed */
     bool delays_at_places;
+    struct touch {
+        uint64_t step;
+        unsigned thread;
+    } touches[TOUCHES];               /* by the hash of a name: who touched such a word last */
+    struct ftk_schedule_thread *next; /* after this step; NULL: whoever */
+    uint32_t met_bits;                /* within 2^this steps */
+    uint32_t met_one_in;              /* such steps */
     uint64_t changes[CHANGES_MAX];
     unsigned change_count;
     int64_t lowest; /* the next priority below all */
@@ -277,24 +293,27 @@ mix(uint32_t hash)
     return hash ^ hash >> 16;
 }
 
-static uint32_t
-site_hash(struct ftk_site *site)
+static void
+site_know(struct ftk_site *site)
 {
-    if (site->hash == 0) {
-        uint32_t hash = site->line;
-        for (const char *at = site->file; *at != 0; at++)
-            hash = mix(hash ^ (uint8_t)*at);
-        site->hash = hash | 1;
-    }
-    return site->hash;
+    uint32_t hash = site->line, word = 0;
+
+    if (site->hash != 0)
+        return;
+    for (const char *at = site->file; *at != 0; at++)
+        hash = mix(hash ^ (uint8_t)*at);
+    for (const char *at = site->what; *at != 0; at++)
+        word = isalnum((unsigned char)*at) || *at == '_' ? mix(word ^ (uint8_t)*at) : 0;
+    site->hash = hash | 1;
+    site->word = word;
 }
 
 /* The thread stands at one of the places drawn, and this visit counts. */
 static bool
 at_place(const struct ftk_schedule_thread *self)
 {
-    return self->site != NULL && mix(site_hash(self->site) ^ run.place_seed) % run.one_in == 0 &&
-           ftk_random_below(&run.random, 2) == 0;
+    return self->site != NULL && mix(self->site->hash ^ run.place_seed) % run.one_in == 0 &&
+           ftk_random_below(&run.random, run.visit_one_in) == 0;
 }
 
 /* A change of priorities is due at this step. */
@@ -309,12 +328,41 @@ change_due(const struct ftk_schedule_thread *self)
     return false;
 }
 
+/* Another thread has touched a word of this name in the last steps.  Remembers that self does. */
+static bool
+meets(const struct ftk_schedule_thread *self)
+{
+    struct touch *touch;
+    bool met;
+
+    if (self->site == NULL)
+        return false;
+    touch = &run.touches[self->site->word % TOUCHES];
+    met = touch->step > 0 && touch->thread != self->number &&
+          run.steps - touch->step < UINT64_C(1) << run.met_bits;
+    *touch = (struct touch){run.steps, self->number};
+    return met;
+}
+
 static bool
 delay_due(const struct ftk_schedule_thread *self)
 {
+    if (run.options.kind == FTK_SCHEDULE_MEETINGS) {
+        uint32_t one_in = meets(self) ? run.met_one_in : run.met_one_in << 7;
+        return ftk_random_below(&run.random, one_in) == 0;
+    }
     if ((run.delayed >> self->number % 64 & 1) == 0)
         return false;
     return run.delays_at_places ? at_place(self) : ftk_random_below(&run.random, run.one_in) == 0;
+}
+
+/* A step before which a thread that stands still now goes on. */
+static uint64_t
+delay_end(void)
+{
+    uint64_t most = UINT64_C(1) << (1 + ftk_random_below(&run.random, run.delay_bits));
+
+    return run.steps + 1 + ftk_random_below(&run.random, most);
 }
 
 static struct ftk_schedule_thread *
@@ -338,16 +386,56 @@ in_turn(const struct ready *ready, const struct ftk_schedule_thread *self)
     return ready->threads[0];
 }
 
+/* The one that waits to meet another where self stands; NULL: none does. */
+static struct ftk_schedule_thread *
+met_by(const struct ftk_schedule_thread *self, const struct ready *ready)
+{
+    for (unsigned i = 0; i < ready->count; i++) {
+        struct ftk_schedule_thread *thread = ready->threads[i];
+        if (thread != self && thread->meets && thread->still_until > run.steps &&
+            thread->site->word == self->site->word)
+            return thread;
+    }
+    return NULL;
+}
+
+/* Two threads stand before the same word.  By chance: who goes first, and whether the other is next
+ * right after its step. */
+static struct ftk_schedule_thread *
+choose_first(struct ftk_schedule_thread *self, struct ftk_schedule_thread *met)
+{
+    if (ftk_random_below(&run.random, 2) == 0)
+        return self; /* the other waits on: not every visit of a word is the one that matters */
+
+    bool goes = ftk_random_below(&run.random, 2) == 0;
+    struct ftk_schedule_thread *first = goes ? self : met, *second = goes ? met : self;
+
+    first->meets = second->meets = false;
+    first->still_until = 0;
+    second->still_until = delay_end();
+    run.next = ftk_random_below(&run.random, 2) == 0 ? second : NULL;
+    return first;
+}
+
 /* Those that do not stand still; or, if all do, the one whose delay ends first. */
 static struct ftk_schedule_thread *
 choose_delayed(struct ftk_schedule_thread *self, const struct ready *ready, bool stays)
 {
     struct ready moving = {.count = 0};
-    struct ftk_schedule_thread *first = ready->threads[0];
+    struct ftk_schedule_thread *first = ready->threads[0], *met = run.next;
 
-    if (stays && delay_due(self)) {
-        uint64_t most = UINT64_C(1) << (1 + ftk_random_below(&run.random, run.delay_bits));
-        self->still_until = run.steps + 1 + ftk_random_below(&run.random, most);
+    run.next = NULL;
+    if (met != NULL) { /* self has taken its step */
+        met->still_until = 0;
+        if (stays)
+            self->still_until = delay_end();
+    } else if (stays && run.options.kind == FTK_SCHEDULE_MEETINGS && self->site != NULL &&
+               (met = met_by(self, ready)) != NULL) {
+        return choose_first(self, met);
+    } else if (stays && delay_due(self)) {
+        self->meets =
+            run.options.kind == FTK_SCHEDULE_MEETINGS && ftk_random_below(&run.random, 2) == 0;
+        self->still_until = self->meets ? run.steps + MEETING_STEPS : delay_end();
     }
     if (stays && self->still_until <= run.steps)
         return self;
@@ -373,7 +461,7 @@ choose(struct ftk_schedule_thread *self, bool yields)
             time_set(next);
     }
     ready_wait(&ready);
-    if (!run.exploring)
+    if (!run.exploring || run.options.kind == FTK_SCHEDULE_IN_TURN)
         return stays ? self : in_turn(&ready, self);
     if (run.options.kind == FTK_SCHEDULE_WALK) {
         if (stays && ftk_random_below(&run.random, run.one_in) != 0)
@@ -381,7 +469,7 @@ choose(struct ftk_schedule_thread *self, bool yields)
         struct ftk_schedule_thread *next = by_chance(&ready);
         return next == self && yields ? in_turn(&ready, self) : next;
     }
-    if (run.options.kind == FTK_SCHEDULE_DELAYS)
+    if (run.options.kind == FTK_SCHEDULE_DELAYS || run.options.kind == FTK_SCHEDULE_MEETINGS)
         return choose_delayed(self, &ready, stays);
     if (yields || run.streak > STREAK_MAX || change_due(self)) {
         self->priority = run.lowest--;
@@ -420,6 +508,9 @@ count_step(void)
     struct ftk_schedule_thread *self = run.self;
     uint64_t line = self->site != NULL ? self->site->line : 0;
 
+    if (self->site != NULL)
+        site_know(self->site);
+
     run.steps++;
     run.result.steps += run.exploring;
     run.result.trace_sum =
@@ -429,7 +520,7 @@ count_step(void)
         trace(self);
     if (run.steps > run.options.steps_max)
         ftk__schedule_stuck("livelock: no end");
-    time_set(run.now_ns + STEP_NS);
+    time_set(run.now_ns + FTK_SCHEDULE_STEP_NS);
 }
 
 void
@@ -542,14 +633,21 @@ plan(void)
     uint64_t expected = run.options.steps_expected > 0 ? run.options.steps_expected : 1000;
     uint64_t draw = ftk_random_next(&run.random);
 
-    static const enum ftk_schedule_kind kinds[] = {FTK_SCHEDULE_WALK, FTK_SCHEDULE_PRIORITIES,
-                                                   FTK_SCHEDULE_PLACES, FTK_SCHEDULE_DELAYS};
+    static const enum ftk_schedule_kind kinds[] = {
+        FTK_SCHEDULE_PRIORITIES, FTK_SCHEDULE_DELAYS,   FTK_SCHEDULE_WALK,
+        FTK_SCHEDULE_WALK,       FTK_SCHEDULE_PLACES,   FTK_SCHEDULE_PLACES,
+        FTK_SCHEDULE_MEETINGS,   FTK_SCHEDULE_MEETINGS, FTK_SCHEDULE_MEETINGS,
+        FTK_SCHEDULE_MEETINGS, /* each finds some faults best */
+    };
     if (run.options.kind == FTK_SCHEDULE_BY_SEED)
-        run.options.kind = kinds[draw % 4];
+        run.options.kind = kinds[draw % (sizeof kinds / sizeof kinds[0])];
     run.hasty = (draw >> 8) % 2 == 0;
     run.one_in = UINT32_C(4) << (draw >> 16) % 5;
     run.delay_bits = 3 + (uint32_t)((draw >> 32) % 8);
     run.place_seed = (uint32_t)ftk_random_next(&run.random);
+    run.visit_one_in = UINT32_C(1) << (1 + ftk_random_below(&run.random, 5));
+    run.met_bits = 4 + (uint32_t)ftk_random_below(&run.random, 8);
+    run.met_one_in = UINT32_C(1) << ftk_random_below(&run.random, 3);
     run.delays_at_places = (draw >> 40) % 2 == 0;
     run.delayed = ftk_random_next(&run.random) & ftk_random_next(&run.random);
     if ((draw >> 48) % 2 == 0)

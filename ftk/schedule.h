@@ -20,6 +20,7 @@ struct ftk_site {
     const char *what;
     uint32_t line;
     uint32_t hash; /* of file and line; 0: not known yet */
+    uint32_t word; /* hash of the last name in `what`: of the mutex or word that is touched */
 };
 
 /* All zero is a mutex that is free, and a condition without waiters. */
@@ -39,12 +40,16 @@ struct ftk_thread {
     bool running;
 };
 
+enum { FTK_SCHEDULE_STEP_NS = 50 }; /* of a schedule's time, which each step takes */
+
 enum ftk_schedule_kind {
-    FTK_SCHEDULE_BY_SEED,    /* the seed chooses one of the next four */
+    FTK_SCHEDULE_BY_SEED,    /* the seed chooses one of the next five */
     FTK_SCHEDULE_PRIORITIES, /* probabilistic concurrency testing: changes at steps drawn before */
     FTK_SCHEDULE_PLACES,     /* the same with changes at places of the source */
     FTK_SCHEDULE_DELAYS,     /* a thread stands still by chance, for some of the others' steps */
     FTK_SCHEDULE_WALK,       /* a switch by chance at each step */
+    FTK_SCHEDULE_MEETINGS,   /* delays, mostly where another thread was shortly before */
+    FTK_SCHEDULE_IN_TURN,    /* a thread goes on until it waits; never by seed */
 };
 
 struct ftk_schedule_options {

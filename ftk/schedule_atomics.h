@@ -19,7 +19,7 @@ void ftk_schedule_point(struct ftk_site *site); /* another thread may go on firs
 
 #define FTK_SITE(text)                                                                             \
     __extension__({                                                                                \
-        static struct ftk_site ftk_site_ = {__FILE__, text, __LINE__, 0};                          \
+        static struct ftk_site ftk_site_ = {__FILE__, text, __LINE__, 0, 0};                       \
         &ftk_site_;                                                                                \
     })
 #define FTK_SCHEDULE_AT(text) ftk_schedule_at(FTK_SITE(text))

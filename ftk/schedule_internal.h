@@ -36,6 +36,7 @@ struct ftk_schedule_thread {
     bool spins;           /* yielded, and nothing else since */
     int64_t priority;
     uint64_t still_until; /* a step: it stands still until then */
+    bool meets;           /* or until another comes to the word that it stands before */
     struct ftk_site *site;
     struct ftk_error error; /* the thread's slot while another runs */
     unsigned number;

@@ -157,13 +157,26 @@ void
 bank_write(struct bank *bank, struct ftk_random *random, uint32_t keys, kiln_durability durability,
            bool commit)
 {
+    bank_write_in(bank, bank_writer_begin(bank, durability), random, keys, durability, commit);
+}
+
+kiln_txn *
+bank_writer_begin(struct bank *bank, kiln_durability durability)
+{
     kiln_txn_options options = KILN_TXN_OPTIONS_INIT;
-    uint32_t next[BANK_KEYS_MAX], all = bank->shape.keys;
     kiln_txn *txn;
 
     options.kind = KILN_WRITE;
     options.durability = durability;
     MUST_OK(kiln_txn_begin_with(bank->db, &options, &txn));
+    return txn;
+}
+
+void
+bank_write_in(struct bank *bank, kiln_txn *txn, struct ftk_random *random, uint32_t keys,
+              kiln_durability durability, bool commit)
+{
+    uint32_t next[BANK_KEYS_MAX], all = bank->shape.keys;
     uint32_t state = bank->newest + 1; /* nobody else's until the commit */
     MUST(state < BANK_STATES, "the world wants more states");
     memcpy(next, bank->states[bank->newest], sizeof next);

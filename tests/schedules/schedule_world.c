@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ftk/clock.h"
+
 static struct {
     const struct schedule_world *world;
     const char *program;
@@ -68,6 +70,13 @@ schedule_must_ok(ftk_status status, const char *call, const char *file, int line
     if (status != FTK_OK)
         schedule_fail(file, line, "%s: %s: %s", call, ftk_status_name(status),
                       ftk_error_last()->text);
+}
+
+void
+schedule_stand(struct ftk_random *random, uint32_t steps)
+{
+    if (steps > 0)
+        ftk_clock_sleep_ns(ftk_random_below(random, steps) * FTK_SCHEDULE_STEP_NS);
 }
 
 /* ---- one schedule ---------------------------------------------------------------------------- */
@@ -193,7 +202,7 @@ schedule_main(const struct schedule_world *world, int argc, char **argv)
     ftk_random_seed(&system, 0);
     ftk_random_system_use(random_fill, &system);
     ftk_schedule_run(&quiet, template_make, NULL, &result);
-    expected = one(0, FTK_SCHEDULE_PRIORITIES, 0).steps; /* the length of a schedule, about */
+    expected = one(0, FTK_SCHEDULE_IN_TURN, 0).steps; /* the length of a schedule, about */
 
     now.trace = plan.trace;
     for (uint64_t i = 0; i < plan.count; i++) {

@@ -44,6 +44,9 @@ void schedule_fail(const char *file, int line, const char *format, ...)
 #define MUST_OK(call) schedule_must_ok((ftk_status)(call), #call, __FILE__, __LINE__)
 void schedule_must_ok(ftk_status status, const char *call, const char *file, int line);
 
+/* Whoever comes beside others comes at some time of their work, up to so many steps later. */
+void schedule_stand(struct ftk_random *random, uint32_t steps);
+
 /* ---- a database whose every state is known --------------------------------------------------- */
 
 enum { BANK_KEYS_MAX = 144, BANK_STATES = 64 };
@@ -87,6 +90,10 @@ void bank_open(struct bank *bank, struct simdisk *disk); /* again, in the state 
 /* One write transaction that changes about `keys` keys; commit, or abort.  From any thread. */
 void bank_write(struct bank *bank, struct ftk_random *random, uint32_t keys,
                 kiln_durability durability, bool commit);
+/* The same in two parts: the transaction is begun, then changes and ends. */
+kiln_txn *bank_writer_begin(struct bank *bank, kiln_durability durability);
+void bank_write_in(struct bank *bank, kiln_txn *txn, struct ftk_random *random, uint32_t keys,
+                   kiln_durability durability, bool commit);
 /* The state that a read transaction sees: whole, not older than `low`; what it and those before it
  * promised must survive from now on. */
 uint32_t bank_read(struct bank *bank, kiln_txn *txn, uint32_t low);

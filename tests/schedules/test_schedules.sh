@@ -10,9 +10,8 @@ build=$KILN_BUILD/sched
 count=$((${KILN_SCHEDULES:-6000} / $(wc -w <<<"$worlds")))
 [ "${KILN_SCHEDULE_SECONDS:-0}" -eq 0 ] || count=1000000000
 export build count
-# world NAME -- its output to NAME.txt.  The world of the limit is ten times as slow as the others.
+# world NAME -- its output to NAME.txt
 world() {
-    [ "$1" = world_limit ] && count=$((count / 5))
     "$build/tests/schedules/$1" --first "${KILN_SCHEDULE_FIRST:-1}" --count "$count" \
         --seconds "${KILN_SCHEDULE_SECONDS:-0}" >"$1.txt" 2>&1
 }

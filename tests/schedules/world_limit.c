@@ -2,28 +2,118 @@
 /*
  * tests/schedules/world_limit.c -- the cache limit falls and rises while a transaction is written.
  *
- * Pages of 64 KiB and the smallest cache for them: a transaction that changes every leaf, some of
- * them in place, has to write pages out before it commits when the limit falls, and half of these
- * transactions abort.  Nothing of an aborted one is seen, then or after a crash.
+ * A transaction that changes every leaf, some of them in place, has to write pages out before it
+ * commits when the limit falls, and half of these transactions abort.  Nothing of an aborted one is
+ * seen, then or after a crash.
+ *
+ * The lowest limit is 4 MiB, and a database that fills it costs milliseconds to open and to read.
+ * So most of it is another database's: a cache beside it, whose pages are dirty or pinned and of
+ * which no byte is ever touched.  What is left is some dozens of pages.
  */
 #include <string.h>
 
-#include "ftk/clock.h"
+#include "cache/cache.h"
 #include "tests/schedules/schedule_world.h"
 
-enum { TRANSACTIONS = 2, LIMIT_LOW = 4 << 20, LIMIT_HIGH = 120 << 20 };
+enum {
+    TRANSACTIONS = 2,
+    LIMIT_LOW = 4 << 20,
+    LIMIT_HIGH = 120 << 20, /* much is prepared below it, more than the lower one has room for */
+    LIMIT_MIDDLE = 9 << 19, /* a window has up to 9 leaves below it: the others are copied */
+    OTHER_PAGE = 16 << 10,
+    OTHER_PAGES = 256,
+    LEFT_MIN = 24, /* pages that the others leave, at least, and up to so many more */
+    LEFT_MORE = 64,
+    SHARE_MIN = 8, /* of a writer, below the lower limit; see cache_share */
+    SHARE_MORE = 48,
+};
 
 /* Values that shrank: many leaves, and little to log. */
-static const struct bank_shape shape = {.page_bytes = 64 << 10,
-                                        .keys = 96,
-                                        .value_bytes = 400,
-                                        .first_bytes = 15000,
+static const struct bank_shape shape = {.page_bytes = 4096,
+                                        .keys = 80,
+                                        .value_bytes = 100,
+                                        .first_bytes = 904,
                                         .cache_bytes = LIMIT_HIGH,
                                         .keeps = true};
+
+/* ---- the others ------------------------------------------------------------------------------ */
+
+struct others {
+    struct ftk_file *file;
+    struct ftk_iobufs *bufs;
+    struct cache *cache;
+};
+
+static bool
+others_seal(void *context, uint64_t id, void *page, uint64_t limit)
+{
+    (void)context, (void)id, (void)page, (void)limit;
+    return false; /* of a transaction that does not end */
+}
+
+static ftk_status
+others_verify(void *context, uint64_t id, const void *page)
+{
+    (void)context, (void)page;
+    MUST(false, "page %llu of the others is read", (unsigned long long)id);
+    return FTK_OK;
+}
+
+/* Below the lower limit: a writer's share, and what they leave, in pages of the database. */
+static void
+others_open(struct others *others, struct simdisk *disk, struct ftk_random *random)
+{
+    struct ftk_iobufs_options io = FTK_IOBUFS_OPTIONS_INIT;
+    struct cache_options options = {.page_bytes = OTHER_PAGE,
+                                    .pages_want = OTHER_PAGES,
+                                    .pages_need = OTHER_PAGES,
+                                    .seal = others_seal,
+                                    .verify = others_verify};
+    uint64_t left = LEFT_MIN + ftk_random_below(random, LEFT_MORE);
+    uint64_t share = SHARE_MIN + ftk_random_below(random, SHARE_MORE);
+    struct cache_stats stats;
+
+    io.disk = simdisk_disk(disk);
+    io.count = 1;
+    MUST_OK(ftk_file_open(io.disk, "/others", FTK_OPEN_CREATE | FTK_OPEN_DIRECT, &others->file));
+    MUST_OK(ftk_iobufs_open(&io, &others->bufs));
+    options.file = others->file;
+    options.bufs = others->bufs;
+    MUST_OK(cache_open(&options, &others->cache));
+    cache_stats(others->cache, &stats);
+    uint64_t budget = LIMIT_LOW - stats.meta_bytes - LIMIT_LOW / 64; /* and the database's states */
+    uint64_t pages = (budget - left * shape.page_bytes) / OTHER_PAGE;
+    uint64_t dirty = (budget / 4 * 3 - 2 * share * shape.page_bytes) / OTHER_PAGE;
+    FTK_ASSERT(dirty < pages && pages <= OTHER_PAGES);
+    MUST_OK(cache_reserve(others->cache, pages));
+    for (uint64_t id = 0; id < pages; id++) {
+        MUST(cache_new(others->cache, id), "page %llu was not reserved", (unsigned long long)id);
+        if (id < dirty)
+            cache_dirty(others->cache, cache_fast(others->cache), id);
+        else
+            MUST_OK(cache_fetch(others->cache, id, 0));
+    }
+}
+
+static void
+others_close(struct others *others)
+{
+    struct cache_stats stats;
+
+    cache_stats(others->cache, &stats);
+    for (uint64_t id = stats.dirty_bytes / OTHER_PAGE; id < stats.used_bytes / OTHER_PAGE; id++)
+        cache_unpin(cache_fast(others->cache), id);
+    cache_close(others->cache);
+    ftk_iobufs_close(others->bufs);
+    ftk_file_close(others->file);
+}
+
+/* ---- threads --------------------------------------------------------------------------------- */
 
 struct scene {
     struct bank bank;
     struct ftk_random write_random, limit_random;
+    uint64_t limit; /* the higher one */
     bool reads, checkpoints;
 };
 
@@ -38,24 +128,23 @@ write_some(void *context)
                    ftk_random_below(random, 2) == 0);
 }
 
-/* From high to low and back, each after a part of the time that a transaction takes (a step is
- * 50 ns of the schedule's time). */
+/* From high to low and back, each after a part of a transaction. */
 static void
 limit_some(void *context)
 {
     struct scene *scene = context;
 
     for (unsigned i = 0; i < 4; i++) {
-        ftk_clock_sleep_ns(ftk_random_below(&scene->limit_random, 40000));
+        schedule_stand(&scene->limit_random, 800);
         MUST_OK(kiln_cache_limit(LIMIT_LOW));
-        ftk_clock_sleep_ns(ftk_random_below(&scene->limit_random, 20000));
-        MUST_OK(kiln_cache_limit(LIMIT_HIGH));
+        schedule_stand(&scene->limit_random, 400);
+        MUST_OK(kiln_cache_limit(scene->limit));
     }
     MUST_OK(kiln_cache_limit(LIMIT_LOW));
 }
 
 static void
-others_run(void *context)
+beside_run(void *context)
 {
     struct scene *scene = context;
     kiln_txn *txn;
@@ -69,6 +158,8 @@ others_run(void *context)
     bank_glance(&scene->bank, txn, low, &scene->write_random);
     kiln_txn_abort(txn);
 }
+
+/* ---- the world ------------------------------------------------------------------------------- */
 
 static void
 look_at_all(struct bank *bank)
@@ -91,25 +182,30 @@ scenario(struct simdisk *disk, struct ftk_random *random)
 {
     static struct scene scene;
     struct bank_crash crash = {.disk = NULL};
-    struct ftk_thread writer, limiter, others;
+    struct others others;
+    struct ftk_thread writer, limiter, beside;
 
     memset(&scene, 0, sizeof scene);
     bank_init_as(&scene.bank, disk, &shape);
     ftk_random_seed(&scene.write_random, ftk_random_next(random));
     bank_write(&scene.bank, &scene.write_random, 2 * shape.keys, KILN_LAZY, true);
     ftk_random_seed(&scene.limit_random, ftk_random_next(random));
+    others_open(&others, disk, random);
+    scene.limit = ftk_random_below(random, 2) == 0 ? LIMIT_MIDDLE : LIMIT_HIGH;
+    MUST_OK(kiln_cache_limit(scene.limit));
     scene.reads = ftk_random_below(random, 4) == 0;
     scene.checkpoints = ftk_random_below(random, 4) == 0;
 
     ftk_schedule_explore(true);
     MUST_OK(ftk_thread_start(&writer, "writer", write_some, &scene));
     MUST_OK(ftk_thread_start(&limiter, "limiter", limit_some, &scene));
-    MUST_OK(ftk_thread_start(&others, "others", others_run, &scene));
+    MUST_OK(ftk_thread_start(&beside, "beside", beside_run, &scene));
     ftk_thread_join(&writer);
     ftk_thread_join(&limiter);
-    ftk_thread_join(&others);
+    ftk_thread_join(&beside);
     ftk_schedule_explore(false);
 
+    others_close(&others);
     look_at_all(&scene.bank);
     MUST_OK(
         kiln_checkpoint(scene.bank.db)); /* what is clean by then must be as it is in the file */

@@ -12,17 +12,18 @@
 #include "engine/txn/db_state.h"
 #include "tests/schedules/schedule_world.h"
 
-enum { WRITERS = 3, TRANSACTIONS = 3, READS = 6, SEGMENT_BYTES = 2 << 20 };
+enum { WRITERS = 3, TRANSACTIONS = 3, READS = 12, STAND_STEPS = 400, SEGMENT_BYTES = 2 << 20 };
 
 struct scene {
     struct bank bank;
     struct simdisk *disk;
-    struct ftk_random random[WRITERS];
+    struct ftk_random random[WRITERS], read_random;
     struct bank_crash crash;
     enum bank_crash_kind crash_kind;
     uint64_t crash_step, crash_seed;
     unsigned crash_write; /* after so many transactions */
-    bool crash_read;      /* when more is seen than has returned */
+    uint32_t stand;
+    bool crash_read; /* when more is seen than has returned */
 };
 
 struct writer {
@@ -72,10 +73,11 @@ read_some(void *context)
     kiln_txn *txn;
 
     for (unsigned i = 0; i < READS; i++) {
+        schedule_stand(&scene->read_random, scene->stand);
         uint32_t low = scene->bank.returned;
         MUST_OK(kiln_txn_begin(scene->bank.db, KILN_READ, &txn));
         uint32_t promised = scene->bank.durable + scene->bank.written;
-        bank_read(&scene->bank, txn, low);
+        bank_glance(&scene->bank, txn, low, &scene->read_random);
         if (scene->crash_read && scene->bank.durable + scene->bank.written > promised)
             crash_now(scene); /* seen before its commit has returned */
         kiln_txn_abort(txn);
@@ -136,14 +138,17 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     bank_init(&scene.bank, disk);
     scene.crash_kind = (enum bank_crash_kind)ftk_random_below(random, BANK_CRASH_KINDS);
     scene.crash_seed = ftk_random_next(random);
-    switch (ftk_random_below(random, 3)) {
-    case 0: scene.crash_read = true; break;
-    case 1: scene.crash_write = 1 + (unsigned)ftk_random_below(random, 8); break;
+    switch (ftk_random_below(random, 4)) {
+    case 0:
+    case 1: scene.crash_read = true; break;
+    case 2: scene.crash_write = 1 + (unsigned)ftk_random_below(random, 8); break;
     default: scene.crash_step = simdisk_steps(disk) + 1 + ftk_random_below(random, 60);
     }
     if (scene.crash_step == 0 && scene.crash_kind == BANK_POWER)
         scene.crash_kind = BANK_HARD; /* it is about what must be there */
     simdisk_hook(disk, after_step, &scene);
+    ftk_random_seed(&scene.read_random, ftk_random_next(random));
+    scene.stand = ftk_random_below(random, 4) == 0 ? 0 : STAND_STEPS;
 
     ftk_schedule_explore(true);
     for (unsigned i = 0; i < WRITERS; i++) {

@@ -10,11 +10,12 @@
 
 #include "tests/schedules/schedule_world.h"
 
-enum { READERS = 2, WRITERS = 2, TRANSACTIONS = 5, LOOKS = 8 };
+enum { READERS = 2, WRITERS = 2, TRANSACTIONS = 5, LOOKS = 8, STAND_STEPS = 400 };
 
 struct scene {
     struct bank bank;
     bool checkpoint;
+    uint32_t stand;
 };
 
 struct actor {
@@ -44,6 +45,7 @@ read_some(void *context)
 
     MUST_OK(kiln_txn_begin(bank->db, KILN_READ, &txn));
     for (unsigned i = 0; i < LOOKS; i++) {
+        schedule_stand(&reader->random, reader->scene->stand); /* what it has pinned must stay */
         bank_glance(bank, txn, low, &reader->random);
         low = bank->returned;
         if (ftk_random_below(&reader->random, 2) == 0) {
@@ -76,6 +78,7 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     memset(&scene, 0, sizeof scene);
     bank_init(&scene.bank, disk);
     scene.checkpoint = ftk_random_below(random, 2) == 0;
+    scene.stand = ftk_random_below(random, 4) == 0 ? 0 : STAND_STEPS;
 
     ftk_schedule_explore(true);
     for (unsigned i = 0; i < READERS + WRITERS; i++) {

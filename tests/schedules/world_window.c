@@ -2,23 +2,37 @@
 /*
  * tests/schedules/world_window.c -- leaves changed in place, beside readers and a checkpoint.
  *
- * A writer whose commits open windows (LAZY and OS), half of its transactions aborted; a reader; a
- * checkpoint.  Readers see states that were committed, whole; what a crash leaves is such a state.
+ * A writer whose commits open windows (LAZY and OS), a third of its transactions aborted; a reader;
+ * checkpoints.  Readers see states that were committed, whole; what a crash leaves is such a state.
+ *
+ * What goes wrong here goes wrong where a window opens, is asked for or is decided, beside a pin
+ * that begins.  So half of the schedules have many small transactions, and readers that come often
+ * and go soon; and the writer does not go without a window after a reader has come (window.h,
+ * `rest`), as if so many transactions had passed in between.
  */
 #include <string.h>
 
+#include "engine/txn/db_state.h"
 #include "tests/schedules/schedule_world.h"
 
-enum { TRANSACTIONS = 6, OLD_READERS = 16 };
+enum {
+    TRANSACTIONS = 5,
+    KEYS = 8,
+    SMALL_TRANSACTIONS = 16,
+    SMALL_KEYS = 1,
+    OLD_READERS = 16,
+    STAND_STEPS = 400
+};
 
 struct scene {
     struct bank bank;
     struct simdisk *disk;
-    struct ftk_random writer_random;
+    struct ftk_random writer_random, reader_random, checkpoint_random;
     kiln_txn *old_readers[OLD_READERS];
     struct bank_crash crash;
     uint64_t crash_step, crash_seed;
-    uint32_t checkpoints, crash_after, reads, old_reader_count;
+    uint32_t transactions, keys, stand;
+    uint32_t checkpoints, crash_after, reads, glances, old_reader_count;
     enum bank_crash_kind crash_kind;
 };
 
@@ -34,23 +48,34 @@ write_some(void *context)
     struct scene *scene = context;
     struct ftk_random *random = &scene->writer_random;
 
-    for (unsigned i = 0; i < TRANSACTIONS; i++)
-        bank_write(&scene->bank, random, 1 + (uint32_t)ftk_random_below(random, 8),
+    for (unsigned i = 0; i < scene->transactions; i++) {
+        atomic_store_explicit(&scene->bank.db->window.rest, 0, memory_order_relaxed);
+        bank_write(&scene->bank, random, 1 + (uint32_t)ftk_random_below(random, scene->keys),
                    ftk_random_below(random, 2) == 0 ? KILN_OS : KILN_LAZY,
                    ftk_random_below(random, 3) > 0);
+    }
 }
 
 static void
 read_some(void *context)
 {
     struct scene *scene = context;
+    struct bank *bank = &scene->bank;
     kiln_txn *txn;
 
     for (unsigned i = 0; i < scene->reads; i++) {
-        uint32_t low = scene->bank.returned;
-        MUST_OK(kiln_txn_begin(scene->bank.db, KILN_READ, &txn));
-        uint32_t state = bank_read(&scene->bank, txn, low);
-        MUST(bank_read(&scene->bank, txn, low) == state, "the snapshot has moved");
+        schedule_stand(&scene->reader_random, scene->stand);
+        uint32_t low = bank->returned;
+        MUST_OK(kiln_txn_begin(bank->db, KILN_READ, &txn));
+        uint32_t state = bank_read(bank, txn, low);
+        MUST(bank_read(bank, txn, low) == state, "the snapshot has moved");
+        kiln_txn_abort(txn);
+    }
+    for (unsigned i = 0; i < scene->glances; i++) {
+        schedule_stand(&scene->reader_random, scene->stand);
+        uint32_t low = bank->returned;
+        MUST_OK(kiln_txn_begin(bank->db, KILN_READ, &txn));
+        bank_glance(bank, txn, low, &scene->reader_random);
         kiln_txn_abort(txn);
     }
 }
@@ -61,6 +86,7 @@ checkpoint_some(void *context)
     struct scene *scene = context;
 
     for (unsigned i = 1; i <= scene->checkpoints; i++) {
+        schedule_stand(&scene->checkpoint_random, scene->stand);
         MUST_OK(kiln_checkpoint(scene->bank.db));
         if (i == scene->crash_after)
             crash_now(scene);
@@ -95,6 +121,23 @@ after_step(void *context, struct simdisk *disk, uint64_t step)
         crash_now(scene);
 }
 
+/* Few readers: windows stay open longer.  Small transactions: there are more of them. */
+static void
+shape_draw(struct scene *scene, struct ftk_random *random)
+{
+    bool small = ftk_random_below(random, 4) > 0;
+
+    scene->transactions = small ? SMALL_TRANSACTIONS : TRANSACTIONS;
+    scene->keys = small ? SMALL_KEYS : KEYS;
+    scene->stand = ftk_random_below(random, 4) == 0 ? 0 : STAND_STEPS;
+    switch (ftk_random_below(random, 4)) {
+    case 0: scene->reads = 2; break;
+    case 1: scene->glances = 8; break;
+    case 2: scene->glances = 2; break;
+    default: break;
+    }
+}
+
 static void
 scenario(struct simdisk *disk, struct ftk_random *random)
 {
@@ -104,14 +147,16 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     memset(&scene, 0, sizeof scene);
     scene.disk = disk;
     bank_init(&scene.bank, disk);
-    scene.old_reader_count = ftk_random_below(random, 2) == 0 ? OLD_READERS : 0;
+    scene.old_reader_count = ftk_random_below(random, 4) == 0 ? OLD_READERS : 0;
     old_readers_begin(&scene);
     ftk_random_seed(&scene.writer_random, ftk_random_next(random));
+    ftk_random_seed(&scene.reader_random, ftk_random_next(random));
+    ftk_random_seed(&scene.checkpoint_random, ftk_random_next(random));
     bank_write(&scene.bank, &scene.writer_random, 4 * scene.bank.shape.keys, KILN_LAZY, true);
     scene.crash_kind = (enum bank_crash_kind)ftk_random_below(random, BANK_CRASH_KINDS);
     scene.crash_seed = ftk_random_next(random);
-    scene.checkpoints = 1 + (uint32_t)ftk_random_below(random, 3);
-    scene.reads = ftk_random_below(random, 3) == 0 ? 2 : 0; /* none: windows stay open longer */
+    scene.checkpoints = 1 + (uint32_t)ftk_random_below(random, 9);
+    shape_draw(&scene, random);
     /* A crash after a checkpoint, or at some step, or, if there are not so many, at the end. */
     scene.crash_after = (uint32_t)ftk_random_below(random, scene.checkpoints + 2);
     if (scene.crash_after == 0)

@@ -3,7 +3,7 @@
  * tests/support/simdisk.c -- the table of functions of the simulated disk.
  *
  * 1. A change is applied to the node's `now` and appended to its pending changes; sync makes `now`
- *    the durable image.
+ *    the durable image, or (options.device) what `now` was when the sync began.
  * 2. Every change ends in sim_step_end: one step, and the hook.
  * 3. A file whose generation is not the disk's is dead.
  */
@@ -15,8 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ftk/clock.h"
 #include "ftk/mem.h"
 #include "tests/support/simdisk_internal.h"
+
+enum { SYNC_NS = 20000 }; /* a sync takes up to so long, where it takes time at all */
 
 static struct simdisk *
 sim_of(struct ftk_disk *disk)
@@ -264,24 +267,45 @@ sim_file_write(struct ftk_file *base, const void *memory, size_t size, uint64_t 
     return rc;
 }
 
-/* What is pending becomes durable; or, when the sync fails, survives by chance, for good. */
+/* The first `count` of what is pending become durable; or, when the sync fails, survive by chance,
+ * for good. */
 static void
-node_sync(struct simdisk *disk, struct sim_node *node, bool good)
+node_sync(struct simdisk *disk, struct sim_node *node, size_t count, bool good)
 {
-    if (good && !node->lost) {
+    bool all = good && !node->lost && count == node->pending_count;
+
+    if (all) {
         sim_image_release(&node->durable);
         sim_image_copy(&node->durable, &node->now);
     }
-    for (size_t i = 0; i < node->pending_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (!good)
             sim_change_survive(node->pending[i], &node->durable, &disk->random, SIM_SOME_SECTORS,
                                0.5);
-        else if (node->lost)
+        else if (!all)
             sim_change_apply(node->pending[i], &node->durable);
         sim_change_release(node->pending[i]);
     }
-    node->pending_count = 0;
+    node->pending_count -= count;
+    if (node->pending_count > 0)
+        memmove(node->pending, node->pending + count, node->pending_count * sizeof *node->pending);
+    node->synced_changes += count;
     node->lost |= !good;
+}
+
+/* With the lock, which others may have for a while: what they write meanwhile this sync, which has
+ * begun, need not save.  How many of what is pending it saves. */
+static size_t
+sync_takes_time(struct simdisk *disk, uint32_t id)
+{
+    uint64_t last = disk->nodes[id]->synced_changes + disk->nodes[id]->pending_count;
+    uint64_t ns = ftk_random_below(&disk->random, 2) * ftk_random_below(&disk->random, SYNC_NS);
+
+    ftk_mutex_unlock(&disk->mutex);
+    ftk_clock_sleep_ns(ns);
+    ftk_mutex_lock(&disk->mutex);
+    uint64_t begun = disk->nodes[id]->synced_changes; /* another sync may have saved some */
+    return begun < last ? (size_t)(last - begun) : 0;
 }
 
 static ftk_status
@@ -293,8 +317,10 @@ sim_file_sync(struct ftk_file *base)
     ftk_mutex_lock(&disk->mutex);
     ftk_status rc = alive(file);
     if (rc == FTK_OK) {
+        size_t count = disk->options.device ? sync_takes_time(disk, file->node)
+                                            : disk->nodes[file->node]->pending_count;
         int err = sim_fault(disk, SIMDISK_SYNC);
-        node_sync(disk, disk->nodes[file->node], err == 0);
+        node_sync(disk, disk->nodes[file->node], count, err == 0);
         if (err != 0)
             rc = FTK_FAIL_OS(FTK_IO, err, "sync of %s failed: %s", base->path, strerror(err));
     }

@@ -44,7 +44,8 @@ struct simdisk_options {
     uint32_t align;    /* of direct I/O: offset, size and memory; 0 means 512 */
     uint64_t capacity; /* bytes; 0 means without limit */
     bool no_direct;    /* FTK_OPEN_DIRECT is ignored, as on file systems without it */
-    bool device;       /* a thread per queue completes I/Os, as a kernel does */
+    bool device;       /* a thread per queue completes I/Os, as a kernel does; and a sync takes
+                          some of the clock's time, and saves what was written when it began */
 };
 
 struct simdisk *simdisk_new(const struct simdisk_options *options); /* NULL: all defaults */
