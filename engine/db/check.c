@@ -177,6 +177,7 @@ check_page(struct check *check, struct page_ref ref, uint32_t level, const struc
     struct node node = tree_node(txn, page_id);
     ftk_status rc;
 
+    FTK_ASSERT(level < TREE_HEIGHT_MAX);
     rc = check_progress(check);
     if (rc != FTK_OK)
         return rc;

@@ -61,6 +61,7 @@ catalog_put(kiln_txn *txn, const void *key, size_t key_size, const void *data, u
 {
     struct node_value value = {.data = data, .size = size};
 
+    FTK_ASSERT(txn->write && size > 0 && size <= CATALOG_ENTRY_MAX);
     return tree_put(txn, &txn->catalog, key, key_size, &value, KILN_PUT_REPLACE);
 }
 

@@ -26,6 +26,7 @@ extension_txn_scoped(const kiln_txn *txn)
 uint64_t
 extension_txn_birth(const kiln_txn *txn)
 {
+    FTK_ASSERT(txn->write && txn->writer.birth > txn->snapshot.id);
     return txn->writer.birth;
 }
 
