@@ -132,6 +132,9 @@ decode(const uint8_t *block, struct header *header)
         (header->snapshot.catalog_height == 0) != page_ref_is_none(header->snapshot.catalog_root) ||
         (header->snapshot.catalog_height == 0) != (page_ref_id(header->snapshot.catalog_root) == 0))
         return FTK_FAIL(FTK_CORRUPT, "header: impossible catalog");
+    if (header->snapshot.id > INT64_MAX || header->snapshot.lsn > INT64_MAX ||
+        header->checkpoint > INT64_MAX) /* what comes after them is counted up from there */
+        return FTK_FAIL(FTK_CORRUPT, "header: impossible number of a transaction or checkpoint");
     return FTK_OK;
 }
 

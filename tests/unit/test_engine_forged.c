@@ -512,6 +512,26 @@ record_behind_the_last_one_cannot_be_deleted(void)
     end(db, txn);
 }
 
+static void
+header_last_set(void *context, uint8_t *block)
+{
+    ftk_put_le64(block + *(const unsigned *)context, UINT64_MAX);
+}
+
+/* Nothing could come after it. */
+static void
+header_of_the_last_number_is_corrupt(void)
+{
+    static const unsigned fields[] = {HEADER_TXN, HEADER_LSN};
+
+    for (unsigned i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        unsigned at = fields[i];
+        make();
+        forge_headers(&forge, header_last_set, &at);
+        open_and_expect("impossible number");
+    }
+}
+
 TEST_MAIN("engine_forged", TEST(catalog_name_of_number_0_is_corrupt),
           TEST(container_in_the_dictionary_s_collection_is_corrupt),
           TEST(containers_out_of_order_are_corrupt), TEST(indexes_out_of_order_are_corrupt),
@@ -522,5 +542,6 @@ TEST_MAIN("engine_forged", TEST(catalog_name_of_number_0_is_corrupt),
           TEST(map_that_has_a_header_free_is_corrupt), TEST(map_that_has_itself_free_is_corrupt),
           TEST(map_with_a_page_behind_its_end_is_corrupt),
           TEST(header_that_ends_before_a_map_is_corrupt),
+          TEST(header_of_the_last_number_is_corrupt),
           TEST(records_that_come_again_end_a_cursor),
           TEST(record_behind_the_last_one_cannot_be_deleted))

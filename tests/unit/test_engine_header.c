@@ -63,8 +63,8 @@ header_of(uint64_t checkpoint, struct ftk_random *random)
 
     for (unsigned i = 0; i < sizeof header.identity; i++)
         header.identity[i] = (uint8_t)ftk_random_next(random);
-    header.snapshot.id = ftk_random_next(random);
-    header.snapshot.lsn = ftk_random_next(random);
+    header.snapshot.id = ftk_random_next(random) >> 1;
+    header.snapshot.lsn = ftk_random_next(random) >> 1;
     header.snapshot.applied = ftk_random_next(random);
     header.snapshot.coll_next = (uint32_t)ftk_random_next(random);
     header.snapshot.catalog_height = (uint32_t)ftk_random_below(random, 25);
