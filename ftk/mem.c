@@ -19,6 +19,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifdef FTK_SCHEDULE
+#include "ftk/schedule_internal.h"
+#endif
+
 /* ---- fault points ------------------------------------------------------------------------- */
 
 struct fault_point {
@@ -265,7 +269,11 @@ ftk_free(void *memory)
     head = head_of(memory);
     head->mark = 0;
     atomic_fetch_sub_explicit(&alloc_shard()->bytes, head->bytes, memory_order_relaxed);
+#ifdef FTK_SCHEDULE
+    ftk__schedule_memory_free((uint8_t *)memory - head->offset, memory, head->bytes);
+#else
     free((uint8_t *)memory - head->offset);
+#endif
 }
 
 /* ---- regions ------------------------------------------------------------------------------ */

@@ -679,6 +679,7 @@ ftk_schedule_run(const struct ftk_schedule_options *options, void (*body)(void *
     for (unsigned i = 1; i < run.count; i++)
         if (run.threads[i].state != FTK_SCHEDULE_ENDED || !run.threads[i].joined)
             ftk__schedule_stuck("a thread was never joined,");
+    ftk__schedule_memory_end();
     run.self = NULL;
     ftk_clock_use(NULL, NULL);
     *result_out = run.result;

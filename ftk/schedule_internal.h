@@ -58,6 +58,12 @@ void ftk__schedule_yield(void);
 void ftk__schedule_wake(enum ftk_schedule_state state, const void *object, unsigned most);
 struct ftk_schedule_thread *ftk__schedule_new(const char *name, void (*run)(void *),
                                               void *argument);
+/* Memory of ftk/mem.h is given back: not to the allocator before the schedule ends. */
+void ftk__schedule_memory_free(void *base, void *memory, size_t bytes);
+/* A pointer out of memory that may have been freed. */
+void ftk__schedule_memory_live(const void *pointer);
+/* The schedule's last: what it freed is as it was then. */
+void ftk__schedule_memory_end(void);
 /* Ends the program with the report of all threads. */
 void ftk__schedule_stuck(const char *what) __attribute__((noreturn));
 

@@ -54,6 +54,7 @@ ftk_mutex_lock(struct ftk_mutex *mutex)
 
     if (self != &outside) {
         ftk__schedule_step();
+        ftk__schedule_memory_live(mutex->owner);
         while (mutex->owner != NULL)
             ftk__schedule_block(FTK_SCHEDULE_LOCKING, mutex, UINT64_MAX);
     }
