@@ -364,6 +364,24 @@ wait_for_turn(void *context)
     kiln_txn_abort(txn);
 }
 
+/* Within a minute; false: there are others. */
+static bool
+queue_has(kiln_db *db, unsigned wanted)
+{
+    uint64_t end = ftk_clock_ns() + UINT64_C(60) * 1000000000;
+    unsigned count;
+
+    do {
+        ftk_clock_sleep_ns(100000);
+        count = 0;
+        ftk_mutex_lock(&db->queue_mutex);
+        for (struct writer_wait *wait = db->queue_first; wait != NULL; wait = wait->next)
+            count++;
+        ftk_mutex_unlock(&db->queue_mutex);
+    } while (count != wanted && ftk_clock_ns() < end);
+    return count == wanted;
+}
+
 static void
 writers_come_in_the_order_they_asked_and_time_out(void)
 {
@@ -371,6 +389,7 @@ writers_come_in_the_order_they_asked_and_time_out(void)
     struct waiter waiters[THREADS];
     struct ftk_thread threads[THREADS];
     _Atomic unsigned order = 0;
+    unsigned queued = 0;
     kiln_txn *txn;
     kiln_db *db;
 
@@ -380,7 +399,10 @@ writers_come_in_the_order_they_asked_and_time_out(void)
         waiters[i] = (struct waiter){
             .db = db, .number = i, .order = &order, .timeout_ms = i % 3 == 1 ? 20 : 60000};
         REQUIRE_OK(ftk_thread_start(&threads[i], "test", wait_for_turn, &waiters[i]));
-        ftk_clock_sleep_ns(30000000);
+        if (i % 3 == 1)
+            ftk_thread_join(&threads[i]); /* nobody else ends the wait */
+        else
+            CHECK(queue_has(db, ++queued));
     }
     STATUS(kiln_txn_begin_with(
                db, &(kiln_txn_options){.size = sizeof(kiln_txn_options), .kind = KILN_WRITE},
@@ -388,7 +410,8 @@ writers_come_in_the_order_they_asked_and_time_out(void)
            KILN_TIMEOUT);
     kiln_txn_abort(txn);
     for (unsigned i = 0; i < THREADS; i++)
-        ftk_thread_join(&threads[i]);
+        if (i % 3 != 1)
+            ftk_thread_join(&threads[i]);
     for (unsigned i = 0, place = 0; i < THREADS; i++) {
         STATUS(waiters[i].status, i % 3 == 1 ? KILN_TIMEOUT : KILN_OK);
         if (waiters[i].status == KILN_OK)
