@@ -156,6 +156,13 @@ gathered_grow(struct gathered *g)
     return rc;
 }
 
+/* As every key that is put: a page with another one is damaged. */
+static bool
+key_fits(const struct log_operation *op)
+{
+    return op->key_size > 0 && op->key_size <= NODE_KEY_MAX;
+}
+
 static ftk_status
 gather_put(struct replay *replay, kiln_coll coll, const uint8_t *key, size_t key_size,
            size_t value_size)
@@ -193,7 +200,7 @@ gather_put(struct replay *replay, kiln_coll coll, const uint8_t *key, size_t key
 static ftk_status
 op_put(struct replay *replay, const struct log_operation *op, uint64_t lsn)
 {
-    if (op->key_size > NODE_KEY_MAX || value_is_large(replay->db, op->key_size, op->value_size))
+    if (!key_fits(op) || value_is_large(replay->db, op->key_size, op->value_size))
         return malformed(lsn, "put of an impossible size");
     return gather_put(replay, op->coll, op->key, op->key_size, op->value_size);
 }
@@ -204,7 +211,7 @@ op_delete(struct replay *replay, const struct log_operation *op, uint64_t lsn)
     struct tree *tree;
     ftk_status rc;
 
-    if (op->key_size > NODE_KEY_MAX)
+    if (!key_fits(op))
         return malformed(lsn, "delete is malformed");
     FTK_TRY(apply_gathered(replay));
     FTK_TRY(txn_tree(replay->txn, op->coll, &tree));
@@ -269,7 +276,7 @@ op_large(struct replay *replay, const struct log_operation *op, uint64_t lsn)
     struct tree *tree;
     ftk_status rc;
 
-    if (op->key_size > NODE_KEY_MAX || replay->large_open || op->value_size == 0)
+    if (!key_fits(op) || replay->large_open || op->value_size == 0)
         return malformed(lsn, "large value is malformed");
     FTK_TRY(apply_gathered(replay));
     FTK_TRY(txn_tree(replay->txn, op->coll, &tree));
