@@ -248,7 +248,7 @@ kiln_release(kiln_txn *txn, const void *value, size_t value_size)
     if (txn->write)
         rc = FTK_FAIL(FTK_STATE, "release: in a write transaction nothing is held");
     else if (value_size > 0)
-        rc = lent_release(&txn->reader.lent, txn->cache, value);
+        rc = lent_release(&txn->reader.lent, txn->cache, value, value_size);
     return txn_answer(txn, rc);
 }
 

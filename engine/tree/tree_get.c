@@ -343,8 +343,9 @@ tree_hold(kiln_txn *txn, kiln_slice value)
 
     FTK_ASSERT(!txn->write && value.size > 0);
     if (page >= txn->fast->pages_max || value.size > KILN_VALUE_MAX ||
-        (!lent_find(&txn->reader.lent, value.data, page, &run) && !cursors_lend(txn, page, &run)) ||
+        (!lent_find(&txn->reader.lent, value.data, value.size, page, &run) &&
+         !cursors_lend(txn, page, &run)) ||
         ((at + value.size - 1) >> txn->fast->page_shift) - run.first >= run.pages)
         return FTK_FAIL(FTK_INVALID, "hold: not a value that this transaction has lent");
-    return lent_hold(&txn->reader.lent, txn->cache, value.data, run);
+    return lent_hold(&txn->reader.lent, txn->cache, value.data, value.size, run);
 }

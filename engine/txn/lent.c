@@ -172,20 +172,23 @@ lent_run(struct txn_lent *lent, struct cache *cache, struct lent_run run)
 
 /* ---- holds ----------------------------------------------------------------------------------- */
 
-/* The slot of what begins here, or the empty one that it would take. */
+/* The slot of what begins here and has this size, or the empty one that it would take. */
 static size_t
-hold_slot(const struct txn_lent *lent, const void *data)
+hold_slot(const struct txn_lent *lent, const void *data, size_t size)
 {
     size_t mask = lent->hold_slots - 1;
-    size_t slot = (size_t)((uintptr_t)data * UINT64_C(0x9e3779b97f4a7c15) >> 32) & mask;
+    size_t slot =
+        (size_t)(((uintptr_t)data ^ size << 40) * UINT64_C(0x9e3779b97f4a7c15) >> 32) & mask;
 
-    while (lent->holds[slot].data != NULL && lent->holds[slot].data != data)
+    while (lent->holds[slot].data != NULL &&
+           (lent->holds[slot].data != data || lent->holds[slot].size != size))
         slot = (slot + 1) & mask;
     return slot;
 }
 
 bool
-lent_find(const struct txn_lent *lent, const void *data, uint64_t page, struct lent_run *run_out)
+lent_find(const struct txn_lent *lent, const void *data, size_t size, uint64_t page,
+          struct lent_run *run_out)
 {
     if (page - lent->shown.first < lent->shown.pages) {
         *run_out = lent->shown;
@@ -205,9 +208,9 @@ lent_find(const struct txn_lent *lent, const void *data, uint64_t page, struct l
             *run_out = lent->runs[i];
             return true;
         }
-    if (lent->hold_count == 0 || lent->holds[hold_slot(lent, data)].data == NULL)
+    if (lent->hold_count == 0 || lent->holds[hold_slot(lent, data, size)].data == NULL)
         return false;
-    *run_out = lent->holds[hold_slot(lent, data)].run;
+    *run_out = lent->holds[hold_slot(lent, data, size)].run;
     return true;
 }
 
@@ -230,7 +233,7 @@ hold_reserve(struct txn_lent *lent)
     lent->hold_slots = slots;
     for (size_t i = 0; i < old_slots; i++)
         if (old[i].data != NULL)
-            lent->holds[hold_slot(lent, old[i].data)] = old[i];
+            lent->holds[hold_slot(lent, old[i].data, old[i].size)] = old[i];
     ftk_free(old);
     return FTK_OK;
 }
@@ -265,14 +268,15 @@ hold_granted(struct txn_lent *lent, struct cache *cache, uint32_t pages)
 }
 
 ftk_status
-lent_hold(struct txn_lent *lent, struct cache *cache, const void *data, struct lent_run run)
+lent_hold(struct txn_lent *lent, struct cache *cache, const void *data, size_t size,
+          struct lent_run run)
 {
     struct lent_hold *hold;
     ftk_status rc = hold_reserve(lent);
 
     if (rc != FTK_OK)
         return rc;
-    hold = &lent->holds[hold_slot(lent, data)];
+    hold = &lent->holds[hold_slot(lent, data, size)];
     if (hold->data != NULL) {
         FTK_ASSERT(hold->run.first == run.first);
         hold->count++;
@@ -286,7 +290,7 @@ lent_hold(struct txn_lent *lent, struct cache *cache, const void *data, struct l
                         "bytes, which is as much as may be",
                         (unsigned long long)cache_limit());
     }
-    *hold = (struct lent_hold){.data = data, .run = run, .count = 1};
+    *hold = (struct lent_hold){.data = data, .size = size, .run = run, .count = 1};
     lent->hold_count++;
     FTK_DEBUG_ASSERT((lent_check(lent), true));
     return FTK_OK;
@@ -302,7 +306,7 @@ hold_remove(struct txn_lent *lent, size_t slot)
     for (size_t i = (slot + 1) & mask; lent->holds[i].data != NULL; i = (i + 1) & mask) {
         struct lent_hold moved = lent->holds[i];
         lent->holds[i].data = NULL;
-        lent->holds[hold_slot(lent, moved.data)] = moved;
+        lent->holds[hold_slot(lent, moved.data, moved.size)] = moved;
     }
     lent->hold_count--;
 }
@@ -315,13 +319,13 @@ hold_end(struct cache *cache, const struct lent_hold *hold)
 }
 
 ftk_status
-lent_release(struct txn_lent *lent, struct cache *cache, const void *data)
+lent_release(struct txn_lent *lent, struct cache *cache, const void *data, size_t size)
 {
     size_t slot;
 
     if (lent->hold_count == 0 || data == NULL)
         return FTK_FAIL(FTK_INVALID, "release: the value is not held");
-    slot = hold_slot(lent, data);
+    slot = hold_slot(lent, data, size);
     if (lent->holds[slot].data == NULL)
         return FTK_FAIL(FTK_INVALID, "release: the value is not held");
     FTK_ASSERT(lent->holds[slot].count > 0);

@@ -47,6 +47,7 @@ struct lent_run {
 
 struct lent_hold {
     const void *data; /* what the caller named; NULL: the slot is empty */
+    size_t size;      /* likewise: values of several sizes may begin at one place */
     struct lent_run run;
     uint32_t count; /* so many holds are not released */
 };
@@ -63,7 +64,7 @@ struct txn_lent {
     uint64_t leaf[LENT_LEAVES_MAX + 1];
     struct lent_run runs[LENT_RUNS_MAX - 1]; /* oldest first */
 
-    struct lent_hold *holds; /* by address, open addressing */
+    struct lent_hold *holds; /* by address and size, open addressing */
     size_t hold_count, hold_slots;
 };
 
@@ -96,17 +97,18 @@ lent_leaf(struct txn_lent *lent, struct cache *cache, const struct cache_fast *f
 void lent_run_next(struct txn_lent *lent, struct cache *cache);
 /* The run, which the caller has pinned behind lent_run_next, is lent. */
 void lent_run(struct txn_lent *lent, struct cache *cache, struct lent_run run);
-/* The leaf or run of which `data`, in this page, is lent or held.  False: it is not. */
-bool lent_find(const struct txn_lent *lent, const void *data, uint64_t page,
+/* The leaf or run, with this page, where `data` is lent; or `data` of this size is held.  False: it
+ * is neither. */
+bool lent_find(const struct txn_lent *lent, const void *data, size_t size, uint64_t page,
                struct lent_run *run_out);
 /*
- * Hold what begins at `data` and lies in these pages, which are lent; a second time counts.
+ * Hold `data`, `size` bytes in these pages, which are lent; a second time counts.
  * errors: FTK_NOMEM (not granted, or no memory for the table): all is as before.
  */
-ftk_status lent_hold(struct txn_lent *lent, struct cache *cache, const void *data,
+ftk_status lent_hold(struct txn_lent *lent, struct cache *cache, const void *data, size_t size,
                      struct lent_run run);
 /* Once less.  FTK_INVALID: it is not held. */
-ftk_status lent_release(struct txn_lent *lent, struct cache *cache, const void *data);
+ftk_status lent_release(struct txn_lent *lent, struct cache *cache, const void *data, size_t size);
 /* Everything but the newest leaf is given back. */
 void lent_end_slow(struct txn_lent *lent, struct cache *cache);
 /* Everything is given back. */

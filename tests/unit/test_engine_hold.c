@@ -577,6 +577,45 @@ what_cannot_be_held_is_said(void)
     ended(disk, db);
 }
 
+/* What begins at one place may be held as values of several sizes, and each hold is its own. */
+static void
+a_hold_ends_by_a_release_of_its_own_place_and_size_alone(void)
+{
+    struct simdisk *disk = simdisk_new(NULL);
+    kiln_slice got[2];
+    kiln_coll coll;
+    kiln_db *db = filled(disk, &coll, 64 << 20);
+    kiln_txn *txn = engine_begin(db, KILN_READ);
+
+    got[0] = get(txn, coll, 7);
+    got[1] = get(txn, coll, KEYS + 3);
+    for (unsigned i = 0; i < 2; i++) {
+        uint32_t pins = pins_of(txn, got[i]);
+
+        OK(kiln_hold(txn, got[i].data, got[i].size));
+        STATUS(kiln_release(txn, got[i].data, got[i].size - 1), KILN_INVALID);
+        STATUS(kiln_release(txn, got[i].data, 1), KILN_INVALID);
+        STATUS(kiln_release(txn, got[i].data, got[i].size + 1), KILN_INVALID);
+        STATUS(kiln_release(txn, (const char *)got[i].data + 1, got[i].size - 1), KILN_INVALID);
+        CHECK(pins_of(txn, got[i]) == pins + 1);
+
+        OK(kiln_hold(txn, got[i].data, 1));
+        OK(kiln_hold(txn, (const char *)got[i].data + 1, got[i].size - 1));
+        CHECK(pins_of(txn, got[i]) == pins + 3);
+        OK(kiln_release(txn, got[i].data, got[i].size));
+        STATUS(kiln_release(txn, got[i].data, got[i].size), KILN_INVALID);
+        OK(kiln_release(txn, (const char *)got[i].data + 1, got[i].size - 1));
+        STATUS(kiln_release(txn, (const char *)got[i].data + 1, got[i].size - 1), KILN_INVALID);
+        CHECK(pins_of(txn, got[i]) == pins + 1);
+        OK(kiln_release(txn, got[i].data, 1));
+        STATUS(kiln_release(txn, got[i].data, 1), KILN_INVALID);
+        CHECK(pins_of(txn, got[i]) == pins);
+    }
+    kiln_txn_abort(txn);
+    CHECK(nothing_is_granted(db));
+    ended(disk, db);
+}
+
 /* When all is granted to others a hold takes from what its own transaction has lent, and only when
  * that will do. */
 static void
@@ -923,6 +962,7 @@ TEST_MAIN("engine_hold", TEST(the_last_values_stay_while_a_writer_overwrites_the
           TEST(other_calls_leave_what_was_lent), TEST(the_item_of_a_cursor_stays_until_it_moves),
           TEST(a_key_is_the_value_that_the_get_gives_back),
           TEST(what_is_held_stays_until_it_is_released_as_often),
+          TEST(a_hold_ends_by_a_release_of_its_own_place_and_size_alone),
           TEST(values_of_batches_and_cursors_are_held),
           TEST(holds_end_at_the_bound_with_words_and_nothing_is_lost),
           TEST(what_cannot_be_held_is_said), TEST(a_hold_takes_from_what_is_lent_beside),
