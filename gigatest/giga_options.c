@@ -272,7 +272,11 @@ argument_take(struct parser *parser, enum giga_option id, const char *what, cons
     case GIGA_OPT_RFL_DIR:
         options->rfl_dir = text;
         return *text != 0 || wrong(parser, "--rfl-dir: no directory");
-    case GIGA_OPT_JSON: options->json = text; return *text != 0 || wrong(parser, "--json: no file");
+    case GIGA_OPT_JSON:
+        options->json = text;
+        if (strcmp(text, "-") == 0)
+            options->quiet = true; /* standard output is to be one JSON object */
+        return *text != 0 || wrong(parser, "--json: no file");
     case GIGA_OPT_HTML: options->html = text; return *text != 0 || wrong(parser, "--html: no file");
     case GIGA_OPT_TXN: return small_take(parser, what, text, 100000000, &options->txn);
     case GIGA_OPT_THREADS: return small_take(parser, what, text, 64, &options->threads);

@@ -52,6 +52,13 @@ run 0 1000 --db d --overwrite --verify --quiet
 [ -s out.txt ] && fault "--quiet is not"
 run 0 --verify --db d --json -
 says out.txt '"objects": 1000,'
+for words in "" --plain "--verify"; do # nothing but the object, whatever else is asked for
+    # shellcheck disable=SC2086 # words on purpose
+    run 0 1000 --db json-alone --overwrite --interval 0.01 $words --json -
+    [ "$(head -n 1 out.txt)" = "{" ] && [ "$(grep -c '^[{}]' out.txt)" -eq 2 ] ||
+        { fault "--json - $words: more than the object on standard output:"; head -5 out.txt; }
+    [ -s err.txt ] && { fault "--json - $words: words on standard error:"; cat err.txt; }
+done
 
 # other options than those of the database
 for other in "2000" "--seed 2" "--order random" "--ids given" "--index age"; do
