@@ -88,8 +88,8 @@ typedef struct kiln_error {
 } kiln_error;
 
 /* The words of the call that has just failed in this thread, plain answers such as KILN_NOTFOUND
- * included; borrowed until the thread's next failing call.  Before any failure: KILN_OK, no text.
- */
+ * included; borrowed until the thread's next failing call.  Before any failure: KILN_OK and an
+ * empty text. */
 KILN_API const kiln_error *kiln_error_last(void);
 
 KILN_API const char *kiln_version(void); /* "0.1.0" */
@@ -267,7 +267,8 @@ KILN_API kiln_status kiln_savepoint_release(kiln_txn *txn);
 KILN_API kiln_status kiln_savepoint_rollback(kiln_txn *txn);
 
 /* KILN_EXTERNAL_LOG: the owner's log position that this transaction brings the database to, stored
- * atomically with it; must not go down. */
+ * atomically with it; must not go down.  Where the database keeps its own log, set_applied is
+ * KILN_STATE and applied gives 0. */
 KILN_API kiln_status kiln_txn_set_applied(kiln_txn *txn, uint64_t index);
 KILN_API kiln_status kiln_txn_applied(kiln_txn *txn, uint64_t *index_out);
 
@@ -275,7 +276,7 @@ KILN_API kiln_status kiln_txn_applied(kiln_txn *txn, uint64_t *index_out);
 
 #define KILN_KEY_MAX 1024            /* bytes; also for the smallest page */
 #define KILN_VALUE_MAX 4294967295u   /* bytes */
-#define KILN_COLLECTION_NAME_MAX 255 /* bytes, UTF-8, not empty */
+#define KILN_COLLECTION_NAME_MAX 255 /* bytes, any but 0, at least one; the first is not 01 */
 
 /*
  * Identifies a collection inside its database.  A number is given once: whatever becomes of the
@@ -322,7 +323,8 @@ enum { /* flags of puts */
 
 /*
  * The value of a key.  *value_out is borrowed.  A value too large to be held in the cache at once
- * gives KILN_TOOBIG: read it with kiln_value_read.
+ * gives KILN_TOOBIG: read it with kiln_value_read.  Below, a value is *large* when it and its key
+ * together exceed 1,024 bytes and a quarter of a page, else *small*.
  *
  * In a write transaction it is valid until the next call on the transaction or its end, and never
  * past a write to the same collection.  That next call may have it as its key or value, also among
@@ -339,11 +341,12 @@ enum { /* flags of puts */
  * kiln_hold keeps a value that a read transaction has lent (kiln_get, kiln_get_many inside its
  * callback, the value of a cursor) until kiln_release with the same arguments, once for each hold,
  * or until the transaction ends or is renewed.  Each value that is held counts to the eighth, by
- * whole pages.  When that is used up, what the transaction has lent beside is given back for it,
- * the last small value and the last large one excepted; KILN_NOMEM when that does not do, or memory
- * is short: nothing is held and nothing given back.  KILN_INVALID: not lent, or not held.
- * KILN_STATE: in a write transaction, where values are to be copied.  An empty value needs neither
- * call.  What is held when kiln_cache_limit lowers the limit stays.
+ * whole pages; a part of it may be held too.  When that is used up, what the transaction has lent
+ * beside is given back for it, the last small value and the last large one excepted; KILN_NOMEM
+ * when that does not do, or memory is short: nothing is held and nothing given back.  KILN_INVALID:
+ * it lies in no pages that are lent, or is not held.  KILN_STATE: in a write transaction, where
+ * values are to be copied.  An empty value needs neither call.  What is held when kiln_cache_limit
+ * lowers the limit stays.
  */
 #define KILN_LENT_MAX 64
 #define KILN_LENT_LARGE_MAX 16
@@ -572,8 +575,8 @@ KILN_API kiln_status kiln_index_drop(kiln_txn *txn, kiln_index index);
  * two records with the same values is KILN_EXISTS and commits nothing.  kiln_records_flush applies
  * and judges now: after its KILN_EXISTS the transaction goes on, with all changes, and may mend
  * them.
- * What could not be applied (memory, I/O) stays gathered: the read or flush that met the error may
- * be made again, and the commit applies it at the latest.
+ * What could not be applied (memory, room, I/O) stays gathered: the read or flush that met the
+ * error may be made again, and the commit applies it at the latest.
  *
  * add: *id_inout 0: the container's next id is chosen and returned; else KILN_EXISTS if it is
  *   taken.  Ids start at 1; one that was chosen by kiln is not chosen again, also when its record
