@@ -598,23 +598,16 @@ node_replace(struct node node, uint32_t pos, const struct node_value *value, uin
 }
 
 bool
-node_value_is_longer(struct node node, uint32_t pos, uint32_t size)
+node_overwrite(struct node node, uint32_t pos, const void *head, uint32_t size)
 {
     struct node_entry entry;
 
     FTK_ASSERT(node.page[PAGE_TYPE] == PAGE_LEAF && pos < node_count(node.page));
     node_entry(node, pos, &entry);
-    return !entry.large && entry.value_size > size;
-}
-
-void
-node_overwrite(struct node node, uint32_t pos, const void *head, uint32_t size)
-{
-    struct node_entry entry;
-
-    FTK_ASSERT(node_value_is_longer(node, pos, size));
-    node_entry(node, pos, &entry);
+    if (entry.large || entry.value_size <= size)
+        return false;
     memcpy(node.page + (entry.value - node.page), head, size);
+    return true;
 }
 
 void

@@ -175,10 +175,9 @@ bool node_append(struct node node, const void *key, uint32_t key_size,
                  const struct node_value *value, uint8_t *scratch);
 /* Replace the value at pos (leaf).  False: no room, node unchanged. */
 bool node_replace(struct node node, uint32_t pos, const struct node_value *value, uint8_t *scratch);
-/* More than `size` bytes are there, and in the page (leaf). */
-bool node_value_is_longer(struct node node, uint32_t pos, uint32_t size);
-/* The first bytes of the value at pos, which is longer (leaf). */
-void node_overwrite(struct node node, uint32_t pos, const void *head, uint32_t size);
+/* The first `size` bytes of the value at pos (leaf).  False: it has no more than these, or is a
+ * large one; node unchanged. */
+bool node_overwrite(struct node node, uint32_t pos, const void *head, uint32_t size);
 void node_set_child(struct node node, uint32_t pos, struct page_ref child);
 void node_remove(struct node node, uint32_t pos);
 

@@ -337,14 +337,20 @@ tree_append(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
     return done;
 }
 
+/* Deletes work on a full disk, and change the catalog. */
+static bool
+takes_last_pages(const kiln_txn *txn, const struct tree *tree)
+{
+    return tree == &txn->catalog && !txn->writer.grows;
+}
+
 ftk_status
 tree_put(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size,
          const struct node_value *value, uint32_t flags)
 {
     uint8_t old_ref[LARGE_REF_BYTES];
     struct tree_path path;
-    bool reserve = tree == &txn->catalog && !txn->writer.grows; /* deletes work on a full disk */
-    ftk_status rc = txn_prepare(txn, tree_pages_needed(tree), reserve);
+    ftk_status rc = txn_prepare(txn, tree_pages_needed(tree), takes_last_pages(txn, tree));
 
     if (rc != FTK_OK)
         return rc;
@@ -441,10 +447,9 @@ ftk_status
 tree_overwrite(kiln_txn *txn, struct tree *tree, const void *key, size_t key_size, const void *head,
                uint32_t size)
 {
-    bool reserve = tree == &txn->catalog && !txn->writer.grows; /* as tree_put */
-    ftk_status rc = txn_prepare(txn, tree_pages_needed(tree), reserve);
+    ftk_status rc = txn_prepare(txn, tree_pages_needed(tree), takes_last_pages(txn, tree));
     struct tree_path path;
-    struct node node;
+    uint32_t leaf;
 
     if (rc == FTK_OK && tree->height == 0)
         return FTK_ANSWER(FTK_NOTFOUND, "no such key");
@@ -452,16 +457,14 @@ tree_overwrite(kiln_txn *txn, struct tree *tree, const void *key, size_t key_siz
         rc = tree_descend(txn, tree, key, key_size, 0, &path);
     if (rc != FTK_OK)
         return rc;
-    node = tree_node(txn, path.page[path.depth - 1]);
-    if (!path.exact)
-        rc = FTK_ANSWER(FTK_NOTFOUND, "no such key");
-    else if (!node_value_is_longer(node, path.pos[path.depth - 1], size))
-        rc = FTK_FAIL(FTK_CORRUPT, "the value of a key is shorter than it was written");
-    if (rc == FTK_OK) {
-        tree_own_path(txn, tree, &path);
-        node_overwrite(tree_node(txn, path.page[path.depth - 1]), path.pos[path.depth - 1], head,
-                       size);
+    if (!path.exact) {
+        txn_leave(txn);
+        return FTK_ANSWER(FTK_NOTFOUND, "no such key");
     }
+    leaf = path.depth - 1;
+    tree_own_path(txn, tree, &path);
+    if (!node_overwrite(tree_node(txn, path.page[leaf]), path.pos[leaf], head, size))
+        rc = FTK_FAIL(FTK_CORRUPT, "the value of a key is shorter than it was written");
     txn_leave(txn);
     return rc;
 }
