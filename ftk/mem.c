@@ -19,6 +19,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "ftk/random.h"
+
 #ifdef FTK_SCHEDULE
 #include "ftk/schedule_internal.h"
 #endif
@@ -83,17 +85,6 @@ ftk_fault_calls(enum ftk_fault kind)
     return atomic_load(&fault_points[kind].calls);
 }
 
-/* A hash of seed and number (the finaliser of splitmix64, Steele, Lea and Flood, 2014). */
-static uint64_t
-fault_draw(uint64_t seed, uint64_t call)
-{
-    uint64_t x = seed + call * UINT64_C(0x9e3779b97f4a7c15);
-
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return x ^ (x >> 31);
-}
-
 static bool
 fault_is_it(struct fault_point *point, uint64_t call)
 {
@@ -101,7 +92,7 @@ fault_is_it(struct fault_point *point, uint64_t call)
     uint64_t after = atomic_load(&point->after);
 
     if (one_in != 0)
-        return fault_draw(atomic_load(&point->seed), call) % one_in == 0;
+        return ftk_random_at(atomic_load(&point->seed), call) % one_in == 0;
     return call >= after && call - after < atomic_load(&point->repeat);
 }
 

@@ -10,10 +10,11 @@
 static void (*system_fill)(void *context, void *memory, size_t size);
 static void *system_context;
 
-static uint64_t
-splitmix64(uint64_t *state)
+uint64_t
+ftk_random_at(uint64_t seed, uint64_t number)
 {
-    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    uint64_t z = seed + (number + 1) * 0x9e3779b97f4a7c15u;
+
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return z ^ (z >> 31);
@@ -22,8 +23,8 @@ splitmix64(uint64_t *state)
 void
 ftk_random_seed(struct ftk_random *random, uint64_t seed)
 {
-    for (int i = 0; i < 4; i++)
-        random->state[i] = splitmix64(&seed);
+    for (unsigned i = 0; i < 4; i++)
+        random->state[i] = ftk_random_at(seed, i);
 }
 
 static inline uint64_t

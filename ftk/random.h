@@ -12,7 +12,9 @@ struct ftk_random {
 void ftk_random_seed(struct ftk_random *random, uint64_t seed);
 uint64_t ftk_random_next(struct ftk_random *random);
 uint64_t ftk_random_below(struct ftk_random *random, uint64_t bound); /* 0 <= r < bound, unbiased */
-double ftk_random_double(struct ftk_random *random);                  /* 0 <= r < 1 */
+/* The draw of this number from a seed, without a generator (splitmix64, Steele, Lea and Flood). */
+uint64_t ftk_random_at(uint64_t seed, uint64_t number);
+double ftk_random_double(struct ftk_random *random); /* 0 <= r < 1 */
 
 /* Entropy of the operating system (database identities, default seeds); a test can replace it. */
 void ftk_random_system(void *memory, size_t size);
