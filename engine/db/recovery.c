@@ -156,13 +156,6 @@ gathered_grow(struct gathered *g)
     return rc;
 }
 
-/* As every key that is put: a page with another one is damaged. */
-static bool
-key_fits(const struct log_operation *op)
-{
-    return op->key_size > 0 && op->key_size <= NODE_KEY_MAX;
-}
-
 static ftk_status
 gather_put(struct replay *replay, kiln_coll coll, const uint8_t *key, size_t key_size,
            size_t value_size)
@@ -196,6 +189,13 @@ gather_put(struct replay *replay, kiln_coll coll, const uint8_t *key, size_t key
 }
 
 /* ---- operations ------------------------------------------------------------------------------ */
+
+/* As every key that is put: a page with another one is damaged. */
+static bool
+key_fits(const struct log_operation *op)
+{
+    return op->key_size > 0 && op->key_size <= NODE_KEY_MAX;
+}
 
 static ftk_status
 op_put(struct replay *replay, const struct log_operation *op, uint64_t lsn)
@@ -437,7 +437,7 @@ replay_record(struct replay *replay, const struct rfl_record *record)
 
     if (ops == NULL || id == 0 || (record->kind != LOG_FRAGMENT && record->kind != LOG_COMMIT))
         return malformed(record->lsn, "not a transaction's record");
-    if (replay->db->birth_next <= id + replay->db->birth_skip) /* also of one that never ends */
+    if (db_births(replay->db) <= id + replay->db->birth_skip) /* also of one that never ends */
         db_births_raise(replay->db, id + replay->db->birth_skip + 1);
     if (replay->skip_id == id) {
         if (record->kind == LOG_FRAGMENT)

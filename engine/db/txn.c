@@ -185,7 +185,7 @@ begin_write(kiln_db *db, kiln_txn **txn_out)
         return rc;
     }
     snapshots_reclaim(db);
-    FTK_ASSERT(db->birth_next > db->newest.id && db->coll_next >= db->newest.coll_next);
+    FTK_ASSERT(db_births(db) > db->newest.id && db->coll_next >= db->newest.coll_next);
     txn->write = true;
     txn->reader.beside = NULL;
     txn->snapshot = db->newest;
@@ -372,7 +372,7 @@ commit_pages(kiln_txn *txn, uint64_t id)
     txn->snapshot.catalog_root = txn->catalog.root;
     txn->snapshot.catalog_height = txn->catalog.height;
     txn->snapshot.catalog_keys = txn->catalog.keys;
-    if (txn->db->birth_next <= id)
+    if (db_births(txn->db) <= id)
         db_births_raise(txn->db, id + 1);
     txn->db->appends_many = txn->writer.appends >= APPENDS_MANY;
     space_commit(txn->db->space, &txn->writer.born.list, &txn->writer.retired_own,

@@ -77,8 +77,8 @@ struct kiln_db {
 
     /* under the writer lock */
     struct db_snapshot newest;
-    uint64_t birth_next; /* written by the holder of the writer's turn, read by any (db_births) */
-    uint64_t birth_skip; /* from what an earlier process left to births of this one */
+    _Atomic uint64_t birth_next; /* changed by the holder of the turn, read by any (db_births) */
+    uint64_t birth_skip;         /* from what an earlier process left to births of this one */
     struct db_promise promise;
     uint32_t coll_next; /* number of the next collection: it only grows, also when transactions that
                            took numbers end without a commit */
@@ -154,18 +154,18 @@ void snapshots_reclaim(kiln_db *db);
 static inline uint64_t
 db_births(const kiln_db *db)
 {
-    return __atomic_load_n(&db->birth_next, __ATOMIC_RELAXED);
+    return atomic_load_explicit(&db->birth_next, memory_order_relaxed);
 }
 static inline void
 db_births_raise(kiln_db *db, uint64_t next)
 {
-    FTK_ASSERT(next > db->birth_next);
-    __atomic_store_n(&db->birth_next, next, __ATOMIC_RELAXED);
+    FTK_ASSERT(next > db_births(db));
+    atomic_store_explicit(&db->birth_next, next, memory_order_relaxed);
 }
 static inline uint64_t
 db_birth_take(kiln_db *db)
 {
-    uint64_t birth = db->birth_next;
+    uint64_t birth = db_births(db);
 
     db_births_raise(db, birth + 1);
     return birth;

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * engine/txn/failure.c -- the first final error, after which the database refuses writes; words of
- * errors; structs that a program gives.
- */
-#include <string.h>
-
+/* engine/txn/failure.c -- the first final error, after which the database refuses writes. */
 #include "engine/txn/db_state.h"
 #include "ftk/fork.h"
 
@@ -65,26 +60,4 @@ db_check_process(const kiln_db *db)
         return FTK_OK;
     return FTK_FAIL(FTK_STATE, "%s was opened before this process was forked: open it again here",
                     db->path);
-}
-
-/* ---- structs of a program -------------------------------------------------------------------- */
-
-ftk_status
-struct_options_read(const void *options, const char *name, void *known, size_t known_size)
-{
-    size_t size;
-
-    FTK_ASSERT(options != NULL && known_size >= sizeof(size));
-    memcpy(&size, options, sizeof(size));
-    if (!struct_size_is_set(size))
-        return FTK_FAIL(FTK_INVALID, "%s.size is not set: begin it by its initialiser", name);
-    for (size_t i = known_size; i < size; i++)
-        if (((const uint8_t *)options)[i] != 0)
-            return FTK_FAIL(FTK_INVALID,
-                            "%s of %zu bytes asks for what this version of kiln, with "
-                            "%zu, does not know",
-                            name, size, known_size);
-    memcpy(known, options, size < known_size ? size : known_size);
-    memcpy(known, &known_size, sizeof(known_size));
-    return FTK_OK;
 }

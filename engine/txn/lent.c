@@ -160,8 +160,8 @@ lent_run(struct txn_lent *lent, struct cache *cache, struct lent_run run)
     FTK_ASSERT(run.pages > 0 && lent->newest_run.pages == 0);
     lent->newest_run = run;
     if (lent->run_count > 0 && lent->runs[lent->run_count - 1].first == run.first) {
-        FTK_ASSERT(lent->runs[lent->run_count - 1].pages ==
-                   run.pages); /* asked again: one will do */
+        /* asked for again: one pin will do */
+        FTK_ASSERT(lent->runs[lent->run_count - 1].pages == run.pages);
         cache_unpin_run(cache, run.first, run.pages);
         cache_lend_end(cache, run.pages);
         lent->run_pages -= run.pages;

@@ -58,8 +58,7 @@ txn_pages_check(kiln_txn *txn)
         fault = "births do not grow";
     if (fault == NULL && !txn_born_is_sound(&writer->born, txn->db->space))
         fault = "a page that the transaction made is free, live, or missing in the index";
-    if (fault == NULL && writer->logs &&
-        writer->ops_capacity - writer->ops_size < writer->ops_kept)
+    if (fault == NULL && writer->logs && writer->ops_capacity - writer->ops_size < writer->ops_kept)
         fault = "the log has no room for the ends of the savepoints";
     if (fault == NULL && writer->mark == NULL && writer->ops_kept != writer->savepoint_count)
         fault = "room is kept in the log for the ends of more or fewer savepoints than there are";
@@ -92,7 +91,7 @@ txn_check(const kiln_txn *txn)
                txn->window->txn == txn);
     FTK_ASSERT(writer->birth_first > txn->snapshot.id &&
                writer->birth_first <= writer->birth_floor);
-    FTK_ASSERT(writer->birth_floor <= writer->birth && writer->birth < txn->db->birth_next);
+    FTK_ASSERT(writer->birth_floor <= writer->birth && writer->birth < db_births(txn->db));
     FTK_ASSERT(writer->savepoint_count > 0 || writer->birth_floor == writer->birth_first);
     FTK_ASSERT(writer->ops_size <= writer->ops_capacity);
 }

@@ -367,7 +367,6 @@ txn_pages_give_back(kiln_txn *txn, const struct space_extents *extents, size_t f
                       space_extent_count(extents->items[i]));
 }
 
-
 bool
 txn_page_drop(kiln_txn *txn, struct space_extent extent)
 {
@@ -388,7 +387,7 @@ txn_scope_begin(kiln_txn *txn, struct txn_scope *scope)
 {
     struct txn_writer *writer = &txn->writer;
 
-    FTK_ASSERT(txn->window == NULL && txn->db->birth_next > writer->birth);
+    FTK_ASSERT(txn->window == NULL && db_births(txn->db) > writer->birth);
     *scope = (struct txn_scope){.born = writer->born.list.count,
                                 .dead = writer->dead.count,
                                 .retired_own = writer->retired_own.count,

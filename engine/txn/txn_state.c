@@ -42,22 +42,15 @@ static_assert(LENT_LEAVES_MAX == KILN_LENT_MAX && LENT_RUNS_MAX == KILN_LENT_LAR
                   LENT_RUN_BYTES_MAX == KILN_LENT_BYTES_MAX,
               "kiln.h tells what is lent");
 
-bool
-txn_is_ended(const kiln_txn *txn)
-{
-    return txn->writer.refusal == WRITER_DAMAGED ||
-           (txn->window != NULL && window_state(txn->window) == WINDOW_LOST);
-}
-
 ftk_status
 txn_check_ended(const kiln_txn *txn)
 {
-    if (FTK_LIKELY(!txn_is_ended(txn)))
-        return FTK_OK;
-    if (txn->writer.refusal == WRITER_DAMAGED)
+    if (FTK_UNLIKELY(txn->writer.refusal == WRITER_DAMAGED))
         return FTK_FAIL(FTK_CORRUPT, "this transaction met a tree that contradicts itself (check "
                                      "says where): abort it");
-    return FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: abort it");
+    if (FTK_UNLIKELY(txn->window != NULL && window_state(txn->window) == WINDOW_LOST))
+        return FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: abort it");
+    return FTK_OK;
 }
 
 void

@@ -99,13 +99,13 @@ struct txn_log_mark {
 
 enum writer_refusal {
     WRITER_FIT,
-    WRITER_BUSY,  /* a program's function is called inside of a call: it may read, no more */
+    WRITER_BUSY,    /* a program's function is called inside of a call: it may read, no more */
     WRITER_DAMAGED, /* txn_damage: only a rollback, or the abort */
 };
 
 /* Of a writer alone.  What needs nothing else of the transaction takes this. */
 struct txn_writer {
-    bool logs;  /* operations go to the log */
+    bool logs;       /* operations go to the log */
     uint8_t refusal; /* enum writer_refusal: of every further change */
     bool grows; /* it puts something: the last pages and log bytes of a full disk are not for it */
     bool reserve; /* the last pages are for it all the same: a replay */
@@ -134,9 +134,9 @@ struct txn_writer {
 
     uint8_t *ops; /* log operations not yet appended */
     size_t ops_size, ops_capacity;
-    size_t ops_kept;            /* room set aside for what ends savepoints and marks */
-    struct txn_log_mark *mark;  /* the innermost; NULL: none */
-    uint64_t fragments;         /* in the log */
+    size_t ops_kept;           /* room set aside for what ends savepoints and marks */
+    struct txn_log_mark *mark; /* the innermost; NULL: none */
+    uint64_t fragments;        /* in the log */
 
     struct txn_savepoint *savepoints;
     size_t savepoint_count, savepoint_capacity;
@@ -189,8 +189,7 @@ txn_is_beside(const kiln_txn *txn)
 {
     return txn->reader.beside != NULL;
 }
-bool txn_is_ended(const kiln_txn *txn); /* a writer's question */
-/* FTK_STATE of one that is, or FTK_CORRUPT where it met damage. */
+/* A writer that an error has ended: FTK_STATE, or FTK_CORRUPT where it met damage. */
 ftk_status txn_check_ended(const kiln_txn *txn);
 /* A change that can no longer fail has met what only a damaged tree has: nothing of this
  * transaction is committed, and its next call says so. */
