@@ -24,7 +24,10 @@ struct ftk_thread {
     bool running;
 };
 /* For a mutex with static storage. */
-#define FTK_MUTEX_INIT {PTHREAD_MUTEX_INITIALIZER}
+#define FTK_MUTEX_INIT                                                                             \
+    {                                                                                              \
+        PTHREAD_MUTEX_INITIALIZER                                                                  \
+    }
 #endif
 
 void ftk_mutex_init(struct ftk_mutex *mutex);

@@ -118,7 +118,6 @@ rfl__check(const struct rfl_log *log)
     check_lsns(log);
     check_waiters(log);
     FTK_ASSERT(!log->failed || log->error.status != FTK_OK);
-    FTK_ASSERT(!log->archiving || log->archive != NULL || !log->recycling ||
-               !log->oldest->leaving);
+    FTK_ASSERT(!log->archiving || log->archive != NULL || !log->recycling || !log->oldest->leaving);
     return true;
 }

@@ -84,7 +84,7 @@ buffer_turn(struct rfl_log *log, const struct rfl__buffer *full)
     const uint8_t *from = full->memory + (base - full->lsn_base);
 
     FTK_ASSERT(full == &log->buffers[log->active]);
-    FTK_ASSERT(!log->writing); /* the other buffer is not on its way to the file */
+    FTK_ASSERT(!log->writing);   /* the other buffer is not on its way to the file */
     if (other->lsn_base == base) /* the same block, as far as it went the last time */
         there = other->used < used ? other->used : used;
     other->segment = full->segment;
@@ -121,7 +121,8 @@ buffer_pad(struct rfl__buffer *buffer)
     if (size == buffer->used && !sealed)
         size += RFL_BLOCK;
     FTK_ASSERT(size % RFL_BLOCK == 0 && size - buffer->used <= RFL_BLOCK);
-    /* A small commit ends in the block of the one before the last: it has set them. */
+    /* Small commits go on in one block, each with the other buffer: two commits ago this one has
+     * set them, and only appends have come since. */
     if (buffer->zero_from > buffer->used || buffer->zero_to < size)
         memset(buffer->memory + buffer->used, 0, (size_t)(size - buffer->used));
     FTK_DEBUG_ASSERT(all_zero(buffer->memory + buffer->used, size - buffer->used));

@@ -76,7 +76,7 @@ struct rfl__buffer {
     uint64_t lsn_base;
     uint64_t used;
     uint64_t lsn_end;
-    uint64_t zero_from, zero_to; /* when it was last padded: zeros then, but for what came since */
+    uint64_t zero_from, zero_to; /* of the memory: zeros when it was last padded */
 };
 
 /* A thread waiting for a sync; on that thread's stack.  See rfl_flush.c. */
@@ -105,7 +105,7 @@ struct rfl_log {
     bool read_only;
     bool background;
     bool was_closed; /* see rfl_was_closed */
-    bool archiving; /* segments leave through `archive` alone; without it none does */
+    bool archiving;  /* segments leave through `archive` alone; without it none does */
     ftk_status (*archive)(void *context, const char *path, uint64_t lsn_begin, uint64_t lsn_end);
     void *archive_context;
 

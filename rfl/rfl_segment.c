@@ -388,10 +388,10 @@ prewrite(struct rfl_log *log, struct ftk_file *file, uint64_t bytes)
     FTK_TRY(ftk_alloc_aligned(RFL_BLOCK, PREWRITE_BYTES, &zeros));
     memset(zeros, 0, PREWRITE_BYTES);
     for (uint64_t at = 0; at < bytes; at += PREWRITE_BYTES)
-        FTK_TRY(final(log, ftk_file_write(file, zeros,
-                                          bytes - at < PREWRITE_BYTES ? (size_t)(bytes - at)
-                                                                      : PREWRITE_BYTES,
-                                          at)));
+        FTK_TRY(final(
+            log, ftk_file_write(file, zeros,
+                                bytes - at < PREWRITE_BYTES ? (size_t)(bytes - at) : PREWRITE_BYTES,
+                                at)));
     rc = final(log, ftk_file_sync(file));
 out:
     ftk_free(zeros);

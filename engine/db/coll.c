@@ -175,28 +175,28 @@ struct creation {
 static ftk_status
 create(kiln_txn *txn, void *context)
 {
-    const struct creation *new = context;
+    const struct creation *wanted = context;
     uint8_t key[5], entry[CATALOG_ENTRY_MAX], name_key[NAME_KEY_MAX], number[4];
-    struct tree tree = {.id = new->coll,
-                        .flags = new->flags,
-                        .reserved = *(const uint8_t *)new->name == COLL_RESERVED_NAME_BYTE,
+    struct tree tree = {.id = wanted->coll,
+                        .flags = wanted->flags,
+                        .reserved = *(const uint8_t *)wanted->name == COLL_RESERVED_NAME_BYTE,
                         .renewal = txn->reader.renewals};
-    struct tree none = {.id = new->coll, .dropped = true, .renewal = txn->reader.renewals};
-    size_t entry_size = entry_encode(&tree, new->name, new->name_size, entry);
+    struct tree none = {.id = wanted->coll, .dropped = true, .renewal = txn->reader.renewals};
+    size_t entry_size = entry_encode(&tree, wanted->name, wanted->name_size, entry);
     ftk_status rc;
 
-    number_key(new->coll, key);
+    number_key(wanted->coll, key);
     name_key[0] = 'n';
-    memcpy(name_key + 1, new->name, new->name_size);
-    ftk_put_le32(number, new->coll);
+    memcpy(name_key + 1, wanted->name, wanted->name_size);
+    ftk_put_le32(number, wanted->coll);
     txn->writer.grows = true;
-    FTK_TRY(txn_log_reserve(txn, log_op_bytes(OP_COLL_CREATE, new->name_size, 0)));
+    FTK_TRY(txn_log_reserve(txn, log_op_bytes(OP_COLL_CREATE, wanted->name_size, 0)));
     FTK_TRY(trees_reserve(txn));
     FTK_TRY(catalog_put(txn, key, sizeof(key), entry, (uint32_t)entry_size));
-    FTK_TRY(catalog_put(txn, name_key, new->name_size + 1, number, sizeof(number)));
-    if (new->coll >= txn->db->coll_next) /* a replay says the number */
-        txn->db->coll_next = new->coll + 1;
-    txn_log_coll_create(txn, new->coll, new->flags, new->name, new->name_size);
+    FTK_TRY(catalog_put(txn, name_key, wanted->name_size + 1, number, sizeof(number)));
+    if (wanted->coll >= txn->db->coll_next) /* a replay says the number */
+        txn->db->coll_next = wanted->coll + 1;
+    txn_log_coll_create(txn, wanted->coll, wanted->flags, wanted->name, wanted->name_size);
     (void)trees_add(txn, &tree, &none);
 out:
     return rc;
@@ -206,10 +206,10 @@ ftk_status
 coll_create_numbered(kiln_txn *txn, kiln_coll coll, uint8_t flags, const void *name,
                      size_t name_size)
 {
-    struct creation new = {coll, flags, name, name_size};
+    struct creation wanted = {coll, flags, name, name_size};
 
     FTK_ASSERT(coll > 0 && name_size > 0 && name_size <= KILN_COLLECTION_NAME_MAX);
-    return txn_statement(txn, create, &new);
+    return txn_statement(txn, create, &wanted);
 }
 
 ftk_status

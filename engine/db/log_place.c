@@ -116,8 +116,8 @@ place_compare(kiln_db *db, const char *path, bool *same_out)
 
     if (rc == FTK_OK)
         rc = db->disk->ops->identify(db->disk, place_base(db), place_name(db), &remembered);
-    *same_out = rc == FTK_OK ? ftk_identity_same(&asked, &remembered)
-                             : strcmp(path, db->log_place) == 0;
+    *same_out =
+        rc == FTK_OK ? ftk_identity_same(&asked, &remembered) : strcmp(path, db->log_place) == 0;
     return rc == FTK_NOTFOUND || *same_out ? FTK_OK : rc;
 }
 

@@ -81,11 +81,11 @@ struct definition {
 static ftk_status
 field_define(kiln_txn *txn, void *context)
 {
-    struct definition *new = context;
-    struct records_txn *state = new->state;
+    struct definition *wanted = context;
+    struct records_txn *state = wanted->state;
     uint8_t bytes[sizeof(struct dict_field_row) + KILN_NAME_MAX];
     struct dict_field_row *row = (void *)bytes;
-    size_t name_bytes = strlen(new->name);
+    size_t name_bytes = strlen(wanted->name);
     uint32_t number;
     ftk_status rc;
 
@@ -94,19 +94,19 @@ field_define(kiln_txn *txn, void *context)
     FTK_TRY(number_take(state, DICT_KIND_FIELD, "field", &number));
     row->form = DICT_ROW_FORM;
     row->flags = 0;
-    row->type = (uint8_t)new->type;
+    row->type = (uint8_t)wanted->type;
     row->name_bytes = (uint8_t)name_bytes;
-    memcpy(row + 1, new->name, name_bytes);
+    memcpy(row + 1, wanted->name, name_bytes);
     rc = row_put(state, DICT_KIND_FIELD, number, bytes, sizeof *row + name_bytes);
     if (rc == FTK_OK)
-        rc = dict_add_field(state->dict, number, new->type, new->name, name_bytes);
+        rc = dict_add_field(state->dict, number, wanted->type, wanted->name, name_bytes);
     if (rc == FTK_OK) {
         FTK_ASSERT(number >= state->dict->field_next);
         state->dict->field_gaps += number - state->dict->field_next;
         state->dict->field_next = number + 1;
     }
     FTK_TRY(records_dict_changed(state, rc));
-    new->number = number;
+    wanted->number = number;
 out:
     return rc;
 }
@@ -127,9 +127,9 @@ kiln_field_define(kiln_txn *txn, const char *name, kiln_type type, kiln_field *f
     FTK_TRY(records_enter_write(txn, &state));
     number = dict_find(state->dict, DICT_KIND_FIELD, name, strlen(name));
     if (number == 0) {
-        struct definition new = {state, name, type, 0};
-        rc = records_define(state, field_define, &new);
-        *field_out = rc == FTK_OK ? new.number : 0;
+        struct definition wanted = {state, name, type, 0};
+        rc = records_define(state, field_define, &wanted);
+        *field_out = rc == FTK_OK ? wanted.number : 0;
     } else if (state->dict->types.types[number] != type) {
         rc = FTK_FAIL(FTK_EXISTS, "field '%s' is there with type %d", name,
                       state->dict->types.types[number]);
@@ -186,11 +186,11 @@ out:
 static ftk_status
 container_define(kiln_txn *txn, void *context)
 {
-    struct definition *new = context;
-    struct records_txn *state = new->state;
+    struct definition *wanted = context;
+    struct records_txn *state = wanted->state;
     uint8_t bytes[sizeof(struct dict_container_row) + KILN_NAME_MAX];
     struct dict_container_row *row = (void *)bytes;
-    size_t name_bytes = strlen(new->name);
+    size_t name_bytes = strlen(wanted->name);
     kiln_coll coll;
     uint32_t number;
     ftk_status rc;
@@ -201,19 +201,19 @@ container_define(kiln_txn *txn, void *context)
     row->form = DICT_ROW_FORM;
     row->flags = 0;
     row->name_bytes = (uint8_t)name_bytes;
-    memcpy(row + 1, new->name, name_bytes);
+    memcpy(row + 1, wanted->name, name_bytes);
     rc = dict_coll_open(state->txn, 'c', number, KILN_COLL_CREATE, &coll);
     if (rc == FTK_OK)
         rc = row_put(state, DICT_KIND_CONTAINER, number, bytes, sizeof *row + name_bytes);
     if (rc == FTK_OK)
-        rc = dict_add_container(state->dict, number, coll, new->name, name_bytes);
+        rc = dict_add_container(state->dict, number, coll, wanted->name, name_bytes);
     if (rc == FTK_OK)
         rc = dict_plan(state->dict);
     FTK_ASSERT(rc != FTK_OK || number >= state->dict->container_next);
     if (rc == FTK_OK)
         state->dict->container_next = number + 1;
     FTK_TRY(records_dict_changed(state, rc));
-    new->number = number;
+    wanted->number = number;
 out:
     return rc;
 }
@@ -232,9 +232,9 @@ kiln_container_define(kiln_txn *txn, const char *name, kiln_container *container
     FTK_TRY(records_enter_write(txn, &state));
     number = dict_find(state->dict, DICT_KIND_CONTAINER, name, strlen(name));
     if (number == 0) {
-        struct definition new = {.state = state, .name = name};
-        rc = records_define(state, container_define, &new);
-        *container_out = rc == FTK_OK ? new.number : 0;
+        struct definition wanted = {.state = state, .name = name};
+        rc = records_define(state, container_define, &wanted);
+        *container_out = rc == FTK_OK ? wanted.number : 0;
     } else {
         *container_out = number;
     }

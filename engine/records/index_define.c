@@ -99,15 +99,15 @@ struct definition {
 static ftk_status
 define(kiln_txn *txn, void *context)
 {
-    const struct definition *new = context;
+    const struct definition *wanted = context;
     const struct dict_index *index;
     ftk_status rc;
 
-    FTK_ASSERT(new->state->txn == txn);
-    FTK_TRY(dict_index_define(new->state, new->model));
-    FTK_TRY(records_index(new->state, new->model->number, &index));
-    FTK_ASSERT(same_meaning(index, new->model) && index->coll == new->model->coll);
-    rc = index_build(new->state, index);
+    FTK_ASSERT(wanted->state->txn == txn);
+    FTK_TRY(dict_index_define(wanted->state, wanted->model));
+    FTK_TRY(records_index(wanted->state, wanted->model->number, &index));
+    FTK_ASSERT(same_meaning(index, wanted->model) && index->coll == wanted->model->coll);
+    rc = index_build(wanted->state, index);
 out:
     return rc;
 }
@@ -115,12 +115,12 @@ out:
 static ftk_status
 index_new(struct records_txn *state, struct dict_index *model, kiln_index *index_out)
 {
-    struct definition new = {state, model};
+    struct definition wanted = {state, model};
     ftk_status rc;
 
     if (state->dict->index_count == INDEX_COUNT_MAX)
         return FTK_FAIL(FTK_NOSPACE, "there are %d indexes already", INDEX_COUNT_MAX);
-    rc = records_define(state, define, &new);
+    rc = records_define(state, define, &wanted);
     if (rc == FTK_OK)
         *index_out = model->number;
     return rc;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * engine/tree/tree_batch.c -- many puts: sorted, with the pages of the next keys on their way
- * while the
- * present one is worked on.
+ * engine/tree/tree_batch.c -- many puts: sorted, with the pages of the next keys on their way while
+ * the present one is worked on.
  *
  * A cache miss costs 200-300 ns and a device read 50 us: what counts is to overlap them.
  *   1. The batch is sorted, so that neighbours share their path: the next key starts at the lowest
@@ -219,9 +218,8 @@ put_one(struct batch *batch, const kiln_slice *key, const kiln_slice *data)
     }
     tree_own_path(txn, tree, path);
     txn_log_put(txn, tree->id, key->data, key->size, data->data, data->size);
-    batch->path_valid = path->exact
-                            ? tree_replace_at(txn, tree, path, key->data, key->size, &value)
-                            : tree_insert_at(txn, tree, path, key->data, key->size, &value);
+    batch->path_valid = path->exact ? tree_replace_at(txn, tree, path, key->data, key->size, &value)
+                                    : tree_insert_at(txn, tree, path, key->data, key->size, &value);
     return FTK_OK;
 }
 

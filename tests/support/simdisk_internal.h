@@ -92,7 +92,7 @@ struct sim_node {
     struct sim_change **pending; /* in the order of completion */
     size_t pending_count;
     uint64_t synced_changes; /* were pending before these */
-    bool lost; /* a sync has failed since the last power cut (rule 3) */
+    bool lost;               /* a sync has failed since the last power cut (rule 3) */
 
     struct sim_entries names;
     struct sim_entries names_durable;

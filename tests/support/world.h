@@ -52,8 +52,8 @@ struct world_options {
     uint32_t rfl_segment_bytes;
     uint64_t dirty_bytes_max;
     bool external_log; /* nothing is promised between checkpoints; applied: the commit's number */
-    bool real_disk;   /* path on the operating system's disk, with threads */
-    const char *path; /* NULL: "/db" */
+    bool real_disk;    /* path on the operating system's disk, with threads */
+    const char *path;  /* NULL: "/db" */
 };
 
 struct world_value {

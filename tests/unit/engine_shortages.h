@@ -397,8 +397,8 @@ run_once(const struct run *base, const struct call *call, enum ftk_fault kind, u
     else
         CHECK_EQ(committed_contents(run.db), outcome.committed);
     engine_end(run.disk, run.db);
-    CHECK_MSG(ftk_mem_bytes() == heap, "%s, fault %llu of kind %d: %lld bytes are lost",
-              call->name, (unsigned long long)n, (int)kind, (long long)(ftk_mem_bytes() - heap));
+    CHECK_MSG(ftk_mem_bytes() == heap, "%s, fault %llu of kind %d: %lld bytes are lost", call->name,
+              (unsigned long long)n, (int)kind, (long long)(ftk_mem_bytes() - heap));
     return outcome;
 }
 

@@ -2,8 +2,8 @@
 /* tests/unit/test_dict_damage.c -- damaged rows of the dictionary give an error, never a crash. */
 #include <stdio.h>
 
-#include "engine/records/records_format.h"
 #include "engine/db/txn.h"
+#include "engine/records/records_format.h"
 #include "ftk/bytes.h"
 #include "tests/support/record_testing.h"
 

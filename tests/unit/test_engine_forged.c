@@ -542,6 +542,5 @@ TEST_MAIN("engine_forged", TEST(catalog_name_of_number_0_is_corrupt),
           TEST(map_that_has_a_header_free_is_corrupt), TEST(map_that_has_itself_free_is_corrupt),
           TEST(map_with_a_page_behind_its_end_is_corrupt),
           TEST(header_that_ends_before_a_map_is_corrupt),
-          TEST(header_of_the_last_number_is_corrupt),
-          TEST(records_that_come_again_end_a_cursor),
+          TEST(header_of_the_last_number_is_corrupt), TEST(records_that_come_again_end_a_cursor),
           TEST(record_behind_the_last_one_cannot_be_deleted))

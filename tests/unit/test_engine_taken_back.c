@@ -366,8 +366,8 @@ a_value_whose_pieces_are_not_known_is_not_deleted(void)
         txn = engine_begin(db, KILN_WRITE);
         OK(engine_put(txn, coll, "before", "1"));
         ftk_fault_arm(FTK_FAULT_READ, n, 1);
-        kiln_status rc = n % 2 ? kiln_delete(txn, coll, "list", 4)
-                               : engine_put(txn, coll, "list", "small");
+        kiln_status rc =
+            n % 2 ? kiln_delete(txn, coll, "list", 4) : engine_put(txn, coll, "list", "small");
         hit = ftk_fault_hits(FTK_FAULT_READ) > 0;
         ftk_fault_disarm();
         CHECK_EQ(rc == KILN_OK, !hit);

@@ -97,8 +97,7 @@ insert_noted(struct undo_log *log, struct leaf *leaf, const void *key, uint32_t 
 }
 
 static bool
-replace_noted(struct undo_log *log, struct leaf *leaf, uint32_t pos,
-              const struct node_value *value)
+replace_noted(struct undo_log *log, struct leaf *leaf, uint32_t pos, const struct node_value *value)
 {
     struct node_entry old;
 

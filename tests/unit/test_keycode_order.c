@@ -261,8 +261,7 @@ truncated_texts_are_in_order(void)
         REQUIRE(a.size <= limit);
         wanted = ftk_bytes_compare(left, left_size, right, right_size);
         order = compare(&a, &b);
-        if (left_cut && right_cut && a.size == b.size &&
-            memcmp(a.bytes, b.bytes, a.size - 8) == 0)
+        if (left_cut && right_cut && a.size == b.size && memcmp(a.bytes, b.bytes, a.size - 8) == 0)
             REQUIRE((order == 0) == (wanted == 0));
         else
             REQUIRE(order == (wanted > 0) - (wanted < 0));

@@ -48,8 +48,8 @@ archive(void *context, const char *path, uint64_t lsn_begin, uint64_t lsn_end)
 
     (void)context;
     archived.calls++;
-    if (archived.how == REFUSED || (archived.refuse_from != 0 &&
-                                    archived.calls >= archived.refuse_from))
+    if (archived.how == REFUSED ||
+        (archived.refuse_from != 0 && archived.calls >= archived.refuse_from))
         return FTK_IO;
     archived.hole |= lsn_begin > archived.lsn_end;
     if (lsn_end > archived.lsn_end)

@@ -359,16 +359,16 @@ a_life(uint64_t seed)
         struct rfl_log *failed;
 
         if (ftk_random_below(&random, 4) == 0) { /* an open that may not end */
-            simdisk_fail(disk, ops[ftk_random_below(&random, 4)],
-                         1 + ftk_random_below(&random, 6), 1, 5);
+            simdisk_fail(disk, ops[ftk_random_below(&random, 4)], 1 + ftk_random_below(&random, 6),
+                         1, 5);
             if (rfl_open(&options, true, model.lsn_start, &failed) == FTK_OK)
                 (void)rfl_close(failed);
             simdisk_fail_clear(disk);
         }
         open_and_compare(&model, how);
         if (ftk_random_below(&random, 4) > 0)
-            simdisk_fail(disk, ops[ftk_random_below(&random, 4)],
-                         1 + ftk_random_below(&random, 30), 1, 5);
+            simdisk_fail(disk, ops[ftk_random_below(&random, 4)], 1 + ftk_random_below(&random, 30),
+                         1, 5);
         work(&model, &random);
         how = "reopened";
         if (ftk_random_below(&random, 3) == 0) {

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/page/node.h"
 #include "engine/db/txn.h"
+#include "engine/page/node.h"
 #include "ftk/checksum.h"
 #include "ftk/random.h"
 #include "kiln.h"
