@@ -166,6 +166,29 @@ pages_of_aborted_transactions_are_available_again(void)
     engine_end(disk, db);
 }
 
+/* No snapshot ever had them: they wait for no reader. */
+static void
+pages_that_one_transaction_makes_and_drops_are_never_pending(void)
+{
+    struct space_stats stats;
+    uint8_t key[8];
+
+    begin();
+    OK(engine_series(txn, coll, 0, 100, 100));
+    OK(kiln_txn_commit(txn));
+    txn = engine_begin(db, KILN_WRITE);
+    OK(engine_series(txn, coll, 100, 5100, 100));
+    for (uint64_t i = 100; i < 5100; i++) {
+        engine_key(i, key);
+        OK(kiln_delete(txn, coll, key, sizeof key));
+    }
+    OK(kiln_txn_commit(txn));
+    space_stats(db->space, &stats);
+    CHECK_MSG(stats.pages_pending < 20, "%llu pages are pending",
+              (unsigned long long)stats.pages_pending);
+    engine_end(disk, db);
+}
+
 /* The copy of the first group's map that the last checkpoint wrote. */
 static uint64_t
 newest_map_page(void)
@@ -232,5 +255,6 @@ TEST_MAIN("engine_space", TEST(file_that_ends_near_a_group_can_be_opened_again),
           TEST(old_reader_holds_its_own_pages_and_no_others),
           TEST(many_readers_at_many_snapshots_hold_theirs),
           TEST(pages_of_aborted_transactions_are_available_again),
+          TEST(pages_that_one_transaction_makes_and_drops_are_never_pending),
           TEST(a_map_page_that_rots_is_not_replaced_by_its_older_twin),
           TEST(a_checkpoint_that_ran_out_of_memory_is_made_good_by_the_next))
