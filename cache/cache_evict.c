@@ -155,7 +155,6 @@ seize_all(struct cache *cache, struct cache__batch *batch)
 {
     uint64_t kept = 0;
 
-    FTK_DEBUG_ASSERT(slots_left(cache, batch->epoch, false)); /* rule 2: nobody saw them RESIDENT */
     for (uint64_t i = 0; i < batch->count; i++)
         if (seize(cache, batch->ids[i]))
             batch->ids[kept++] = batch->ids[i];
