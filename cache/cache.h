@@ -273,6 +273,13 @@ cache_is_dirty(const struct cache_fast *fast, uint64_t page_id)
 {
     return (atomic_load_explicit(&fast->states[page_id], memory_order_relaxed) & CACHE_DIRTY) != 0;
 }
+/* New, and not dirty yet: it stays in memory, and nobody but its maker writes it. */
+static inline bool
+cache_is_fresh(const struct cache_fast *fast, uint64_t page_id)
+{
+    return (atomic_load_explicit(&fast->states[page_id], memory_order_relaxed) &
+            CACHE_STATE_MASK) == CACHE_FRESH;
+}
 static inline void
 cache_dirty(struct cache *cache, const struct cache_fast *fast, uint64_t page_id)
 {

@@ -143,24 +143,26 @@ part_open(kiln_txn *txn, struct value_writer *writer)
     return rc;
 }
 
-/* The part is filled: sealed and dirty; with the last one the tail, too. */
+/* The part is filled: sealed and dirty; with the last one the tail, too.  Sealed first: from when
+ * it is dirty a page of a value may be written by any checkpoint, and evicted by anyone. */
 static void
 part_close(kiln_txn *txn, struct value_writer *writer)
 {
     const struct value_run *run = &writer->run;
     uint64_t page = txn->db->page_bytes;
-    uint32_t from, to;
+    uint32_t first = (uint32_t)(writer->run_done / page), behind, from, to;
 
     part_pages(txn, writer, &from, &to);
-    if (from < to)
-        cache_dirty_run(txn->cache, run->first + from, to - from);
-    from = (uint32_t)(writer->run_done / page);
     writer->run_done += writer->part;
     writer->part = 0;
     FTK_ASSERT(writer->run_done % page == 0 || writer->run_done == run->bytes);
-    to = writer->run_done == run->bytes ? run->data_pages : (uint32_t)(writer->run_done / page);
-    for (uint32_t i = from; i < to; i++)
+    behind = writer->run_done == run->bytes ? run->data_pages : (uint32_t)(writer->run_done / page);
+    for (uint32_t i = first; i < behind; i++) {
+        FTK_ASSERT(cache_is_fresh(txn->fast, run->first + i));
         ftk_put_le64(run_sum_at(txn, run, i), run_sum(txn, run, i));
+    }
+    if (from < to)
+        cache_dirty_run(txn->cache, run->first + from, to - from);
     if (writer->run_done < run->bytes)
         return;
     uint8_t *sums_end = run_sum_at(txn, run, run->data_pages);

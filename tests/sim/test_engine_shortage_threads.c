@@ -154,6 +154,13 @@ new_tag(struct worker *worker)
     return 1 + (uint32_t)draw(worker, 1u << 30);
 }
 
+/* Of a large value. */
+static uint32_t
+large_tag(struct worker *worker)
+{
+    return new_tag(worker) / 5 * 5 + 5;
+}
+
 /* ---- one transaction ------------------------------------------------------------------------- */
 
 static bool
@@ -194,7 +201,7 @@ write_put(struct worker *worker)
 {
     uint8_t value[VALUE_BYTES_MAX], key[8];
     uint64_t i = draw(worker, KEYS);
-    uint32_t tag = new_tag(worker);
+    uint32_t tag = draw(worker, 2) == 0 ? new_tag(worker) : large_tag(worker);
 
     engine_key(i, key);
     value_fill(tag, value);
@@ -268,7 +275,7 @@ write_in_pieces(struct worker *worker)
     uint8_t value[VALUE_BYTES_MAX], key[8];
     const uint8_t *at = value;
     uint64_t i = draw(worker, KEYS);
-    uint32_t tag = new_tag(worker) / 5 * 5 + 5;
+    uint32_t tag = large_tag(worker);
 
     engine_key(i, key);
     value_fill(tag, value);
