@@ -110,6 +110,25 @@ split_at(kiln_txn *txn, const struct node_source *source, uint32_t at, struct no
     return true;
 }
 
+/*
+ * Split in front of the entry that is put in, or behind it; one of the two fits, whatever the
+ * others are (a file may have entries larger than any that is put).  Those fit one page, so they
+ * fit two however they are parted, and one part leaves half a page, more than an entry takes.  A
+ * key that does not share the prefix of the others is at one end, and alone there.
+ */
+static uint32_t
+split_beside_extra(kiln_txn *txn, const struct node_source *source, struct node right)
+{
+    uint32_t pos = source->extra_pos;
+
+    if (!split_at(txn, source, pos, right)) {
+        bool ok = split_at(txn, source, pos + 1, right);
+        FTK_ASSERT(ok);
+        return pos + 1;
+    }
+    return pos;
+}
+
 /* Split the page of mine at path level d, the entry put in; the separator and the right page go
  * into the parent next. */
 static uint64_t
@@ -118,20 +137,15 @@ split_page(kiln_txn *txn, const struct node_source *source, uint32_t preferred, 
 {
     uint64_t right_id = txn_page_new(txn);
     struct node right = tree_node(txn, right_id);
-    uint32_t count = node_source_count(source);
-    uint32_t pos = source->extra_pos;
+    uint32_t count = node_source_count(source), pos = source->extra_pos;
     uint8_t left_key[NODE_KEY_MAX], right_key[NODE_KEY_MAX];
     uint32_t left_size, right_size;
     uint32_t at = preferred;
 
     if (!split_at(txn, source, at, right)) {
         at = node_split_point(source);
-        if (!split_at(txn, source, at, right)) {
-            /* The new key does not share the prefix: then it is at one end, and alone fits. */
-            at = pos == count - 1 ? pos : 1;
-            bool ok = split_at(txn, source, at, right);
-            FTK_ASSERT(ok);
-        }
+        if (!split_at(txn, source, at, right))
+            at = split_beside_extra(txn, source, right);
     }
     FTK_ASSERT(at > 0 && at < count);
     FTK_DEBUG_ASSERT(node_count(right.page) == count - at);

@@ -532,6 +532,82 @@ header_of_the_last_number_is_corrupt(void)
     }
 }
 
+/* ---- entries larger than any that is put ----------------------------------------------------- */
+
+enum { BIG_KEYS = 3, BIG_HOW = 2 * BIG_KEYS + 1 };
+
+/* The leaf of "big" has its three keys, one of them with a value that fills most of the page. */
+static void
+big_forge(unsigned which)
+{
+    static const uint8_t filling[PAGE];
+    uint8_t page[PAGE], scratch[PAGE];
+    struct node node = {page, PAGE};
+    uint64_t birth, id = forge_find(&forge, PAGE_LEAF, "kb", 2, page);
+    char key[2] = "k";
+
+    REQUIRE(id != 0);
+    birth = node_birth(page);
+    node_init(node, PAGE_LEAF, 0, 0, page[PAGE_HEAD_BYTES], birth, "k", 1);
+    for (unsigned i = 0; i < BIG_KEYS; i++) {
+        struct node_value value = {.data = filling, .size = i == which ? 3600 : 150};
+        key[1] = (char)('b' + 2 * i);
+        REQUIRE(node_insert(node, i, key, 2, &value, scratch));
+    }
+    forge_write(&forge, id, page);
+}
+
+/* One put, to each place of the leaf and of each entry, of the largest value that a leaf keeps. */
+static void
+big_put(unsigned how, bool prefixed)
+{
+    static uint8_t value[PAGE];
+    kiln_db *db = engine_open(disk, 0);
+    kiln_txn *txn = engine_begin(db, KILN_WRITE);
+    kiln_coll coll;
+    kiln_slice found;
+    uint64_t keys = 0;
+    kiln_cursor *cursor;
+    char key[2] = {prefixed ? 'k' : how < BIG_KEYS ? 'a' : 'z', (char)('a' + how)};
+
+    OK(kiln_coll_open(txn, "big", 0, &coll));
+    OK(kiln_put(txn, coll, key, 2, value, db->inline_max - 2, 0));
+    OK(kiln_get(txn, coll, key, 2, &found));
+    CHECK_EQ(found.size, db->inline_max - 2);
+    OK(kiln_cursor_open(txn, coll, 0, &cursor));
+    for (kiln_status rc = kiln_cursor_first(cursor); rc == KILN_OK; rc = kiln_cursor_next(cursor))
+        keys++;
+    kiln_cursor_close(cursor);
+    CHECK_EQ(keys, prefixed && how % 2 == 1 ? BIG_KEYS : BIG_KEYS + 1);
+    OK(kiln_txn_commit(txn));
+    db_abandon(db);
+}
+
+static void
+leaf_splits_whatever_its_entries_are(void)
+{
+    kiln_db *db;
+    kiln_txn *txn;
+    char key[2] = "k";
+
+    for (unsigned which = 0; which < BIG_KEYS; which++)
+        for (unsigned how = 0; how < 2 * BIG_HOW; how++) {
+            disk = simdisk_new(NULL);
+            db = engine_open(disk, KILN_CREATE);
+            txn = engine_begin(db, KILN_WRITE);
+            for (unsigned i = 0; i < BIG_KEYS; i++) {
+                key[1] = (char)('b' + 2 * i);
+                OK(kiln_put(txn, engine_coll(txn, "big"), key, 2, "v", 1, 0));
+            }
+            OK(kiln_txn_commit(txn));
+            OK(kiln_close(db));
+            forge = forge_of(disk, "/db/data.kdb");
+            big_forge(which);
+            big_put(how % BIG_HOW, how < BIG_HOW);
+            simdisk_free(disk);
+        }
+}
+
 TEST_MAIN("engine_forged", TEST(catalog_name_of_number_0_is_corrupt),
           TEST(container_in_the_dictionary_s_collection_is_corrupt),
           TEST(containers_out_of_order_are_corrupt), TEST(indexes_out_of_order_are_corrupt),
@@ -543,4 +619,5 @@ TEST_MAIN("engine_forged", TEST(catalog_name_of_number_0_is_corrupt),
           TEST(map_with_a_page_behind_its_end_is_corrupt),
           TEST(header_that_ends_before_a_map_is_corrupt),
           TEST(header_of_the_last_number_is_corrupt), TEST(records_that_come_again_end_a_cursor),
-          TEST(record_behind_the_last_one_cannot_be_deleted))
+          TEST(record_behind_the_last_one_cannot_be_deleted),
+          TEST(leaf_splits_whatever_its_entries_are))
