@@ -336,6 +336,23 @@ value_set(uint8_t *page, uint32_t at, const struct change *change)
         page[at + i] = (uint8_t)(value >> 8 * i);
 }
 
+/* An entry of a leaf gets more bytes than any that is put may have, others give them. */
+static void
+value_grow(uint8_t *page, uint32_t pos, const struct change *change)
+{
+    static const uint8_t filling[PAGE];
+    struct node_value value = {.data = filling, .size = change->value % 3900};
+    struct node node = {page, PAGE};
+    uint8_t scratch[PAGE];
+
+    while (!node_replace(node, pos, &value, scratch) && node_count(page) > 1) {
+        node_remove(node, pos > 1 ? pos - 2 : node_count(page) - 1);
+        pos -= pos > 1;
+        if (pos >= node_count(page))
+            return;
+    }
+}
+
 static void
 entry_change(const struct forge *forge, uint8_t *page, const struct change *change)
 {
@@ -354,6 +371,8 @@ entry_change(const struct forge *forge, uint8_t *page, const struct change *chan
     case 2:
         if (page[PAGE_TYPE] == PAGE_INNER)
             child_set(forge, page, change);
+        else
+            value_grow(page, pos, change);
         break;
     default: { /* into the body of the entry */
         uint32_t at = (uint32_t)(node_body(page, pos) - page);
