@@ -6,8 +6,9 @@
  * 2. A run is served by a checkpoint that began after it was asked for: tickets.  `asked` counts
  *    up; a checkpoint notes `asked` before `begin` and puts it into `served` at its end.
  * 3. The first error of a device is final: no checkpoint begins after it, throttle and run return
- *    it.  A shortage of memory passes: who asked for that checkpoint gets the error, and the next
- *    one is tried when it is asked for, or after RETRY_NS.
+ *    it.  A shortage of memory passes: who asked for that checkpoint gets the error, and whatever
+ *    it was wanted for, it is tried again when one is asked for, or after RETRY_NS; until then
+ *    nothing else starts one, and the thread sleeps.
  * 4. The mutex is taken under the pool's mutex (the pressure hook); nothing that takes the pool's
  *    mutex is called under it.
  *
@@ -51,7 +52,7 @@ struct checkpointer {
     struct ftk_cond served_more;
     uint64_t asked, served;
     uint64_t succeeded; /* tickets up to this one are served by a checkpoint that succeeded */
-    uint64_t retry_ns;  /* not before, unless asked; 0: no shortage */
+    uint64_t retry_ns;  /* the next one then, unless one is asked for before; 0: no shortage */
     struct ftk_error short_of; /* the last shortage */
     uint64_t forced; /* tickets up to this one are to be served even when nothing changed */
     bool kicked, closing;
@@ -166,7 +167,6 @@ failed(struct checkpointer *self, ftk_status rc)
     error->status = rc;
     if (passes) {
         self->retry_ns = ftk_clock_ns() + RETRY_NS;
-        atomic_store(&self->changed_ns, ftk_clock_ns()); /* there is still something to write */
     } else {
         atomic_store(&self->failed, 1);
     }
@@ -226,8 +226,9 @@ is_due(struct checkpointer *self)
     if (self->asked > self->served)
         return true;
     now_ns = ftk_clock_ns();
-    return now_ns >= self->retry_ns &&
-           (self->kicked || dirty_due(self) || interval_due(self, now_ns));
+    if (self->retry_ns != 0)
+        return now_ns >= self->retry_ns;
+    return self->kicked || dirty_due(self) || interval_due(self, now_ns);
 }
 
 /* When the thread looks again by itself; 0: when it is woken. */
@@ -235,13 +236,12 @@ static uint64_t
 next_look_ns(struct checkpointer *self)
 {
     uint64_t changed_ns = atomic_load(&self->changed_ns);
-    uint64_t due_ns =
-        self->interval_ns != 0 && changed_ns != 0 ? changed_ns + self->interval_ns : 0;
 
     if (self->error.status != FTK_OK)
         return 0;
-    return self->retry_ns != 0 && (due_ns == 0 || self->retry_ns < due_ns) ? self->retry_ns
-                                                                           : due_ns;
+    if (self->retry_ns != 0)
+        return self->retry_ns;
+    return self->interval_ns != 0 && changed_ns != 0 ? changed_ns + self->interval_ns : 0;
 }
 
 static void

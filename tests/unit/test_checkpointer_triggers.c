@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_checkpointer_triggers.c -- what starts a checkpoint, who is served, failures. */
 #include <errno.h>
+#include <time.h>
 
 #include "cache/checkpointer.h"
 #include "tests/unit/test_cache_fixture.h"
@@ -306,6 +307,73 @@ what_was_due_is_tried_again_after_a_shortage(void)
     }
 }
 
+/* Whoever asked has its error, or does not wait at all: the checkpoint is still wanted. */
+static void
+what_was_asked_for_is_tried_again_after_a_shortage(void)
+{
+    struct engine e;
+
+    for (unsigned kicked = 0; kicked < 2; kicked++) {
+        engine_open(&e, true, kicked == 0 ? 0 : 60000);
+        REQUIRE_OK(commit(&e, 0, 10));
+        atomic_store(&e.short_of_memory, 2);
+        if (kicked == 0)
+            CHECK_STATUS(checkpointer_run(e.checkpointer, false), FTK_NOMEM);
+        else
+            checkpointer_kick(e.checkpointer);
+        CHECK(wait_for(&e.durable, 1));
+        CHECK_EQ(e.begins, 3);
+        engine_close(&e);
+    }
+}
+
+static _Atomic uint64_t looks; /* at the clock, by anyone */
+
+static uint64_t
+counted_ns(void *context)
+{
+    struct timespec now;
+
+    (void)context;
+    atomic_fetch_add(&looks, 1);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void
+slept_ns(void *context, uint64_t ns)
+{
+    struct timespec time = {.tv_nsec = (long)ns};
+
+    (void)context;
+    FTK_ASSERT(ns < 1000000000u);
+    nanosleep(&time, NULL);
+}
+
+/* Whatever would start a checkpoint earlier, or much later. */
+static void
+after_a_shortage_the_thread_rests_until_it_tries_again(void)
+{
+    static const struct ftk_clock_ops counting = {
+        .monotonic_ns = counted_ns, .wall_ns = counted_ns, .sleep_ns = slept_ns};
+    static const uint32_t intervals_ms[] = {0, 20, 60000};
+    struct engine e;
+
+    ftk_clock_use(&counting, NULL);
+    for (unsigned i = 0; i < sizeof intervals_ms / sizeof intervals_ms[0]; i++) {
+        engine_open(&e, true, intervals_ms[i]);
+        REQUIRE_OK(commit(&e, 0, 10));
+        atomic_store(&e.short_of_memory, 3);
+        (void)checkpointer_run(e.checkpointer, false);
+        atomic_store(&looks, 0);
+        CHECK(wait_for(&e.ends, 1));
+        slept_ns(NULL, 50000000); /* and afterwards */
+        CHECK_MSG(looks < 200, "%llu looks at the clock", (unsigned long long)looks);
+        engine_close(&e);
+    }
+    ftk_clock_use(NULL, NULL);
+}
+
 static void
 memory_that_a_device_lacks_is_final(void)
 {
@@ -327,4 +395,6 @@ TEST_MAIN("checkpointer_triggers", TEST(a_run_covers_what_is_committed),
           TEST(pressure_starts_one), TEST(an_unfinished_transaction_does_not_spin),
           TEST(the_first_error_is_final), TEST(a_shortage_of_memory_passes),
           TEST(what_was_due_is_tried_again_after_a_shortage),
+          TEST(what_was_asked_for_is_tried_again_after_a_shortage),
+          TEST(after_a_shortage_the_thread_rests_until_it_tries_again),
           TEST(memory_that_a_device_lacks_is_final))
