@@ -5,6 +5,7 @@
  * like.
  */
 #include "cache/cache_internal.h"
+#include "ftk/invariant.h"
 
 void
 cache__check_state(uint32_t state)
@@ -12,6 +13,7 @@ cache__check_state(uint32_t state)
     const uint32_t kind = state & CACHE_STATE_MASK, flags = state & ~(uint32_t)CACHE_STATE_MASK;
     const uint32_t alive = CACHE_DIRTY | CACHE_RAW | CACHE_REF | CACHE_SCANNED;
 
+    FTK_INVARIANT_COUNT("state of a cache page");
     switch (kind) {
     case CACHE_ABSENT: FTK_ASSERT((flags & ~(uint32_t)CACHE_FREE) == 0); break;
     case CACHE_READING:
@@ -65,6 +67,7 @@ cache__check(struct cache *cache)
         (cache->fast.pages_max + (UINT64_C(1) << cache->block_shift) - 1) >> cache->block_shift;
     struct tally tally = {0, 0};
 
+    FTK_INVARIANT_COUNT("cache");
     FTK_ASSERT(atomic_load(&cache->dirty.end) <= end); /* what is dirty was made here */
     FTK_ASSERT(end <= cache->fast.pages_max);
     for (uint64_t id = 0; id < end; id++) {

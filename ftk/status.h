@@ -118,14 +118,23 @@ ftk_status ftk_status_of_errno(int os_errno);
 /*
  * Assertions are for bugs of our own, never for input.
  * FTK_ASSERT: cheap, always on.  FTK_DEBUG_ASSERT: expensive, on with -DKILN_DEBUG.
+ * _SOUND: of a call that says in words what is wrong, NULL when nothing is.
  */
 void ftk_assert_failed(const char *expression, const char *file, int line)
     __attribute__((noreturn));
 #define FTK_ASSERT(x) ((x) ? (void)0 : ftk_assert_failed(#x, __FILE__, __LINE__))
+#define FTK_ASSERT_SOUND(call)                                                                     \
+    do {                                                                                           \
+        const char *fault_ = (call);                                                               \
+        if (fault_ != NULL)                                                                        \
+            ftk_assert_failed(fault_, __FILE__, __LINE__);                                         \
+    } while (0)
 #ifdef KILN_DEBUG
 #define FTK_DEBUG_ASSERT(x) FTK_ASSERT(x)
+#define FTK_DEBUG_ASSERT_SOUND(call) FTK_ASSERT_SOUND(call)
 #else
 #define FTK_DEBUG_ASSERT(x) ((void)sizeof((x) ? 1 : 0))
+#define FTK_DEBUG_ASSERT_SOUND(call) ((void)sizeof((call) != NULL))
 #endif
 
 #define FTK_INLINE static inline __attribute__((always_inline))

@@ -6,6 +6,7 @@
  * (rfl__check(log))).  It looks at every segment, spare and waiter, so it is not for the normal
  * build.  What it asserts is the log's own doing: nothing here depends on bytes of a file.
  */
+#include "ftk/invariant.h"
 #include "rfl/rfl_internal.h"
 
 static void
@@ -112,6 +113,7 @@ check_waiters(const struct rfl_log *log)
 bool
 rfl__check(const struct rfl_log *log)
 {
+    FTK_INVARIANT_COUNT("log");
     check_segments(log);
     check_spares(log);
     check_buffers(log);

@@ -105,7 +105,7 @@ txn_savepoint(kiln_txn *txn)
     scope_begin(txn);
     writer->ops_kept++;
     txn_log_op(txn, OP_SAVEPOINT);
-    FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
+    FTK_DEBUG_ASSERT_SOUND(txn_pages_check(txn));
 out:
     return rc;
 }
@@ -124,7 +124,7 @@ txn_savepoint_release(kiln_txn *txn)
     scope_keep(txn);
     txn->writer.ops_kept--;
     txn_log_op(txn, OP_RELEASE);
-    FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
+    FTK_DEBUG_ASSERT_SOUND(txn_pages_check(txn));
     return FTK_OK;
 }
 
@@ -146,7 +146,7 @@ txn_savepoint_rollback(kiln_txn *txn)
     scope_take_back(txn);
     txn->writer.ops_kept--;
     txn_log_op(txn, OP_ROLLBACK);
-    FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
+    FTK_DEBUG_ASSERT_SOUND(txn_pages_check(txn));
     return FTK_OK;
 }
 
@@ -175,7 +175,7 @@ txn_statement(kiln_txn *txn, ftk_status (*change)(kiln_txn *txn, void *context),
     scope_take_back(txn);
     txn_log_take_back(txn, &mark);
     ftk_error_set(&error);
-    FTK_DEBUG_ASSERT(txn->writer.mark != NULL || txn_pages_check(txn) == NULL);
+    FTK_DEBUG_ASSERT_SOUND(txn->writer.mark != NULL ? NULL : txn_pages_check(txn));
 out:
     return rc;
 }

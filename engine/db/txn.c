@@ -165,6 +165,7 @@ begin_read(kiln_db *db, kiln_txn **txn_out)
     db_pin(db, txn->slot, &txn->snapshot, &txn->reader.beside);
     txn->write = false;
     txn_start(txn);
+    FTK_DEBUG_ASSERT((txn_check(txn), true));
     *txn_out = txn;
     return FTK_OK;
 }
@@ -191,6 +192,7 @@ begin_write(kiln_db *db, kiln_txn **txn_out)
     txn->snapshot = db->newest;
     writer_start(&txn->writer, db_birth_take(db));
     txn_start(txn);
+    FTK_DEBUG_ASSERT((txn_check(txn), true));
     *txn_out = txn;
     return FTK_OK;
 }
@@ -273,6 +275,7 @@ txn_renew(kiln_txn *txn)
                                  .height = (uint8_t)txn->snapshot.catalog_height};
     txn->reader.renewals++;
     txn->tree_last = NULL;
+    FTK_DEBUG_ASSERT((txn_check(txn), true));
     return FTK_OK;
 }
 
@@ -331,10 +334,11 @@ txn_drop(kiln_txn *txn)
 {
     kiln_db *db = txn->db;
 
+    FTK_DEBUG_ASSERT((txn_check(txn), true));
     end_common(txn);
     if (txn->write) {
         window_abort(txn);
-        FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
+        FTK_DEBUG_ASSERT_SOUND(txn_pages_check(txn));
         txn->writer.savepoint_count = 0;
         txn->writer.scope_born = 0;
         txn->writer.ops_kept = 0;
@@ -400,7 +404,7 @@ commit_prepare(kiln_txn *txn)
         FTK_TRY(coll_write_entries(txn));
     while (!window_commit_begin(txn) || coll_entries_due(txn));
     FTK_TRY(space_commit_prepare(txn->db->space));
-    FTK_DEBUG_ASSERT(txn_pages_check(txn) == NULL);
+    FTK_DEBUG_ASSERT_SOUND(txn_pages_check(txn));
     rc = txn_check_ended(txn);
 out:
     FTK_ASSERT(rc != FTK_OK || txn->writer.savepoint_count == 0);

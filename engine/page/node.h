@@ -225,8 +225,8 @@ uint32_t node_separator(const uint8_t *left, uint32_t left_size, const uint8_t *
                         uint32_t right_size, uint8_t *buffer);
 
 /* Invariants 3 and 4, and that no two entries share bytes: asserted after each change with
- * DEBUG=1.  (Order is what the caller made of it.) */
-bool node_check(struct node node);
+ * DEBUG=1.  (Order is what the caller made of it.)  What does not hold, NULL: all does. */
+const char *node_check(struct node node);
 
 /* Invariants 2 to 4 of a page from anywhere, and that it is safe to be read and changed; ordered:
  * invariant 1 as well.  FTK_CORRUPT. */

@@ -7,6 +7,7 @@
 
 #include "engine/page/node.h"
 #include "engine/page/node_internal.h"
+#include "ftk/invariant.h"
 
 /* Of splits: a key for the parent is short when it exceeds the page's prefix by no more than this
  * part of a page; a shorter one is worth so many bytes of imbalance for each of its own. */
@@ -137,7 +138,7 @@ builder_finish(struct builder *builder)
     FTK_ASSERT(builder->count == builder->capacity);
     ftk_put_le16(builder->dst.page + PAGE_COUNT, (uint16_t)builder->count);
     ftk_put_le16(builder->dst.page + PAGE_HEAP_BYTES, (uint16_t)builder->heap);
-    FTK_DEBUG_ASSERT(builder->count == 0 || node_check(builder->dst));
+    FTK_DEBUG_ASSERT_SOUND(builder->count == 0 ? NULL : node_check(builder->dst));
 }
 
 static void
@@ -542,8 +543,9 @@ node_validate(const uint8_t *page, uint32_t bytes, uint64_t id, bool ordered)
     return FTK_OK;
 }
 
-bool
+const char *
 node_check(struct node node)
 {
-    return node_validate(node.page, node.bytes, 0, false) == FTK_OK;
+    FTK_INVARIANT_COUNT("page");
+    return node_validate(node.page, node.bytes, 0, false) == FTK_OK ? NULL : ftk_error_last()->text;
 }

@@ -7,6 +7,7 @@
 
 #include "engine/records/records_internal.h"
 #include "ftk/bytes.h"
+#include "ftk/invariant.h"
 
 /* ---- dictionary ------------------------------------------------------------------------------ */
 
@@ -90,6 +91,7 @@ indexes_check(const struct dict *dict)
 void
 dict_check(const struct dict *dict)
 {
+    FTK_INVARIANT_COUNT("dictionary");
     FTK_ASSERT(atomic_load(&dict->references) > 0);
     FTK_ASSERT(dict->name_count <= dict->name_room / 2);
     FTK_ASSERT(dict->name_count == fields_check(dict) + dict->container_count + dict->index_count);
@@ -158,6 +160,7 @@ records_state_check(const struct records_txn *state)
     uint32_t indexes = state->dict == NULL ? 0 : state->dict->index_count;
     size_t gathered = 0;
 
+    FTK_INVARIANT_COUNT("records of a transaction");
     FTK_ASSERT(state->txn != NULL && state->db != NULL);
     FTK_ASSERT(containers <= state->gather_room && indexes <= state->batch_room);
     for (uint32_t i = 0; i < state->gather_room; i++) {

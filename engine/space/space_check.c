@@ -6,6 +6,7 @@
  * builds, simulations and tests.
  */
 #include "engine/space/space_internal.h"
+#include "ftk/invariant.h"
 
 /* Both bitmaps, and what is counted of them. */
 static const char *
@@ -119,6 +120,7 @@ space_check(struct space *space)
 {
     const char *fault;
 
+    FTK_INVARIANT_COUNT("space");
     ftk_mutex_lock(&space->mutex);
     fault = check_bitmaps(space);
     if (fault == NULL)

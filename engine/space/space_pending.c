@@ -133,7 +133,7 @@ space_commit(struct space *space, const struct space_extents *born, struct space
     }
     space__stats_show(space);
     ftk_mutex_unlock(&space->mutex);
-    FTK_DEBUG_ASSERT(space_check(space) == NULL);
+    FTK_DEBUG_ASSERT_SOUND(space_check(space));
 }
 
 /* ---- reclaim --------------------------------------------------------------------------------- */
@@ -303,5 +303,5 @@ space_reclaim(struct space *space, uint64_t published, const uint64_t *pinned, s
         memmove(space->limbo.items + kept, space->limbo.items + seen,
                 (space->limbo.count - kept) * sizeof(*space->limbo.items));
     }
-    FTK_DEBUG_ASSERT(space_check(space) == NULL);
+    FTK_DEBUG_ASSERT_SOUND(space_check(space));
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/tree/tree.h"
+#include "ftk/invariant.h"
 #include "ftk/mem.h"
 
 enum { AHEAD_PAGES = 256 }; /* asked for at a time */
@@ -105,6 +106,7 @@ tree_check(const kiln_txn *txn, const struct tree *tree)
 {
     bool empty = page_ref_is_none(tree->root);
 
+    FTK_INVARIANT_COUNT("tree");
     if (tree->height > TREE_HEIGHT_MAX || empty != (tree->height == 0))
         return false;
     if (empty)
@@ -118,6 +120,7 @@ tree_path_check(const kiln_txn *txn, const struct tree *tree, const struct tree_
 {
     struct page_ref ref = tree->root;
 
+    FTK_INVARIANT_COUNT("path");
     if (!tree_check(txn, tree) || path->depth != tree->height)
         return false;
     for (uint32_t d = 0; d < path->depth; d++) {

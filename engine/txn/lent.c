@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "ftk/invariant.h"
 #include "ftk/mem.h"
 
 enum {
@@ -23,6 +24,7 @@ lent_check(const struct txn_lent *lent)
 {
     uint64_t pages = 0;
 
+    FTK_INVARIANT_COUNT("what is lent");
     FTK_ASSERT(lent->slots >= 1 && lent->slots <= LENT_LEAVES_MAX && lent->next <= lent->slots);
     FTK_ASSERT((lent->newest == 0) == (lent->next == 0 && lent->leaf[0] == 0));
     FTK_ASSERT(lent->next == 0 || lent->leaf[lent->next - 1] == lent->newest);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine/txn/txn_check.c -- do the fields and the page accounts of a transaction agree? */
 #include "engine/txn/txn_state.h"
+#include "ftk/invariant.h"
 
 static const char *
 check_retired(const struct txn_writer *writer)
@@ -51,6 +52,7 @@ txn_pages_check(kiln_txn *txn)
     const struct txn_writer *writer = &txn->writer;
     const char *fault = check_savepoints(writer);
 
+    FTK_INVARIANT_COUNT("transaction's pages");
     if (fault == NULL)
         fault = check_retired(writer);
     if (fault == NULL &&
@@ -65,33 +67,55 @@ txn_pages_check(kiln_txn *txn)
     return fault;
 }
 
-void
-txn_check(const kiln_txn *txn)
+/* What returning a leaf changes, by whichever thread: only where nobody can be about it. */
+static void
+check_trees(const kiln_txn *txn)
 {
     const struct txn_writer *writer = &txn->writer;
 
-    if (txn->window != NULL && window_state(txn->window) != WINDOW_UNTRIED)
-        return; /* another thread may be returning a leaf: window_check */
     FTK_ASSERT(atomic_load_explicit(&txn->slot->epoch, memory_order_relaxed) == 0);
-    FTK_ASSERT((writer->held_page == 0) <= !writer->held_run);
+    FTK_ASSERT(txn->window == NULL || txn->window->txn == txn);
     FTK_ASSERT(page_ref_is_none(txn->catalog.root) == (txn->catalog.height == 0));
     for (size_t i = 0; i < txn->tree_count; i++)
         FTK_ASSERT(page_ref_is_none(txn->trees[i]->root) == (txn->trees[i]->height == 0));
-    if (!txn->write) {
-        FTK_ASSERT(atomic_load_explicit(&txn->slot->snapshot, memory_order_relaxed) ==
-                   txn->snapshot.id);
-        FTK_ASSERT(txn->window == NULL);
-        FTK_ASSERT(writer->savepoint_count == 0 && writer->bulks == NULL);
-        FTK_ASSERT(writer->held_page == 0);
-        lent_check(&txn->reader.lent);
-        return;
-    }
+    FTK_ASSERT(!txn->write ||
+               (writer->birth_floor <= writer->birth && writer->birth < db_births(txn->db)));
+}
+
+static void
+check_reader(const kiln_txn *txn)
+{
+    FTK_ASSERT(atomic_load_explicit(&txn->slot->snapshot, memory_order_relaxed) ==
+               txn->snapshot.id);
+    FTK_ASSERT(txn->window == NULL);
+    FTK_ASSERT(txn->writer.savepoint_count == 0 && txn->writer.bulks == NULL);
+    FTK_ASSERT(txn->writer.held_page == 0);
+    lent_check(&txn->reader.lent);
+}
+
+static void
+check_writer(const kiln_txn *txn)
+{
+    const struct txn_writer *writer = &txn->writer;
+
     FTK_ASSERT(txn->reader.beside == NULL);
-    FTK_ASSERT(txn->window == NULL || window_state(txn->window) == WINDOW_SHUT ||
-               txn->window->txn == txn);
+    FTK_ASSERT(txn->window == NULL || txn->window == &txn->db->window);
     FTK_ASSERT(writer->birth_first > txn->snapshot.id &&
                writer->birth_first <= writer->birth_floor);
-    FTK_ASSERT(writer->birth_floor <= writer->birth && writer->birth < db_births(txn->db));
     FTK_ASSERT(writer->savepoint_count > 0 || writer->birth_floor == writer->birth_first);
     FTK_ASSERT(writer->ops_size <= writer->ops_capacity);
+}
+
+void
+txn_check(const kiln_txn *txn)
+{
+    FTK_INVARIANT_COUNT("transaction");
+    FTK_ASSERT((txn->writer.held_page == 0) <= !txn->writer.held_run);
+    if (txn->write)
+        check_writer(txn);
+    else
+        check_reader(txn);
+    /* With a window another thread may be returning a leaf: window_check. */
+    if (txn->window == NULL || window_state(txn->window) == WINDOW_UNTRIED)
+        check_trees(txn);
 }

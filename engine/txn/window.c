@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/txn/txn_state.h"
+#include "ftk/invariant.h"
 #include "ftk/mem.h"
 #include "ftk/spin.h"
 
@@ -75,8 +76,9 @@ static void
 leaf_check(const kiln_txn *txn, const struct window *window, const struct window_leaf *leaf)
 {
     uint64_t birth = node_birth(cache_address(txn->fast, leaf->page));
+    uint64_t above = atomic_load_explicit(&window->above, memory_order_relaxed);
 
-    FTK_ASSERT(birth > atomic_load(&window->above) && birth <= window->base);
+    FTK_ASSERT(birth > above && birth <= window->base);
     FTK_ASSERT(window->set[leaf->slot] == (uint32_t)(leaf - window->leaves) + 1);
     FTK_ASSERT((leaf->undo == 0) == (leaf->changes == 0) || leaf->returned);
     FTK_ASSERT(leaf->undo <= window->undo.count && leaf->changes <= CHANGES_MAX);
@@ -88,18 +90,22 @@ static void
 check_held(kiln_db *db)
 {
     struct window *window = &db->window;
-    enum window_state state = window_state(window);
+    /* Relaxed, as all of this: the mutex orders it, and only a reader that asks moves OPEN on. */
+    uint64_t above = atomic_load_explicit(&window->above, memory_order_relaxed);
+    enum window_state state =
+        (enum window_state)atomic_load_explicit(&window->state, memory_order_relaxed);
     uint32_t returned = 0;
 
+    FTK_INVARIANT_COUNT("window");
     FTK_ASSERT((state == WINDOW_SHUT) == (window->txn == NULL));
     if (!has_leaves(state)) {
         FTK_ASSERT(window->leaf_count == 0 && window->undo.count == 0);
-        FTK_ASSERT(atomic_load(&window->above) == UINT64_MAX);
-        FTK_ASSERT(atomic_load(&window->reserved) == 0);
+        FTK_ASSERT(above == UINT64_MAX);
+        FTK_ASSERT(atomic_load_explicit(&window->reserved, memory_order_relaxed) == 0);
         return;
     }
     FTK_ASSERT(window->txn->write && window->base == window->txn->snapshot.id);
-    FTK_ASSERT(atomic_load(&window->above) < window->base);
+    FTK_ASSERT(above < window->base);
     FTK_ASSERT(window->leaf_count <= window->leaves_max && window->next <= window->leaf_count);
     for (uint32_t i = 0; i < window->leaf_count; i++) {
         leaf_check(window->txn, window, &window->leaves[i]);
@@ -278,6 +284,7 @@ window_begin(kiln_txn *txn, bool allowed)
     window->base = txn->snapshot.id;
     txn->window = window;
     window_must_move(window, WINDOW_SHUT, WINDOW_UNTRIED);
+    FTK_DEBUG_ASSERT((check_held(txn->db), true));
 }
 
 static void
@@ -344,6 +351,7 @@ window_open(kiln_txn *txn)
     window->leaves_max = pages < LEAVES_MAX ? (uint32_t)pages : LEAVES_MAX;
     memset(window->last_path, 0, sizeof(window->last_path));
     window->held = true;
+    FTK_DEBUG_ASSERT((check_held(db), true));
 }
 
 /* While the mutex is held and the window open, no checkpoint has pinned what may be changed: one
@@ -379,6 +387,7 @@ window_leaf_take(kiln_txn *txn, struct tree *tree, const struct tree_path *path)
     slot = set_slot(window, page);
     leaf = window->set[slot] != 0 ? &window->leaves[window->set[slot] - 1]
                                   : leaf_add(window, tree, path, slot);
+    FTK_DEBUG_ASSERT(leaf == NULL || (leaf_check(txn, window, leaf), true));
     return leaf == NULL || leaf->changes == CHANGES_MAX ? NULL : leaf;
 }
 
@@ -424,6 +433,7 @@ window_lose(struct window *window, ftk_status rc)
     leaves_forget(window);
     window->lost = rc;
     window_must_move(window, WINDOW_ASKED, WINDOW_LOST);
+    FTK_DEBUG_ASSERT((check_held(window->txn->db), true));
 }
 
 /* Those that wait for the mutex get it. */
@@ -661,6 +671,7 @@ window_commit_cancel(kiln_txn *txn)
 {
     FTK_ASSERT(txn->window->held);
     window_must_move(txn->window, WINDOW_COMMITTING, WINDOW_OPEN);
+    FTK_DEBUG_ASSERT((check_held(txn->db), true));
     window_let(txn);
 }
 
@@ -673,6 +684,7 @@ window_commit_end(kiln_txn *txn)
     FTK_ASSERT(db_published_id(txn->db) > window->base);
     atomic_fetch_add_explicit(&window->changes, window->undo.count, memory_order_relaxed);
     window_shut(window, WINDOW_COMMITTING);
+    FTK_DEBUG_ASSERT((check_held(txn->db), true));
     window->held = false;
     txn->window = NULL;
     ftk_mutex_unlock(&window->mutex);
@@ -688,11 +700,13 @@ window_abort(kiln_txn *txn)
         return;
     if (!window->held)
         ftk_mutex_lock(&window->mutex);
+    FTK_DEBUG_ASSERT((check_held(txn->db), true));
     state = window_state(window);
     if (has_leaves(state))
         undo_all(window);
     if (state != WINDOW_SHUT)
         window_shut(window, state);
+    FTK_DEBUG_ASSERT((check_held(txn->db), true));
     window->held = false;
     txn->window = NULL;
     ftk_mutex_unlock(&window->mutex);

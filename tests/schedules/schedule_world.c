@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "ftk/clock.h"
+#include "ftk/invariant.h"
 
 static struct {
     const struct schedule_world *world;
@@ -185,6 +186,14 @@ seconds_now(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
+/* For test_schedules.sh, which adds them up. */
+static void
+invariant_tell(void *context, const char *name, uint64_t runs)
+{
+    (void)context;
+    printf("invariant %8" PRIu64 " %s\n", runs, name);
+}
+
 int
 schedule_main(const struct schedule_world *world, int argc, char **argv)
 {
@@ -222,5 +231,6 @@ schedule_main(const struct schedule_world *world, int argc, char **argv)
            world->name, now.done, (double)now.done / (end - start),
            (double)steps / (double)(now.done > 0 ? now.done : 1),
            (double)switches / (double)(now.done > 0 ? now.done : 1));
+    ftk_invariant_each(invariant_tell, NULL);
     return 0;
 }

@@ -16,7 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PATHS_MAX 64
@@ -170,6 +172,57 @@ test_each_fault(enum ftk_fault kind, ftk_status (*body)(void *context), void *co
             return n - 1;
         }
     }
+}
+
+/* ---- assertions ----------------------------------------------------------------------------- */
+
+/* The child: what it says on stderr goes to the pipe, and no core is left behind. */
+static void
+die(void (*body)(void *context), void *context, const int pipe_fds[2])
+{
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    signal(SIGABRT, SIG_DFL);
+    if (dup2(pipe_fds[1], STDERR_FILENO) >= 0)
+        body(context);
+    _exit(0);
+}
+
+static size_t
+read_all(int fd, char *text, size_t size)
+{
+    size_t used = 0;
+    ssize_t got;
+
+    while (used + 1 < size && (got = read(fd, text + used, size - used - 1)) > 0)
+        used += (size_t)got;
+    text[used] = 0;
+    return used;
+}
+
+bool
+test_check_dies(void (*body)(void *context), void *context, const char *words,
+                const char *body_words, const char *file, int line)
+{
+    char text[4096];
+    int pipe_fds[2], status = 0;
+    pid_t child;
+
+    if (pipe(pipe_fds) != 0)
+        return test_check_text(false, body_words, file, line, true, "no pipe");
+    fflush(NULL);
+    child = fork();
+    if (child == 0)
+        die(body, context, pipe_fds);
+    close(pipe_fds[1]);
+    read_all(pipe_fds[0], text, sizeof text);
+    close(pipe_fds[0]);
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        return test_check_text(false, body_words, file, line, true, "no child");
+    return test_check_text(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT &&
+                               strstr(text, "assertion failed: ") != NULL &&
+                               strstr(text, words) != NULL,
+                           body_words, file, line, false, "wanted an assertion about \"%s\": %s",
+                           words, text[0] == 0 ? "it went well" : text);
 }
 
 /* ---- checks --------------------------------------------------------------------------------- */

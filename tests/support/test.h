@@ -90,6 +90,17 @@ ftk_status test_dir_space(struct ftk_disk *disk, const char *path, uint64_t *fre
  */
 uint64_t test_each_fault(enum ftk_fault kind, ftk_status (*body)(void *context), void *context);
 
+/* ---- assertions ---- */
+
+/*
+ * A child of this process does `body(context)`: it must end by an assertion whose words contain
+ * `words`.  The child has the caller's thread alone, and what it breaks stays broken in it alone.
+ */
+#define CHECK_DIES(body, context, words)                                                           \
+    test_check_dies((body), (context), (words), #body, __FILE__, __LINE__)
+bool test_check_dies(void (*body)(void *context), void *context, const char *words,
+                     const char *body_words, const char *file, int line);
+
 /* ---- checks: CHECK_x notes a failure and goes on, REQUIRE_x ends the case ---- */
 
 #define CHECK(x) test_check((x), #x, __FILE__, __LINE__, false)

@@ -9,7 +9,7 @@
 find "$@" -name '*.[ch]' -exec perl -0777 -ne '
     my $verbs = "put|insert|remove|delete|take|give|push|pop|add|set|alloc|realloc|free|lock|unlock" .
                 "|try|release|open|close|append|init|reset|clear|move|wait|signal";
-    while (/\bFTK_(?:DEBUG_)?ASSERT(\((?:[^()]|(?1))*\))/g) {
+    while (/\bFTK_(?:DEBUG_)?ASSERT(?:_SOUND)?(\((?:[^()]|(?1))*\))/g) {
         my ($text, $line) = ($1, 1 + (substr($_, 0, $-[0]) =~ tr/\n//));
         (my $code = $text) =~ s!/\*.*?\*/|"(?:[^"\\]|\\.)*"|\x27(?:[^\x27\\]|\\.)*\x27!!gs;
         next if $code !~ /\+\+|--|(?<![=!<>])=(?!=)|<<=|>>=
