@@ -126,16 +126,20 @@ static void
 take_back(const struct undo_log *log, const struct undo_entry *entry, struct node node,
           uint8_t *scratch)
 {
-    const uint8_t *key = log->bytes + entry->bytes_at;
-    struct node_value value = {.data = key + entry->key_size, .size = entry->value_size};
-    bool ok = true;
+    const uint8_t *key;
+    struct node_value value;
+    bool ok;
 
     FTK_ASSERT(entry->bytes_at + (size_t)entry->key_size + entry->value_size <= log->bytes_used);
     FTK_ASSERT(node_level(node.page) == 0);
     FTK_ASSERT(entry->pos < node_count(node.page) + (entry->kind == UNDO_DELETE));
-    if (entry->kind == UNDO_INSERT)
+    if (entry->kind == UNDO_INSERT) { /* keeps no bytes, and there may be none */
         node_remove(node, entry->pos);
-    else if (entry->kind == UNDO_REPLACE)
+        return;
+    }
+    key = log->bytes + entry->bytes_at;
+    value = (struct node_value){.data = key + entry->key_size, .size = entry->value_size};
+    if (entry->kind == UNDO_REPLACE)
         ok = node_replace(node, entry->pos, &value, scratch);
     else
         ok = node_insert(node, entry->pos, key, entry->key_size, &value, scratch);

@@ -143,8 +143,23 @@ part_open(kiln_txn *txn, struct value_writer *writer)
     return rc;
 }
 
-/* The part is filled: sealed and dirty; with the last one the tail, too.  Sealed first: from when
- * it is dirty a page of a value may be written by any checkpoint, and evicted by anyone. */
+/* What is between the last byte and the first checksum, and behind the last checksum. */
+static void
+gaps_clear(const kiln_txn *txn, const struct value_run *run)
+{
+    uint64_t page = txn->db->page_bytes;
+    uint8_t *sums_end = run_sum_at(txn, run, run->data_pages);
+    uint8_t *end = run_memory(txn, run) + (uint64_t)run->pages * page;
+
+    FTK_ASSERT(cache_is_fresh(txn->fast, run->first + run->data_pages - 1));
+    FTK_ASSERT(cache_is_fresh(txn->fast, run->first + run->pages - 1));
+    memset(run_memory(txn, run) + run->bytes, 0, sums_offset(run->bytes) - run->bytes);
+    memset(sums_end, 0, (size_t)(end - sums_end));
+}
+
+/* The part is filled: sealed and dirty; with the last one the tail, too.  Nothing is stored behind
+ * that: from when it is dirty a page of a value may be written by any checkpoint, and evicted by
+ * anyone. */
 static void
 part_close(kiln_txn *txn, struct value_writer *writer)
 {
@@ -155,22 +170,19 @@ part_close(kiln_txn *txn, struct value_writer *writer)
     part_pages(txn, writer, &from, &to);
     writer->run_done += writer->part;
     writer->part = 0;
-    FTK_ASSERT(writer->run_done % page == 0 || writer->run_done == run->bytes);
-    behind = writer->run_done == run->bytes ? run->data_pages : (uint32_t)(writer->run_done / page);
+    writer->open = writer->run_done < run->bytes;
+    FTK_ASSERT(writer->run_done % page == 0 || !writer->open);
+    behind = writer->open ? (uint32_t)(writer->run_done / page) : run->data_pages;
     for (uint32_t i = first; i < behind; i++) {
         FTK_ASSERT(cache_is_fresh(txn->fast, run->first + i));
         ftk_put_le64(run_sum_at(txn, run, i), run_sum(txn, run, i));
     }
+    if (!writer->open)
+        gaps_clear(txn, run);
     if (from < to)
         cache_dirty_run(txn->cache, run->first + from, to - from);
-    if (writer->run_done < run->bytes)
-        return;
-    uint8_t *sums_end = run_sum_at(txn, run, run->data_pages);
-    uint8_t *end = run_memory(txn, run) + (uint64_t)run->pages * page;
-    memset(run_memory(txn, run) + run->bytes, 0, sums_offset(run->bytes) - run->bytes);
-    memset(sums_end, 0, (size_t)(end - sums_end));
-    cache_dirty_run(txn->cache, run->first + run->tail_at, run->pages - run->tail_at);
-    writer->open = false;
+    if (!writer->open)
+        cache_dirty_run(txn->cache, run->first + run->tail_at, run->pages - run->tail_at);
 }
 
 ftk_status
