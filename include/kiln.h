@@ -150,7 +150,8 @@ typedef struct kiln_options {
     uint32_t lazy_ms;           /* bound of KILN_LAZY; default 100 */
     const char *rfl_dir;        /* where the roll-forward log of a new database lives; NULL:
                                    <path>/rfl.  The database remembers it: later opens need not say
-                                   it, and another one is KILN_INVALID */
+                                   it, and another one is KILN_INVALID.  KILN_INUSE while a copy of
+                                   the database, which names the same log, is open */
     uint32_t rfl_segment_bytes; /* default 64 MiB */
     uint64_t rfl_bytes_max;     /* a checkpoint starts when the log since the last one is this long;
                                    default 1 GiB */

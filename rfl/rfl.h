@@ -78,7 +78,7 @@ struct rfl_stats {
  *
  * The owner reads its records back (rfl_reader) before the first append.
  * errors: FTK_IO, FTK_CORRUPT, FTK_FOREIGN, FTK_VERSION, FTK_NOMEM, FTK_NOSPACE, FTK_NOTFOUND (no
- * log and no `create`).
+ * log and no `create`), FTK_INUSE (somebody has the directory's log open; readers share it).
  */
 ftk_status rfl_open(const struct rfl_options *options, bool create, uint64_t lsn_start,
                     struct rfl_log **log_out);

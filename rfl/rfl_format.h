@@ -80,6 +80,7 @@
 #define RFL_SEGMENT_SUFFIX ".rfl"
 #define RFL_SPARE_SUFFIX ".spare"
 #define RFL_NEW_SUFFIX ".new"
+#define RFL_LOCK_NAME "rfl.lock"
 #define RFL_NAME_DIGITS 16
 
 /* Segment header, offsets. */

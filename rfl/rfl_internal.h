@@ -93,8 +93,9 @@ struct rfl_log {
     /* Constant after open. */
     struct ftk_disk *disk;
     const struct ftk_log *messages;
-    struct ftk_dir *home; /* all names of files are looked up in it */
-    char *dir;            /* how it was named: for messages */
+    struct ftk_dir *home;       /* all names of files are looked up in it */
+    struct ftk_file *lock_file; /* keeps others out; NULL: none, on read-only media */
+    char *dir;                  /* how it was named: for messages */
     uint8_t identity[16];
     uint64_t seed;
     uint64_t segment_bytes;

@@ -409,6 +409,7 @@ log_free(struct rfl_log *log)
     ftk_free(log->buffers[0].memory);
     ftk_free(log->buffers[1].memory);
     ftk_free(log->dir);
+    ftk_file_close(log->lock_file); /* the last that is done to the directory */
     ftk_dir_close(log->home);
     ftk_cond_release(&log->prepared);
     ftk_cond_release(&log->turn);
@@ -475,12 +476,41 @@ home_open(struct rfl_log *log, const struct rfl_options *options, bool create)
     return log->disk->ops->dir_open(log->disk, options->parent, options->dir, &log->home);
 }
 
+/*
+ * One log has one user: README.md, invariant 12.  Read-only media may have no lock file, and then
+ * nobody can write there.  One that was removed while we waited for its lock keeps nobody out.
+ */
+static ftk_status
+home_lock(struct rfl_log *log)
+{
+    unsigned flags = log->read_only ? FTK_OPEN_READ_ONLY : FTK_OPEN_CREATE;
+
+    for (;;) {
+        struct ftk_identity named;
+        ftk_status rc = ftk_file_open_in(log->home, RFL_LOCK_NAME, flags, &log->lock_file);
+
+        if (rc != FTK_OK)
+            return rc == FTK_NOTFOUND && log->read_only ? FTK_OK : rc;
+        rc = ftk_file_lock(log->lock_file, !log->read_only);
+        if (rc == FTK_OK)
+            rc = ftk_dir_identify(log->home, RFL_LOCK_NAME, &named);
+        if (rc == FTK_OK && ftk_identity_same(&named, &log->lock_file->identity))
+            return FTK_OK;
+        if (rc != FTK_OK && rc != FTK_NOTFOUND)
+            return rc;
+        ftk_file_close(log->lock_file);
+        log->lock_file = NULL;
+    }
+}
+
 static ftk_status
 log_find(struct rfl_log *log, const struct rfl_options *options, bool create, uint64_t lsn_start,
          struct end *end)
 {
     ftk_status rc = home_open(log, options, create);
 
+    if (rc == FTK_OK)
+        rc = home_lock(log);
     if (rc == FTK_OK)
         rc = rfl__segments_load(log, lsn_start);
     if (rc == FTK_NOTFOUND && log->home != NULL && create && !log->read_only) {

@@ -295,13 +295,89 @@ two_databases_cannot_share_a_log_directory(void)
     options.rfl_dir = test_path("log");
     OK(kiln_open(one_path, &options, &one));
     place_rounds(one, 0, 20); /* it has spare files by now */
-    STATUS(kiln_open(two_path, &options, &two), KILN_FOREIGN);
+    STATUS(kiln_open(two_path, &options, &two), KILN_INUSE);
     place_rounds(one, 20, ROUNDS); /* none of them was taken away */
     OK(kiln_close(one));
     STATUS(kiln_open(two_path, &options, &two), KILN_FOREIGN);
     place_expect_with(one_path, &options, ROUNDS);
     free(one_path);
     free(two_path);
+}
+
+static void
+file_copy(const char *from, const char *to)
+{
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+    char bytes[65536];
+    size_t n;
+
+    REQUIRE(in != NULL && out != NULL);
+    while ((n = fread(bytes, 1, sizeof bytes, in)) > 0)
+        REQUIRE_EQ(fwrite(bytes, 1, n, out), n);
+    REQUIRE_EQ(fclose(in), 0);
+    REQUIRE_EQ(fclose(out), 0);
+}
+
+/* The copy has the first one's identity, and its header names the same log. */
+static void
+copy_of_a_database_does_not_write_into_the_log_of_the_first(void)
+{
+    kiln_options options = place_options(KILN_CREATE), plain = place_options(0);
+    char *one_path = strdup(test_path("one")), *two_path = strdup(test_path("two"));
+    char *data_path = strdup(test_path("one/data.kdb"));
+    kiln_db *one = NULL, *two = NULL;
+
+    options.rfl_dir = test_path("log");
+    OK(kiln_open(one_path, &options, &one));
+    place_rounds(one, 0, 5);
+    OK(kiln_close(one));
+    REQUIRE_EQ(mkdir(two_path, 0755), 0);
+    file_copy(data_path, test_path("two/data.kdb"));
+    OK(kiln_open(one_path, &plain, &one));
+    place_rounds(one, 5, 10);
+    STATUS(kiln_open(two_path, &plain, &two), KILN_INUSE);
+    CHECK_HAS(kiln_error_last()->text, "rfl.lock");
+    plain.flags = KILN_OPEN_READONLY;
+    STATUS(kiln_open(two_path, &plain, &two), KILN_INUSE);
+    place_rounds(one, 10, ROUNDS);
+    OK(kiln_close(one));
+    place_expect(one_path, ROUNDS);
+    file_copy(data_path, test_path("two/data.kdb"));
+    OK(kiln_open(one_path, &plain, &one)); /* both read */
+    OK(kiln_open(two_path, &plain, &two));
+    OK(kiln_close(one));
+    plain.flags = 0;
+    STATUS(kiln_open(one_path, &plain, &one), KILN_INUSE);
+    OK(kiln_close(two));
+    OK(kiln_open(one_path, &plain, &one));
+    OK(kiln_close(one));
+    free(one_path);
+    free(two_path);
+    free(data_path);
+}
+
+/* A symbolic link in place of the log's directory is carried along by a copy, too. */
+static void
+link_to_a_log_in_use_is_refused(void)
+{
+    kiln_options plain = place_options(0);
+    char *one_path = strdup(test_path("one")), *two_path = strdup(test_path("two"));
+    char *own = strdup(test_path("one/rfl")), *data_path = strdup(test_path("one/data.kdb"));
+    kiln_db *one = place_open(one_path, KILN_CREATE), *two = NULL;
+
+    place_rounds(one, 0, 5);
+    OK(kiln_close(one));
+    REQUIRE_EQ(mkdir(two_path, 0755), 0);
+    file_copy(data_path, test_path("two/data.kdb"));
+    REQUIRE_EQ(symlink(own, test_path("two/rfl")), 0);
+    OK(kiln_open(two_path, &plain, &two));
+    STATUS(kiln_open(one_path, &plain, &one), KILN_INUSE);
+    OK(kiln_close(two));
+    place_expect(one_path, 5);
+    free(one_path);
+    free(two_path);
+    free(own);
+    free(data_path);
 }
 
 static ftk_status
@@ -642,7 +718,8 @@ TEST_MAIN(
     TEST(removed_directory_fails_at_once_and_harms_nobody),
     TEST(log_elsewhere_moved_and_replaced_stays_its_own),
     TEST(two_databases_cannot_share_a_log_directory),
-    TEST(file_put_in_the_place_of_a_spare_is_not_written),
+    TEST(copy_of_a_database_does_not_write_into_the_log_of_the_first),
+    TEST(link_to_a_log_in_use_is_refused), TEST(file_put_in_the_place_of_a_spare_is_not_written),
     TEST(file_put_in_the_way_of_a_segment_is_not_replaced), TEST(lock_file_removed_lets_nobody_in),
     TEST(however_the_path_is_written_its_name_is_durable), TEST(so_is_the_name_of_a_log_elsewhere),
     TEST(slashes_at_the_end_do_on_the_native_disk_too),
