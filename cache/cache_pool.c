@@ -25,11 +25,14 @@
  *    over the limit if need be, and they are told so and look again before the next operation.
  * 7. Memory is taken where it is found: nobody is told that there would be some.  Between a look
  *    and a use others may take it, and the limit may fall.
+ * 8. The child of a fork has a pool of its own, empty and with its parent's limit.  Its parent's
+ *    caches are not in it: no thread there ever leaves their slots or lets go the mutex.
  */
 #include <unistd.h>
 
 #include "cache/cache_internal.h"
 #include "ftk/clock.h"
+#include "ftk/fork.h"
 
 #define STUCK_NS 3000000000u
 #define STUCK_SOON_NS 3000000u /* a checkpoint that was called for has begun by then */
@@ -114,9 +117,22 @@ cache__charge_meta(struct cache *cache, uint64_t page_id)
     atomic_fetch_add(&pool.meta_bytes, CACHE__META_PAGES * sizeof(uint32_t));
 }
 
+/* In the child of a fork: rule 8. */
+static void
+pool_begin_anew(void)
+{
+    ftk_mutex_init(&pool.mutex); /* a thread that is not here may have it */
+    pool.caches = pool.turn = NULL;
+    atomic_store(&pool.count, 0);
+    atomic_store(&pool.meta_bytes, 0);
+    atomic_store(&pool.used_bytes, 0);
+    atomic_store(&pool.lent_bytes, 0);
+}
+
 void
 cache__pool_add(struct cache *cache)
 {
+    ftk_fork_in_child(pool_begin_anew);
     ftk_mutex_lock(&pool.mutex);
     FTK_ASSERT(atomic_load(&cache->used_pages) == 0);
     cache->next = pool.caches;

@@ -11,6 +11,7 @@
  * 3. The parent unlocks before it closes: a child made without the C library's fork, whose copy
  *    nobody closed, does not keep a closed database locked.
  * 4. A child does not unlock, and changes no file that was opened before the fork.
+ * 5. What a process has once begins anew in a child, behind that (ftk_fork_in_child).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +30,9 @@ _Atomic unsigned ftk__forks;
 /* Files that hold a lock; not an ftk_mutex, since the handlers of fork hold it across the fork. */
 static pthread_mutex_t locked_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct native_file *locked_first;
+
+enum { IN_CHILD_MAX = 4 };
+static void (*in_child[IN_CHILD_MAX])(void); /* guarded by the mutex */
 
 static void
 fork_prepare(void)
@@ -53,6 +57,8 @@ fork_child(void)
     locked_first = NULL;
     atomic_fetch_add_explicit(&ftk__forks, 1, memory_order_relaxed);
     (void)pthread_mutex_unlock(&locked_mutex);
+    for (unsigned i = 0; i < IN_CHILD_MAX && in_child[i] != NULL; i++)
+        in_child[i]();
 }
 
 static void
@@ -66,6 +72,20 @@ ftk__fork_watch(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     (void)pthread_once(&once, fork_watch_begin);
+}
+
+void
+ftk_fork_in_child(void (*begin_anew)(void))
+{
+    unsigned i = 0;
+
+    ftk__fork_watch();
+    (void)pthread_mutex_lock(&locked_mutex);
+    while (i < IN_CHILD_MAX && in_child[i] != NULL && in_child[i] != begin_anew)
+        i++;
+    FTK_ASSERT(i < IN_CHILD_MAX);
+    in_child[i] = begin_anew;
+    (void)pthread_mutex_unlock(&locked_mutex);
 }
 
 ftk_status

@@ -24,8 +24,10 @@
  *   - Fork: an open database stays with the process that opened it.  The child has neither its lock
  *     nor its threads; there the calls that begin, commit or abort a transaction, checkpoint or
  *     close give KILN_STATE (abort: nothing) and touch nothing, and other calls must not be made.
- *     The child may exit at any time, and may open databases of its own.  Once the parent has
- *     closed the database or died, others may open it, whatever the child still holds.
+ *     The child may exit at any time, and may open databases of its own, whatever threads of the
+ *     parent were doing at the fork; their cache has its parent's limit and begins empty.  Once
+ *     the parent has closed the database or died, others may open it, whatever the child still
+ *     holds.
  *   - Paths are looked up once, in kiln_open.  After it the program may change its working
  *     directory, and the directories may be moved or replaced: a database goes on with its own
  *     files, or fails, and never touches others.  Descriptors 0 to 2 are never used.

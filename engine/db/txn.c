@@ -578,7 +578,7 @@ txn_commit(kiln_txn *txn)
     ftk_status rc = db_check_process(db);
 
     if (rc != FTK_OK)
-        return db_answer(db, rc); /* nothing else of the parent's, or of its memory, is touched */
+        return rc; /* nothing of the parent's, or of its memory, is touched */
     rc = db_answer(db, commit(txn)); /* before the database may be closed */
     txn_gone(db);
     return rc;

@@ -37,7 +37,8 @@ db_check_failed(kiln_db *db)
 ftk_status
 db_answer(kiln_db *db, ftk_status status)
 {
-    if (status != FTK_OK) {
+    /* In the child of a fork a thread that is not there may have the mutex for ever. */
+    if (status != FTK_OK && FTK_LIKELY(db->forks == ftk_forks())) {
         ftk_mutex_lock(&db->error_mutex);
         ftk_error_copy(&db->call_error, status);
         ftk_mutex_unlock(&db->error_mutex);

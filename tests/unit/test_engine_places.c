@@ -11,6 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "engine/txn/db_state.h"
+#include "ftk/clock.h"
+#include "ftk/thread.h"
 #include "tests/unit/engine_testing.h"
 
 enum { ROUNDS = 60, PER_ROUND = 100, VALUE_BYTES = 1000 }; /* 6 MB of log: three segments */
@@ -671,6 +674,65 @@ child_can_do_nothing_with_the_database_of_its_parent(void)
     free(path);
 }
 
+struct failing {
+    kiln_db *db;
+    _Atomic bool inside, go_on;
+};
+
+/* Called with a lock of the database. */
+static void
+logs_slowly(void *context, kiln_log_level level, const char *text)
+{
+    struct failing *failing = context;
+
+    (void)level;
+    (void)text;
+    atomic_store(&failing->inside, true);
+    while (!atomic_load(&failing->go_on))
+        ftk_clock_sleep_ns(100000);
+}
+
+static void
+fail(void *context)
+{
+    struct failing *failing = context;
+
+    (void)db_fail(failing->db, FTK_FAIL(FTK_IO, "the device is gone"));
+}
+
+static void
+child_of_a_fork_amid_a_failure_hears_that_it_cannot(void)
+{
+    char *path = strdup(test_path("db"));
+    struct failing failing = {0};
+    struct ftk_thread thread = {0};
+    kiln_options options = place_options(KILN_CREATE);
+    kiln_txn *txn;
+    int status = 0;
+
+    options.log = logs_slowly;
+    options.log_context = &failing;
+    options.log_level = KILN_LOG_ERROR;
+    OK(kiln_open(path, &options, &failing.db));
+    txn = engine_begin(failing.db, KILN_WRITE);
+    REQUIRE_EQ(ftk_thread_start(&thread, "fails", fail, &failing), FTK_OK);
+    for (unsigned i = 0; i < 100000 && !atomic_load(&failing.inside); i++)
+        ftk_clock_sleep_ns(100000);
+    CHECK(atomic_load(&failing.inside));
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(60);
+        _exit(use_inherited(failing.db, txn, path));
+    }
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
+    atomic_store(&failing.go_on, true);
+    ftk_thread_join(&thread);
+    kiln_txn_abort(txn);
+    CHECK_EQ(kiln_close(failing.db), KILN_FAILED);
+    free(path);
+}
+
 static void
 closed_database_opens_again_while_a_child_lives(void)
 {
@@ -726,4 +788,5 @@ TEST_MAIN(
     TEST(directory_that_cannot_be_synced_is_an_error), TEST(parent_that_may_not_be_read_is_said),
     TEST(what_is_printed_to_closed_descriptors_lands_nowhere),
     TEST(child_can_do_nothing_with_the_database_of_its_parent),
+    TEST(child_of_a_fork_amid_a_failure_hears_that_it_cannot),
     TEST(closed_database_opens_again_while_a_child_lives), TEST(programs_started_inherit_nothing))
