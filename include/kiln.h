@@ -430,7 +430,9 @@ KILN_API kiln_status kiln_cursor_open(kiln_txn *txn, kiln_coll coll, uint32_t fl
 KILN_API void kiln_cursor_close(kiln_cursor *cursor); /* NULL is fine */
 
 /* Moves: KILN_NOTFOUND when there is no such item, the cursor is then unpositioned (next from there
- * gives the first, prev the last). */
+ * gives the first, prev the last).  A next or prev that fails otherwise (memory, I/O, damage)
+ * leaves the cursor where it was and may be made again; first, last and seeks leave it
+ * unpositioned. */
 KILN_API kiln_status kiln_cursor_first(kiln_cursor *cursor);
 KILN_API kiln_status kiln_cursor_last(kiln_cursor *cursor);
 KILN_API kiln_status kiln_cursor_next(kiln_cursor *cursor);
@@ -611,14 +613,16 @@ KILN_API void kiln_record_cursor_close(kiln_record_cursor *cursor);
 
 /*
  * Entries of an index in its order.  `values` (items with type and value, one for each leading part
- * given) restrict it to entries equal in these parts; value_count 0: all entries.
+ * given) restrict it to entries equal in these parts (type 0: those without a value); value_count
+ * 0: all entries.
  */
 typedef struct kiln_index_cursor kiln_index_cursor;
 KILN_API kiln_status kiln_index_cursor_open(kiln_txn *txn, kiln_index index,
                                             const kiln_item *values, uint32_t value_count,
                                             kiln_index_cursor **cursor_out);
 /* The next entry: record id, its container, and the parts' values (value_max at most; data borrowed
- * until the next call; type 0: the part had no value). */
+ * until the next call; type 0: the part had no value).  One that could not be given (memory, I/O,
+ * damage) comes with the next call; so it is with records. */
 KILN_API kiln_status kiln_index_cursor_next(kiln_index_cursor *cursor, uint64_t *id_out,
                                             kiln_container *container_out, kiln_item *values_out,
                                             uint32_t value_max);

@@ -21,6 +21,7 @@ struct kiln_index_cursor {
     uint8_t *wanted_text;
     uint8_t prefix[KILN_KEY_MAX]; /* that every key begins with */
     size_t prefix_bytes;
+    bool again;                 /* the entry of key could not be given: it comes again */
     uint8_t key[KILN_KEY_MAX];  /* the last entry given */
     size_t key_bytes;           /* 0: none yet */
     uint8_t text[KILN_KEY_MAX]; /* its texts, decoded */
@@ -179,11 +180,13 @@ key_step(kiln_index_cursor *cursor, const struct dict_index *index)
         FTK_TRY(kiln_cursor_first(cursor->cursor));
     } else if (cursor->key_bytes == 0) {
         FTK_TRY(kiln_cursor_seek(cursor->cursor, cursor->prefix, cursor->prefix_bytes));
+    } else if (cursor->again) {
+        FTK_TRY(kiln_cursor_seek(cursor->cursor, cursor->key, cursor->key_bytes));
     } else {
         FTK_TRY(kiln_cursor_next(cursor->cursor));
     }
     FTK_TRY(kiln_cursor_item(cursor->cursor, &key, NULL));
-    if (cursor->key_bytes != 0 &&
+    if (cursor->key_bytes != 0 && !cursor->again &&
         ftk_bytes_compare(key.data, key.size, cursor->key, cursor->key_bytes) <= 0) {
         rc = kiln_cursor_seek(cursor->cursor, cursor->key, cursor->key_bytes);
         for (; rc == FTK_OK; rc = kiln_cursor_next(cursor->cursor)) {
@@ -203,7 +206,7 @@ key_step(kiln_index_cursor *cursor, const struct dict_index *index)
         rc = FTK_FAIL(FTK_CORRUPT, "index '%s': key of %zu bytes", index->name, key.size);
         goto out;
     }
-    FTK_DEBUG_ASSERT(cursor->key_bytes == 0 ||
+    FTK_DEBUG_ASSERT(cursor->key_bytes == 0 || cursor->again ||
                      ftk_bytes_compare(key.data, key.size, cursor->key, cursor->key_bytes) > 0);
     memcpy(cursor->key, key.data, key.size);
     cursor->key_bytes = key.size;
@@ -316,13 +319,16 @@ entry_next(kiln_index_cursor *cursor, uint64_t *id_out, kiln_container *containe
     FTK_TRY(records_flush(state));
     for (;;) {
         FTK_TRY(key_step(cursor, index));
+        cursor->again = true; /* until its values are read */
         FTK_TRY(key_read(cursor, index, values, &truncated, &suffix));
         FTK_TRY(index_suffix_get(index, suffix, cursor->key + cursor->key_bytes, container_out,
                                  id_out));
-        if (!truncated)
+        if (truncated)
+            rc = whole_read(cursor, state, index, *container_out, *id_out, values);
+        if (rc != FTK_OK && rc != FTK_NOTFOUND)
             break;
-        rc = whole_read(cursor, state, index, *container_out, *id_out, values);
-        if (rc != FTK_NOTFOUND)
+        cursor->again = false;
+        if (rc == FTK_OK)
             break;
     }
 out:

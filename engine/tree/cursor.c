@@ -30,13 +30,15 @@ unpin(kiln_cursor *cursor)
     cursor->pinned = 0;
 }
 
-/* Invariants 1 and 3. */
+/* Invariants 1, 2 and 3. */
 static bool
 is_sound(const kiln_cursor *cursor)
 {
     if (!cursor->positioned)
         return !cursor->plain && !cursor->sought;
-    return cursor->pinned != 0 && cursor->path.depth > 0 &&
+    if (cursor->pinned == 0) /* known by its key alone */
+        return !cursor->plain && !cursor->sought && cursor->changes != cursor->tree->changes;
+    return cursor->path.depth > 0 &&
            cursor->pinned == cursor->path.page[cursor->path.depth - 1] &&
            (cursor->deleted || cursor->path.pos[cursor->path.depth - 1] < cursor->leaf_count ||
             cursor->txn->write);
@@ -50,6 +52,30 @@ cursor_unposition(kiln_cursor *cursor)
     cursor->plain = false;
     cursor->sought = false;
     cursor->deleted = false;
+    FTK_DEBUG_ASSERT(is_sound(cursor));
+}
+
+/* A step from an item has failed, memory or a read: the cursor stays there, known by its key
+ * (invariant 2).  A snapshot's item keeps no key; it is the last or the first of its leaf, where
+ * the step began. */
+static void
+stay(kiln_cursor *cursor, bool forward)
+{
+    struct node leaf;
+
+    FTK_ASSERT(cursor->positioned);
+    if (!cursor->txn->write && cursor->pinned != 0) {
+        leaf = tree_node(cursor->txn, cursor->pinned);
+        if (node_count(leaf.page) == 0) { /* no sound tree: nothing to stay at */
+            cursor_unposition(cursor);
+            return;
+        }
+        cursor->key_size = node_key(leaf, forward ? node_count(leaf.page) - 1 : 0, cursor->key);
+    }
+    unpin(cursor);
+    cursor->plain = false;
+    cursor->sought = false;
+    cursor->changes = cursor->tree->changes - 1;
     FTK_DEBUG_ASSERT(is_sound(cursor));
 }
 
@@ -287,7 +313,9 @@ out:
     return rc;
 }
 
-/* The leaf position may be behind the last item (or the leaf empty): go on to an item. */
+/* The leaf position may be behind the last item (or the leaf empty): go on to an item.  After an
+ * error other than FTK_NOTFOUND the path is of no use: the caller lets the cursor stay, or takes
+ * its place from it. */
 static ftk_status
 normalize(kiln_cursor *cursor, bool forward)
 {
@@ -296,12 +324,8 @@ normalize(kiln_cursor *cursor, bool forward)
 
     while (*leaf_pos(cursor) >= node_count(leaf_node(cursor).page)) {
         rc = step_leaf(cursor, forward, &next);
-        if (rc == FTK_NOTFOUND)
-            return nothing(cursor);
-        if (rc != FTK_OK) {
-            cursor_unposition(cursor);
-            return rc;
-        }
+        if (rc != FTK_OK)
+            return rc == FTK_NOTFOUND ? nothing(cursor) : rc;
         settle(cursor);
         if (forward)
             scan_leaf(cursor, next);
@@ -355,12 +379,18 @@ seek_raw(kiln_cursor *cursor, const void *key, size_t key_size)
         return nothing(cursor);
     unpin(cursor);
     rc = tree_descend(cursor->txn, cursor->tree, key, key_size, fetch_flags(cursor), &cursor->path);
-    if (rc != FTK_OK) {
+    if (rc == FTK_OK)
+        settle(cursor);
+    return rc;
+}
+
+/* The end of a seek.  One that fails leaves the cursor on no item. */
+static ftk_status
+seek_end(kiln_cursor *cursor, ftk_status rc)
+{
+    if (rc != FTK_OK && rc != FTK_NOTFOUND)
         cursor_unposition(cursor);
-        return rc;
-    }
-    settle(cursor);
-    return FTK_OK;
+    return check_bounds(cursor, rc);
 }
 
 ftk_status
@@ -377,10 +407,10 @@ cursor_seek(kiln_cursor *cursor, const void *key, size_t key_size)
         rc = normalize(cursor, true);
     cursor->sought = rc == FTK_OK && !cursor->txn->write;
     cursor->plain = false; /* the next step looks */
-    return check_bounds(cursor, rc);
+    return seek_end(cursor, rc);
 }
 
-/* To the last item below the path's position. */
+/* To the last item below the path's position; errors as those of normalize. */
 static ftk_status
 step_back(kiln_cursor *cursor)
 {
@@ -393,12 +423,8 @@ step_back(kiln_cursor *cursor)
         return arrived(cursor);
     }
     rc = step_leaf(cursor, false, &next);
-    if (rc == FTK_NOTFOUND)
-        return nothing(cursor);
-    if (rc != FTK_OK) {
-        cursor_unposition(cursor);
-        return rc;
-    }
+    if (rc != FTK_OK)
+        return rc == FTK_NOTFOUND ? nothing(cursor) : rc;
     settle(cursor);
     return normalize(cursor, false);
 }
@@ -413,7 +439,7 @@ cursor_seek_before(kiln_cursor *cursor, const void *key, size_t key_size)
     rc = seek_raw(cursor, key, key_size);
     if (rc == FTK_OK)
         rc = cursor->path.exact ? arrived(cursor) : step_back(cursor);
-    return check_bounds(cursor, rc);
+    return seek_end(cursor, rc);
 }
 
 ftk_status
@@ -433,22 +459,21 @@ cursor_last(kiln_cursor *cursor)
         rc = seek_raw(cursor, cursor->high, cursor->high_size);
         if (rc == FTK_OK)
             rc = step_back(cursor);
-        return check_bounds(cursor, rc);
+        return seek_end(cursor, rc);
     }
     if (page_ref_is_none(cursor->tree->root))
         return nothing(cursor);
     unpin(cursor);
     rc = tree_descend_edge(cursor->txn, cursor->tree, true, fetch_flags(cursor), &cursor->path);
-    if (rc != FTK_OK) {
-        cursor_unposition(cursor);
-        return rc;
+    if (rc == FTK_OK) {
+        settle(cursor);
+        rc = normalize(cursor, false);
     }
-    settle(cursor);
-    rc = normalize(cursor, false);
-    return check_bounds(cursor, rc);
+    return seek_end(cursor, rc);
 }
 
-/* The tree changed under the cursor: find the place again.  *at_out: the item itself is there. */
+/* The tree changed under the cursor: find the place again.  *at_out: the item itself is there.
+ * FTK_NOTFOUND: the tree is empty, the place is kept. */
 static ftk_status
 refresh(kiln_cursor *cursor, bool *at_out)
 {
@@ -457,10 +482,22 @@ refresh(kiln_cursor *cursor, bool *at_out)
     *at_out = true;
     if (cursor->changes == cursor->tree->changes && !cursor->deleted)
         return FTK_OK;
+    *at_out = false;
+    if (page_ref_is_none(cursor->tree->root))
+        return FTK_ANSWER(FTK_NOTFOUND, "no further item");
     rc = seek_raw(cursor, cursor->key, cursor->key_size);
     if (rc == FTK_OK)
         *at_out = cursor->path.exact;
     return rc;
+}
+
+/* The end of a step.  One that fails leaves the cursor where it was. */
+static ftk_status
+step_end(kiln_cursor *cursor, bool forward, ftk_status rc)
+{
+    if (FTK_UNLIKELY(rc != FTK_OK && rc != FTK_NOTFOUND))
+        stay(cursor, forward);
+    return check_bounds(cursor, rc);
 }
 
 ftk_status
@@ -483,7 +520,7 @@ cursor_next(kiln_cursor *cursor)
         scan_begin(cursor);
     rc = refresh(cursor, &at);
     if (rc != FTK_OK)
-        return rc;
+        return rc == FTK_NOTFOUND ? nothing(cursor) : step_end(cursor, true, rc);
     if (at) {
         (*leaf_pos(cursor))++;
         release_run(cursor);
@@ -492,7 +529,7 @@ cursor_next(kiln_cursor *cursor)
         rc = arrived(cursor);
     else
         rc = normalize(cursor, true);
-    rc = check_bounds(cursor, rc);
+    rc = step_end(cursor, true, rc);
     if (rc == FTK_OK)
         look_ahead(cursor);
     return rc;
@@ -508,9 +545,8 @@ cursor_prev(kiln_cursor *cursor)
         return cursor_last(cursor);
     rc = refresh(cursor, &at);
     if (rc != FTK_OK)
-        return rc;
-    rc = step_back(cursor);
-    return check_bounds(cursor, rc);
+        return rc == FTK_NOTFOUND ? nothing(cursor) : step_end(cursor, false, rc);
+    return step_end(cursor, false, step_back(cursor));
 }
 
 ftk_status
@@ -528,12 +564,12 @@ cursor_item(kiln_cursor *cursor, kiln_slice *key_out, kiln_slice *value_out)
         if (!cursor->positioned || cursor->deleted)
             return FTK_FAIL(FTK_STATE, "the cursor is not on an item");
         rc = refresh(cursor, &at);
-        if (rc == FTK_OK && !at) {
-            cursor->changes--; /* the path is at a neighbour: look again each time */
-            rc = FTK_FAIL(FTK_STATE, "the cursor's item was deleted");
+        if (rc == FTK_NOTFOUND || (rc == FTK_OK && !at)) {
+            cursor->changes = cursor->tree->changes - 1; /* look again each time */
+            return FTK_FAIL(FTK_STATE, "the cursor's item was deleted");
         }
         if (rc != FTK_OK)
-            return rc;
+            return step_end(cursor, true, rc);
     }
     node_entry(leaf_node(cursor), *leaf_pos(cursor), &entry);
     if (key_out != NULL) {

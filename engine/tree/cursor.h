@@ -4,8 +4,10 @@
  *
  * Invariants
  * 1. A positioned cursor pins its leaf; key and value of its item stay readable until it moves.
+ *    After a step that failed it is known by its key alone, and pins nothing.
  * 2. path[] is valid while the tree's `changes` is what it was; then the cursor finds its place
- *    again by its key (cursor->key, kept for cursors of write transactions).
+ *    again by its key (cursor->key, kept for cursors of write transactions, and of every one after
+ *    a step that failed).
  * 3. An unpositioned cursor pins nothing.
  * 4. A cursor outlives its transaction until it is closed: then txn is NULL, and nothing else of it
  *    may be used.

@@ -321,6 +321,150 @@ new_bounds_leave_the_cursor_on_no_item(void)
     end();
 }
 
+/* Whatever has emptied it; and the place is found again when keys come back. */
+static void
+an_item_of_a_collection_that_was_emptied_is_gone_and_its_place_is_kept(void)
+{
+    static const char *const keys[] = {"a", "at", "b", "bt", "c", "ct"};
+
+    begin("abc");
+    for (unsigned round = 0; round < 8; round++) {
+        AT(kiln_cursor_seek(cursor, "b", 1), "b");
+        if (round % 2 == 0)
+            OK(kiln_coll_clear(txn, coll));
+        for (unsigned i = 0; i < 6 && round % 2 == 1; i++)
+            OK(kiln_delete(txn, coll, keys[i], strlen(keys[i])));
+        STATUS(kiln_cursor_item(cursor, NULL, NULL), KILN_STATE);
+        STATUS(kiln_cursor_delete(cursor), KILN_STATE);
+        for (unsigned i = 0; i < 6; i++)
+            OK(engine_put(txn, coll, keys[i], "again"));
+        if (round < 4)
+            AT(KILN_OK, "b");
+        if (round % 4 < 2)
+            AT(kiln_cursor_next(cursor), "bt");
+        else
+            AT(kiln_cursor_prev(cursor), "at");
+    }
+    end();
+}
+
+/* ---- moves that fail ------------------------------------------------------------------------- */
+
+enum { KEYS = 4000 };
+
+/* A collection of many leaves, of which none is in memory. */
+static void
+begin_cold(uint32_t kind, uint32_t flags)
+{
+    disk = simdisk_new(NULL);
+    db = engine_open(disk, KILN_CREATE);
+    txn = engine_begin(db, KILN_WRITE);
+    coll = engine_coll(txn, "c");
+    OK(engine_series(txn, coll, 0, KEYS, 300));
+    OK(kiln_txn_commit(txn));
+    db = engine_reopen(disk, db);
+    txn = engine_begin(db, kind);
+    OK(kiln_cursor_open(txn, coll, flags, &cursor));
+}
+
+static uint64_t
+number(void)
+{
+    kiln_slice key = {NULL, 0};
+
+    OK(kiln_cursor_item(cursor, &key, NULL));
+    CHECK_EQ(key.size, 8);
+    return ftk_get_be64(key.data);
+}
+
+/* From item to item through reads of which every second fails: each item comes once. */
+static void
+walk(bool forward)
+{
+    uint64_t at, failed = 0;
+    kiln_status rc = KILN_OK;
+
+    simdisk_fail_clear(disk);
+    OK(forward ? kiln_cursor_first(cursor) : kiln_cursor_last(cursor));
+    for (at = number(); rc != KILN_NOTFOUND;) {
+        simdisk_fail(disk, SIMDISK_READ, 1, 1, EIO);
+        rc = forward ? kiln_cursor_next(cursor) : kiln_cursor_prev(cursor);
+        simdisk_fail_clear(disk);
+        if (rc == KILN_OK)
+            at += forward ? 1 : UINT64_MAX;
+        else if (rc == KILN_IO)
+            failed++;
+        else
+            STATUS(rc, KILN_NOTFOUND);
+        if (rc == KILN_IO && failed % 3 == 0) /* or without a look */
+            OK(forward ? kiln_cursor_next(cursor) : kiln_cursor_prev(cursor)),
+                at += forward ? 1 : UINT64_MAX;
+        if (rc != KILN_NOTFOUND)
+            CHECK_EQ(number(), at);
+    }
+    CHECK_EQ(at, forward ? KEYS - 1 : 0);
+    CHECK(failed > 100);
+}
+
+static void
+a_step_that_fails_leaves_the_cursor_where_it_was(void)
+{
+    uint8_t low[8];
+
+    for (unsigned form = 0; form < 16; form++) {
+        begin_cold(form & 1 ? KILN_WRITE : KILN_READ, form & 2 ? KILN_CURSOR_SCAN : 0);
+        engine_key(0, low);
+        if (form & 4)
+            OK(kiln_cursor_bounds(cursor, (kiln_slice){low, 8}, (kiln_slice){"\xff", 1}));
+        walk((form & 8) == 0);
+        end();
+    }
+}
+
+/* The item was deleted and its leaf is to be read again: the place is still known. */
+static void
+a_look_for_the_place_that_fails_keeps_it(void)
+{
+    uint8_t key[8];
+
+    begin_cold(KILN_WRITE, 0);
+    engine_key(2000, key);
+    OK(kiln_cursor_seek(cursor, key, 8));
+    OK(kiln_cursor_delete(cursor));
+    OK(engine_series(txn, coll, KEYS, KEYS + 20000, 300)); /* it leaves the cache of 4 MiB */
+    simdisk_fail(disk, SIMDISK_READ, 1, 1, EIO);
+    STATUS(kiln_cursor_next(cursor), KILN_IO);
+    simdisk_fail_clear(disk);
+    STATUS(kiln_cursor_item(cursor, NULL, NULL), KILN_STATE);
+    OK(kiln_cursor_next(cursor));
+    CHECK_EQ(number(), 2001);
+    end();
+}
+
+static void
+a_seek_that_fails_leaves_the_cursor_on_no_item(void)
+{
+    uint8_t key[8];
+
+    for (unsigned move = 0; move < 4; move++) {
+        begin_cold(KILN_READ, 0);
+        engine_key(1000, key);
+        OK(kiln_cursor_seek(cursor, key, 8));
+        engine_key(3000, key);
+        simdisk_fail(disk, SIMDISK_READ, 1, 1, EIO);
+        STATUS(move == 0   ? kiln_cursor_first(cursor)
+               : move == 1 ? kiln_cursor_last(cursor)
+               : move == 2 ? kiln_cursor_seek(cursor, key, 8)
+                           : kiln_cursor_seek_before(cursor, key, 8),
+               KILN_IO);
+        simdisk_fail_clear(disk);
+        STATUS(kiln_cursor_item(cursor, NULL, NULL), KILN_STATE);
+        OK(kiln_cursor_next(cursor));
+        CHECK_EQ(number(), 0);
+        end();
+    }
+}
+
 TEST_MAIN("engine_cursor", TEST(moves_past_an_end_unposition_and_come_back_from_the_other),
           TEST(seeks_find_the_nearest_key_on_their_side), TEST(bounds_hold_for_every_move),
           TEST(a_bound_without_data_is_open_whatever_its_size),
@@ -331,4 +475,8 @@ TEST_MAIN("engine_cursor", TEST(moves_past_an_end_unposition_and_come_back_from_
           TEST(many_cursors_close_in_any_order_each_at_once),
           TEST(cursors_closed_among_others_leave_the_others_in_place),
           TEST(steps_back_see_what_has_changed_before_the_item),
-          TEST(new_bounds_leave_the_cursor_on_no_item))
+          TEST(new_bounds_leave_the_cursor_on_no_item),
+          TEST(an_item_of_a_collection_that_was_emptied_is_gone_and_its_place_is_kept),
+          TEST(a_step_that_fails_leaves_the_cursor_where_it_was),
+          TEST(a_look_for_the_place_that_fails_keeps_it),
+          TEST(a_seek_that_fails_leaves_the_cursor_on_no_item))

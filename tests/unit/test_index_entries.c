@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "tests/support/record_testing.h"
+#include "tests/unit/engine_testing.h"
 
 static void
 entries_are_in_order_and_carry_values(void)
@@ -425,12 +426,55 @@ wrong_arguments_of_cursors_are_refused(void)
     records_close(db);
 }
 
+/* Of an entry whose text is in its record the record is read too: what fails there comes again. */
+static void
+an_entry_that_could_not_be_read_comes_again(void)
+{
+    enum { RECORDS = 400 };
+    struct simdisk *disk = simdisk_new(NULL);
+    kiln_db *db = engine_open(disk, KILN_CREATE);
+    kiln_txn *txn = engine_begin(db, KILN_WRITE);
+    struct people people = people_define(txn);
+    kiln_index_cursor *cursor = NULL;
+    kiln_status rc = KILN_OK;
+    uint64_t id, given = 0, failed = 0;
+    static char text[2001];
+
+    memset(text, 'x', sizeof text - 1);
+    for (unsigned i = 0; i < RECORDS; i++) {
+        (void)snprintf(text + 4, 5, "%04u", i);
+        text[8] = 'x';
+        person_add(txn, &people, "1", text, 0);
+    }
+    OK(kiln_txn_commit(txn));
+    db = engine_reopen(disk, db);
+    txn = engine_begin(db, KILN_READ);
+    OK(kiln_index_cursor_open(txn, people.index, NULL, 0, &cursor));
+    while (rc == KILN_OK || rc == KILN_IO) {
+        if (rc == KILN_OK)
+            simdisk_fail(disk, SIMDISK_READ, 1, 1, EIO);
+        rc = kiln_index_cursor_next(cursor, &id, NULL, NULL, 0);
+        simdisk_fail_clear(disk);
+        given += rc == KILN_OK;
+        failed += rc == KILN_IO;
+        if (rc == KILN_OK)
+            CHECK_EQ(id, given);
+    }
+    STATUS(rc, KILN_NOTFOUND);
+    CHECK_EQ(given, RECORDS);
+    CHECK(failed > RECORDS / 4);
+    kiln_index_cursor_close(cursor);
+    kiln_txn_abort(txn);
+    engine_end(disk, db);
+}
+
 TEST_MAIN("index_entries", TEST(entries_are_in_order_and_carry_values),
           TEST(every_type_is_ordered_both_ways),
           TEST(repeated_and_nested_values_give_each_combination),
           TEST(unique_conflicts_are_found_at_flush_and_commit),
           TEST(an_index_that_records_do_not_allow_is_not_made), TEST(required_fields_are_required),
           TEST(long_texts_are_compared_in_their_records),
+          TEST(an_entry_that_could_not_be_read_comes_again),
           TEST(an_index_over_all_containers_tells_which),
           TEST(a_cursor_goes_on_through_changes_and_rollback),
           TEST(wrong_arguments_of_cursors_are_refused))
