@@ -366,9 +366,10 @@ KILN_API kiln_status kiln_delete(kiln_txn *txn, kiln_coll coll, const void *key,
  * Batches: kiln sorts them, prefetches, and reads missing pages together, so that a batch costs far
  * less than its calls one by one.
  *
- * put_many: as count puts in order (of equal keys the last wins with KILN_PUT_REPLACE); with INSERT
- *   or UPDATE it stops at the first offending key: *done_out (may be NULL) counts the puts applied,
- *   and nothing else of the batch was applied only if the caller rolls back.
+ * put_many: as count puts, in the order of their keys and, of equal keys, in that of the call (the
+ *   last wins with KILN_PUT_REPLACE).  With INSERT or UPDATE it stops at the first that offends:
+ *   *done_out (may be NULL) counts the puts before it.  They stay; to undo them go back to a
+ *   savepoint.
  * get_many: calls `each` once for every key in an order that kiln chooses, with value.data NULL
  *   when the key is absent; the value is borrowed during the call; a return other than 0 stops
  *   (KILN_CANCELED).
@@ -670,7 +671,8 @@ typedef struct kiln_stat {
     uint64_t rfl_disk_bytes, rfl_since_checkpoint_bytes;
     /* transactions */
     uint64_t commits, aborts, txn_id, readers, oldest_reader_txn_id;
-    uint64_t pages_pending; /* dead, held by readers or the durable checkpoint */
+    uint64_t pages_pending; /* dead, held by readers or the durable checkpoint; those let go since
+                               are counted as free by the next transaction that needs pages */
     uint64_t in_place_changes; /* entries changed without copying their page */
     uint64_t in_place_returns; /* times that a reader or checkpoint made a writer copy after all */
     uint64_t recovered_txns, recovered_ops, recovery_ns;

@@ -273,8 +273,37 @@ numbers_of_other_headers_are_given(void)
     engine_end(disk, db);
 }
 
+/* Whatever the order of the call: what *done_out counts are the least keys of the batch. */
+static void
+a_batch_stops_at_the_least_key_that_offends(void)
+{
+    static const kiln_slice keys[] = {{"d", 1}, {"c", 1}, {"f", 1}, {"a", 1}, {"e", 1}, {"b", 1}};
+    struct simdisk *disk = simdisk_new(NULL);
+    kiln_db *db = engine_open(disk, KILN_CREATE);
+    kiln_txn *txn = engine_begin(db, KILN_WRITE);
+    kiln_coll coll = engine_coll(txn, "c");
+    size_t done = 0;
+
+    OK(engine_put(txn, coll, "c", "there"));
+    OK(engine_put(txn, coll, "d", "there"));
+    STATUS(kiln_put_many(txn, coll, keys, keys, 6, KILN_PUT_INSERT, &done), KILN_EXISTS);
+    CHECK_EQ(done, 2);
+    CHECK_VALUE(txn, coll, "a", "a");
+    CHECK_VALUE(txn, coll, "b", "b");
+    CHECK_VALUE(txn, coll, "c", "there");
+    CHECK_VALUE(txn, coll, "d", "there");
+    CHECK_VALUE(txn, coll, "e", NULL);
+    STATUS(kiln_put_many(txn, coll, keys, keys, 6, KILN_PUT_UPDATE, &done), KILN_NOTFOUND);
+    CHECK_EQ(done, 4);
+    CHECK_VALUE(txn, coll, "d", "d");
+    CHECK_VALUE(txn, coll, "f", NULL);
+    OK(kiln_txn_commit(txn));
+    engine_end(disk, db);
+}
+
 TEST_MAIN("api_arguments", TEST(sizes_of_values_beyond_the_limit_are_refused_whatever_they_are),
           TEST(what_is_to_be_called_read_or_filled_must_be_there),
+          TEST(a_batch_stops_at_the_least_key_that_offends),
           TEST(structs_whose_size_is_not_set_are_refused),
           TEST(options_of_other_headers_open_a_database),
           TEST(options_of_other_headers_begin_a_transaction),
