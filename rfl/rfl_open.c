@@ -189,10 +189,21 @@ out:
 
 /* ---- open for writing ---- */
 
+/*
+ * Numbers are names, in archives too, and are not given twice.  A log that has been here and is
+ * missing now ended below lsn_start; each of its segments covered at least as many LSNs as are
+ * counted here, so all their numbers are lower.
+ */
+static uint64_t
+number_first(uint64_t lsn_start)
+{
+    return 1 + lsn_start / (RFL_SEGMENT_BYTES_MIN - RFL_BLOCK);
+}
+
 static ftk_status
 log_create(struct rfl_log *log, uint64_t lsn_start, struct end *end)
 {
-    ftk_status rc = rfl__segment_create_first(log, 1, lsn_start);
+    ftk_status rc = rfl__segment_create_first(log, number_first(lsn_start), lsn_start);
 
     if (rc == FTK_OK)
         rc = rfl__names_sync(log); /* of the directory itself */

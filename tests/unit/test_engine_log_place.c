@@ -111,6 +111,33 @@ directory_remove(struct simdisk *disk, const char *path)
     REQUIRE_OK(base->ops->remove(base, NULL, path));
 }
 
+struct numbers {
+    uint64_t low, high; /* of the segments */
+};
+
+static ftk_status
+number_keep(void *context, const char *name)
+{
+    struct numbers *numbers = context;
+    char *end;
+    uint64_t number = strtoull(name, &end, 16);
+
+    if (strcmp(end, ".rfl") != 0)
+        return FTK_OK;
+    numbers->low = number < numbers->low ? number : numbers->low;
+    numbers->high = number > numbers->high ? number : numbers->high;
+    return FTK_OK;
+}
+
+static struct numbers
+numbers_of(struct simdisk *disk)
+{
+    struct numbers numbers = {UINT64_MAX, 0};
+
+    REQUIRE_OK(test_dir_list(simdisk_disk(disk), "/db/rfl", number_keep, &numbers));
+    return numbers;
+}
+
 static void
 rename_to(struct simdisk *disk, const char *from, const char *to)
 {
@@ -157,6 +184,25 @@ after_a_clean_close_the_database_goes_on_without_it(void)
     simdisk_crash_as(disk, SIMDISK_NONE, test_seed());
     db_abandon(db);
     expect(disk, 0, "a b c");
+    simdisk_free(disk);
+}
+
+/* An archive has segments by their names: one that came again would be written over the old one. */
+static void
+segments_of_the_new_log_have_names_that_none_had_before(void)
+{
+    struct simdisk *disk = disk_with(NULL, true);
+
+    for (int times = 0; times < 3; times++) {
+        struct numbers before = numbers_of(disk), after;
+
+        directory_remove(disk, "/db/rfl");
+        expect(disk, KILN_WITHOUT_LOG, "a b");
+        after = numbers_of(disk);
+        CHECK(before.high > 0 && after.low != UINT64_MAX);
+        CHECK(after.low > before.high);
+        expect(disk, 0, "a b");
+    }
     simdisk_free(disk);
 }
 
@@ -445,6 +491,7 @@ note_that_comes_back_from_an_earlier_close_does_not_count(void)
 
 TEST_MAIN("engine_log_place", TEST(missing_log_is_corrupt_whatever_the_flags),
           TEST(after_a_clean_close_the_database_goes_on_without_it),
+          TEST(segments_of_the_new_log_have_names_that_none_had_before),
           TEST(not_closed_cleanly_it_takes_a_stronger_word),
           TEST(note_of_an_earlier_close_does_not_count),
           TEST(note_is_believed_only_when_it_is_whole_and_of_this_database),
