@@ -55,10 +55,13 @@ static void
 stat_log(kiln_db *db, kiln_stat *stat)
 {
     struct rfl_stats log;
+    uint64_t durable_lsn =
+        atomic_load(&db->durable_lsn); /* first: a checkpoint may end meanwhile */
 
     if (db->log == NULL)
         return;
     rfl_stats(db->log, &log);
+    FTK_ASSERT(log.lsn_end >= durable_lsn);
     stat->rfl_appends = log.appends;
     stat->rfl_bytes = log.append_bytes;
     stat->rfl_flushes = log.flushes;
@@ -66,7 +69,7 @@ stat_log(kiln_db *db, kiln_stat *stat)
     stat->rfl_syncs = log.syncs;
     stat->rfl_sync_ns = log.sync_ns;
     stat->rfl_disk_bytes = log.bytes_on_disk;
-    stat->rfl_since_checkpoint_bytes = log.lsn_end - atomic_load(&db->durable_lsn);
+    stat->rfl_since_checkpoint_bytes = log.lsn_end - durable_lsn;
 }
 
 static void
