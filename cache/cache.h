@@ -67,6 +67,8 @@ enum {
     CACHE_PIN_ONE = 1 << 12, /* pins in the upper 20 bits */
 };
 
+enum { CACHE_PINS_MOST = 1 << 19 }; /* half of what they can count: see cache_pins_many */
+
 /* What one user of the cache (a transaction) announces to others; a cache line of its own. */
 struct cache_slot {
     _Alignas(64) _Atomic uint64_t epoch; /* 0: outside; else the epoch it entered in */
@@ -175,6 +177,15 @@ cache_pin(const struct cache_fast *fast, uint64_t page_id)
     uint32_t before =
         atomic_fetch_add_explicit(&fast->states[page_id], CACHE_PIN_ONE, memory_order_acquire);
     FTK_ASSERT(before < UINT32_MAX - CACHE_PIN_ONE);
+}
+
+/* What a program may do as often as it likes (hold a value, leave a cursor open) asks before it
+ * pins the page once more, and is refused: the other half is for the calls at hand. */
+static inline bool
+cache_pins_many(const struct cache_fast *fast, uint64_t page_id)
+{
+    return atomic_load_explicit(&fast->states[page_id], memory_order_relaxed) / CACHE_PIN_ONE >=
+           CACHE_PINS_MOST;
 }
 
 static inline void

@@ -346,10 +346,10 @@ enum { /* flags of puts */
  * or until the transaction ends or is renewed.  Each value that is held counts to the eighth, by
  * whole pages; a part of it may be held too.  When that is used up, what the transaction has lent
  * beside is given back for it, the last small value and the last large one excepted; KILN_NOMEM
- * when that does not do, or memory is short: nothing is held and nothing given back.  KILN_INVALID:
- * it lies in no pages that are lent, or is not held.  KILN_STATE: in a write transaction, where
- * values are to be copied.  An empty value needs neither call.  What is held when kiln_cache_limit
- * lowers the limit stays.
+ * when that does not do, memory is short, or one page is held and looked at half a million times:
+ * nothing is held and nothing given back.  KILN_INVALID: it lies in no pages that are lent, or is
+ * not held.  KILN_STATE: in a write transaction, where values are to be copied.  An empty value
+ * needs neither call.  What is held when kiln_cache_limit lowers the limit stays.
  */
 #define KILN_LENT_MAX 64
 #define KILN_LENT_LARGE_MAX 16

@@ -38,8 +38,7 @@ is_sound(const kiln_cursor *cursor)
         return !cursor->plain && !cursor->sought;
     if (cursor->pinned == 0) /* known by its key alone */
         return !cursor->plain && !cursor->sought && cursor->changes != cursor->tree->changes;
-    return cursor->path.depth > 0 &&
-           cursor->pinned == cursor->path.page[cursor->path.depth - 1] &&
+    return cursor->path.depth > 0 && cursor->pinned == cursor->path.page[cursor->path.depth - 1] &&
            (cursor->deleted || cursor->path.pos[cursor->path.depth - 1] < cursor->leaf_count ||
             cursor->txn->write);
 }
@@ -97,14 +96,19 @@ leaf_pos(kiln_cursor *cursor)
     return &cursor->path.pos[cursor->path.depth - 1];
 }
 
-/* Pin the leaf of the path and leave the epoch. */
-static void
+/* Pin the leaf of the path and leave the epoch.  An error: the leaf pinned before stays so. */
+static ftk_status
 settle(kiln_cursor *cursor)
 {
     uint64_t leaf = cursor->path.page[cursor->path.depth - 1];
 
     FTK_DEBUG_ASSERT(node_level(leaf_node(cursor).page) == 0);
     if (leaf != cursor->pinned) {
+        if (FTK_UNLIKELY(cache_pins_many(cursor->txn->fast, leaf))) {
+            cache_leave(cursor->txn->slot);
+            return FTK_FAIL(FTK_NOMEM, "%d cursors and readers are at one page already",
+                            CACHE_PINS_MOST);
+        }
         unpin(cursor);
         cache_pin(cursor->txn->fast, leaf);
         cursor->pinned = leaf;
@@ -116,6 +120,7 @@ settle(kiln_cursor *cursor)
     cursor->leaf_count = node_count(leaf_node(cursor).page);
     cursor->scanning = false;
     cache_leave(cursor->txn->slot);
+    return FTK_OK;
 }
 
 /* Positioned on an item: keep its key where the tree may change. */
@@ -324,9 +329,10 @@ normalize(kiln_cursor *cursor, bool forward)
 
     while (*leaf_pos(cursor) >= node_count(leaf_node(cursor).page)) {
         rc = step_leaf(cursor, forward, &next);
+        if (rc == FTK_OK)
+            rc = settle(cursor);
         if (rc != FTK_OK)
             return rc == FTK_NOTFOUND ? nothing(cursor) : rc;
-        settle(cursor);
         if (forward)
             scan_leaf(cursor, next);
     }
@@ -379,9 +385,7 @@ seek_raw(kiln_cursor *cursor, const void *key, size_t key_size)
         return nothing(cursor);
     unpin(cursor);
     rc = tree_descend(cursor->txn, cursor->tree, key, key_size, fetch_flags(cursor), &cursor->path);
-    if (rc == FTK_OK)
-        settle(cursor);
-    return rc;
+    return rc == FTK_OK ? settle(cursor) : rc;
 }
 
 /* The end of a seek.  One that fails leaves the cursor on no item. */
@@ -423,9 +427,10 @@ step_back(kiln_cursor *cursor)
         return arrived(cursor);
     }
     rc = step_leaf(cursor, false, &next);
+    if (rc == FTK_OK)
+        rc = settle(cursor);
     if (rc != FTK_OK)
         return rc == FTK_NOTFOUND ? nothing(cursor) : rc;
-    settle(cursor);
     return normalize(cursor, false);
 }
 
@@ -465,10 +470,10 @@ cursor_last(kiln_cursor *cursor)
         return nothing(cursor);
     unpin(cursor);
     rc = tree_descend_edge(cursor->txn, cursor->tree, true, fetch_flags(cursor), &cursor->path);
-    if (rc == FTK_OK) {
-        settle(cursor);
+    if (rc == FTK_OK)
+        rc = settle(cursor);
+    if (rc == FTK_OK)
         rc = normalize(cursor, false);
-    }
     return seek_end(cursor, rc);
 }
 

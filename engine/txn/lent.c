@@ -248,6 +248,15 @@ run_pin(struct cache *cache, struct lent_run run)
         cache_pin(cache_fast(cache), run.first + i);
 }
 
+static bool
+run_pinned_often(struct cache *cache, struct lent_run run)
+{
+    for (uint32_t i = 0; i < run.pages; i++)
+        if (FTK_UNLIKELY(cache_pins_many(cache_fast(cache), run.first + i)))
+            return true;
+    return false;
+}
+
 /* A grant for a hold: if it comes to that, the one of what is lent beside.  The run is pinned by
  * the caller, whatever is given back. */
 static bool
@@ -281,9 +290,15 @@ lent_hold(struct txn_lent *lent, struct cache *cache, const void *data, size_t s
     hold = &lent->holds[hold_slot(lent, data, size)];
     if (hold->data != NULL) {
         FTK_ASSERT(hold->run.first == run.first);
+        FTK_ASSERT(hold->count > 0);
+        if (hold->count == UINT32_MAX)
+            return FTK_FAIL(FTK_NOMEM, "hold: %u times already", hold->count);
         hold->count++;
         return FTK_OK;
     }
+    if (run_pinned_often(cache, run))
+        return FTK_FAIL(FTK_NOMEM, "hold: %d times readers hold or look at a page already",
+                        CACHE_PINS_MOST);
     run_pin(cache, run);
     if (!hold_granted(lent, cache, run.pages)) {
         cache_unpin_run(cache, run.first, run.pages);

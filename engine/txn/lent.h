@@ -103,7 +103,8 @@ bool lent_find(const struct txn_lent *lent, const void *data, size_t size, uint6
                struct lent_run *run_out);
 /*
  * Hold `data`, `size` bytes in these pages, which are lent; a second time counts.
- * errors: FTK_NOMEM (not granted, or no memory for the table): all is as before.
+ * errors: FTK_NOMEM (not granted, no memory for the table, or a page is pinned as often as can be):
+ * all is as before.
  */
 ftk_status lent_hold(struct txn_lent *lent, struct cache *cache, const void *data, size_t size,
                      struct lent_run run);

@@ -5,6 +5,7 @@
  * What kiln_get or a cursor lent lies in the cache.  A put, a delete or a get that is called with
  * it may change that page, copy it, split it, or let it be evicted before it has read it.
  */
+#include "engine/txn/db_state.h"
 #include "tests/unit/engine_testing.h"
 
 enum { KEYS = 600, LARGE = 300000 };
@@ -204,7 +205,48 @@ a_large_value_is_put_elsewhere(void)
     simdisk_free(disk);
 }
 
+/* A program may hold parts of a page, and leave cursors at it, as often as it has memory for. */
+static void
+a_page_pinned_as_often_as_can_be_is_refused(void)
+{
+    struct simdisk *disk = simdisk_new(NULL);
+    kiln_coll coll = 0;
+    kiln_db *db = filled(disk, &coll, KILN_OS);
+    kiln_txn *txn = engine_begin(db, KILN_READ);
+    kiln_cursor *cursor = NULL;
+    uint8_t key[8];
+    kiln_slice value, item;
+
+    engine_key(0, key);
+    OK(kiln_get(txn, coll, key, 8, &value));
+    uint64_t page = (uint64_t)((const uint8_t *)value.data - db->fast->base) / db->page_bytes;
+    for (unsigned i = 0; i < CACHE_PINS_MOST - 2; i++) /* beside that of the get */
+        cache_pin(db->fast, page);
+    OK(kiln_cursor_open(txn, coll, 0, &cursor));
+    OK(kiln_hold(txn, value.data, 4)); /* the last that is possible */
+    CHECK_EQ(kiln_hold(txn, value.data, 5), KILN_NOMEM);
+    OK(kiln_hold(txn, value.data, 4)); /* the same again pins nothing */
+    CHECK_EQ(kiln_cursor_first(cursor), KILN_NOMEM);
+    CHECK_EQ(kiln_cursor_seek(cursor, key, 8), KILN_NOMEM);
+    CHECK_EQ(kiln_cursor_item(cursor, &item, NULL), KILN_STATE);
+    OK(kiln_cursor_last(cursor)); /* another page */
+    OK(kiln_cursor_item(cursor, &item, NULL));
+    CHECK(has_value_of(txn, coll, 0, 0)); /* who only looks goes on */
+    OK(kiln_release(txn, value.data, 4));
+    CHECK_EQ(kiln_hold(txn, value.data, 5), KILN_NOMEM);
+    OK(kiln_release(txn, value.data, 4));
+    OK(kiln_cursor_first(cursor));
+    CHECK_EQ(kiln_hold(txn, value.data, 5), KILN_NOMEM);
+    kiln_cursor_close(cursor);
+    OK(kiln_hold(txn, value.data, 5));
+    kiln_txn_abort(txn);
+    for (unsigned i = 0; i < CACHE_PINS_MOST - 2; i++)
+        cache_unpin(db->fast, page);
+    OK(kiln_close(db));
+    simdisk_free(disk);
+}
+
 TEST_MAIN("engine_lent", TEST(a_value_of_a_get_is_put_elsewhere),
           TEST(a_value_of_a_get_is_put_elsewhere_in_a_window),
           TEST(a_value_of_a_cursor_is_put_elsewhere), TEST(a_value_is_a_key),
-          TEST(a_large_value_is_put_elsewhere))
+          TEST(a_large_value_is_put_elsewhere), TEST(a_page_pinned_as_often_as_can_be_is_refused))
