@@ -246,6 +246,7 @@ struct rfl__scan {
     uint32_t salt;      /* of the record before */
     bool salt_known;
     bool closed; /* the record before says: log closed */
+    bool filled; /* it is a filler: the log goes on in the next segment */
 };
 
 ftk_status rfl__scan_init(struct rfl__scan *scan, const struct rfl_log *log);

@@ -47,6 +47,23 @@ damaged(const struct rfl__segment *segment, uint64_t lsn)
                     segment->path, rfl__offset(segment, lsn), lsn);
 }
 
+/*
+ * A filler is written when the next segment is there, under a name that is durable: nothing but the
+ * loss of that file leaves a chain that ends with one.
+ */
+static ftk_status
+missing_check(const struct rfl__scan *scan)
+{
+    const struct rfl__segment *segment = scan->segment;
+
+    if (!scan->filled || scan->lsn != segment->lsn_end || segment->next != NULL)
+        return FTK_OK;
+    return FTK_FAIL(FTK_CORRUPT,
+                    "%s: log segment %016" PRIx64 RFL_SEGMENT_SUFFIX
+                    " is missing: the one before says that the log goes on there",
+                    scan->log->dir, segment->number + 1);
+}
+
 /* What the records of a chain say together. */
 struct chain {
     uint64_t records;
@@ -181,6 +198,7 @@ end_find(struct rfl_log *log, uint64_t lsn_start, struct end *end)
         if (end->is_short)
             goto out;
     }
+    FTK_TRY(missing_check(&scan));
     rc = claims_check(&scan);
 out:
     rfl__scan_release(&scan);

@@ -180,6 +180,7 @@ rfl__scan_next(struct rfl__scan *scan, enum rfl__verdict *verdict_out,
     }
     *body_out = at(scan) + RFL_RECORD_HEADER;
     scan->closed = header_out->flags == RFL_FLAG_CLOSE;
+    scan->filled = header_out->flags == RFL_FLAG_FILLER;
     scan->lsn += size;
     if (header_out->flags == RFL_FLAG_FILLER) { /* its body is not read */
         scan->lsn_have = scan->lsn;

@@ -233,6 +233,65 @@ a_missing_segment_is_reported(void)
     simdisk_free(disk);
 }
 
+/* Without the newest files nothing stands behind the end to say that more was durable: the filler
+ * before them says it. */
+static void
+the_newest_segments_missing_are_reported(void)
+{
+    static const uint8_t zeros[64];
+    uint8_t record[64];
+    char path[64];
+
+    for (int durable = 0; durable < 2; durable++) {
+        int missing = 0;
+
+        begin();
+        for (uint64_t i = 0; i < 100; i++)
+            append(i, 65536, durable ? RFL_FULL : RFL_OS);
+        crash();
+        options.read_only = true;
+        for (int number = 9; number >= 2; number--) {
+            bool held_records;
+            ftk_status rc;
+
+            snprintf(path, sizeof path, "/log/%016x.rfl", number);
+            if (!simdisk_peek(disk, path, 4096, record, sizeof record))
+                continue;
+            held_records = memcmp(record, zeros, sizeof record) != 0;
+            REQUIRE_OK(simdisk_disk(disk)->ops->remove(simdisk_disk(disk), NULL, path));
+            rc = rfl_open(&options, false, 0, &log_);
+            CHECK_STATUS(rc, held_records ? FTK_CORRUPT : FTK_OK);
+            if (rc == FTK_OK) {
+                CHECK_OK(rfl_close(log_));
+                continue;
+            }
+            snprintf(path, sizeof path, "%016x.rfl is missing", number);
+            CHECK_HAS(ftk_error_last()->text, path);
+            missing++;
+        }
+        CHECK(missing >= 2);
+        simdisk_free(disk);
+    }
+}
+
+/* A record may end where its segment does: nothing says that there was another one. */
+static void
+a_segment_filled_by_its_last_record_may_be_the_newest(void)
+{
+    begin();
+    for (uint64_t i = 0; i < 31; i++)
+        append(i, 65536, RFL_FULL);
+    append(31, options.segment_bytes - 4096 - rfl_lsn_end(log_), RFL_FULL);
+    CHECK_EQ(rfl_lsn_end(log_), options.segment_bytes - 4096);
+    crash();
+    (void)simdisk_disk(disk)->ops->remove(simdisk_disk(disk), NULL, SEGMENT_2);
+    reopen(32);
+    append(32, 65536, RFL_FULL);
+    crash();
+    reopen(33);
+    end();
+}
+
 static void
 foreign_newer_and_blank_segments_are_told_apart(void)
 {
@@ -351,6 +410,8 @@ TEST_MAIN("rfl_recovery", TEST(torn_tail_is_cut),
           TEST(records_of_a_lost_tail_do_not_follow_a_new_one),
           TEST(records_of_a_lost_tail_do_not_begin_a_log),
           TEST(recycled_segments_do_not_show_old_records), TEST(a_missing_segment_is_reported),
+          TEST(the_newest_segments_missing_are_reported),
+          TEST(a_segment_filled_by_its_last_record_may_be_the_newest),
           TEST(foreign_newer_and_blank_segments_are_told_apart),
           TEST(a_short_log_is_begun_anew_only_when_allowed),
           TEST(an_lsn_inside_a_record_is_no_beginning), TEST(read_only_never_writes),
