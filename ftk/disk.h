@@ -33,6 +33,7 @@ struct ftk_io;
 struct ftk_identity {
     uint64_t device;
     uint64_t inode;
+    uint64_t names; /* that the file had when it was looked at; who it is does not depend on it */
 };
 
 /*

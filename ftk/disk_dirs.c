@@ -317,12 +317,12 @@ ftk__native_identify(struct ftk_disk *disk, const struct ftk_dir *dir, const cha
     struct stat about;
     int err = fault_errno(FTK_FAULT_READ);
 
-    *identity_out = (struct ftk_identity){0, 0};
+    *identity_out = (struct ftk_identity){0};
     if (err == 0 && fstatat(dir_fd(dir), path, &about, 0) != 0)
         err = errno;
     if (err != 0)
         return path_failed("stat", dir, path, err);
-    *identity_out = (struct ftk_identity){about.st_dev, about.st_ino};
+    *identity_out = (struct ftk_identity){about.st_dev, about.st_ino, about.st_nlink};
     return FTK_OK;
 }
 

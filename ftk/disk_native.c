@@ -62,7 +62,7 @@ open_os(const struct ftk_dir *dir, const char *path, unsigned flags, struct nati
         return ftk__open_failed(dir, path, errno);
     if (fstat(file->fd, &about) != 0 || !(S_ISREG(about.st_mode) || S_ISBLK(about.st_mode)))
         return FTK_FAIL(FTK_INVALID, "open of %s failed: not a regular file", file->base.path);
-    file->base.identity = (struct ftk_identity){about.st_dev, about.st_ino};
+    file->base.identity = (struct ftk_identity){about.st_dev, about.st_ino, about.st_nlink};
     return FTK_OK;
 }
 

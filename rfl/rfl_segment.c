@@ -730,6 +730,17 @@ segment_remove(struct rfl_log *log, const struct rfl__segment *segment)
     return rc;
 }
 
+/* An archive function may have taken a link and died before it said so, and archiving may have been
+ * given up since: a file that has another name is not written again. */
+static bool
+has_one_name(const struct rfl_log *log, const struct rfl__segment *segment)
+{
+    struct ftk_identity there;
+
+    return ftk_dir_identify(log->home, rfl__file_name(segment->path), &there) == FTK_OK &&
+           there.names == 1;
+}
+
 ftk_status
 rfl__segment_retire(struct rfl_log *log, struct rfl__segment *segment)
 {
@@ -749,7 +760,7 @@ rfl__segment_retire(struct rfl_log *log, struct rfl__segment *segment)
     file_number = log->file_number_next++;
     ftk_mutex_unlock(&log->mutex);
     ftk_file_close(file);
-    if (!keep) {
+    if (!keep || !has_one_name(log, segment)) {
         rc = segment_remove(log, segment);
         goto out;
     }

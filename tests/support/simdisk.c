@@ -462,7 +462,7 @@ sim_open(struct ftk_disk *base, const struct ftk_dir *dir, const char *path, uns
         file->base.io_align = file->base.direct ? disk->options.align : 1;
         file->base.mem_align = file->base.io_align;
         file->base.path = sim_path_shown(dir, path);
-        file->base.identity = (struct ftk_identity){1, disk->nodes[id]->serial};
+        file->base.identity = (struct ftk_identity){1, disk->nodes[id]->serial, 1};
         file->node = id;
         file->generation = disk->generation;
         file->read_only = (flags & FTK_OPEN_READ_ONLY) != 0;

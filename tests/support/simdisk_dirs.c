@@ -351,7 +351,7 @@ sim_identify(struct ftk_disk *base, const struct ftk_dir *dir, const char *path,
     uint32_t start, holder, node = SIM_NO_NODE;
     char name[256];
 
-    *identity_out = (struct ftk_identity){0, 0};
+    *identity_out = (struct ftk_identity){0};
     ftk_mutex_lock(&disk->mutex);
     ftk_status rc = sim_dir_base(disk, dir, &start);
     if (rc == FTK_OK && ftk_fault_due(FTK_FAULT_READ))
@@ -360,7 +360,7 @@ sim_identify(struct ftk_disk *base, const struct ftk_dir *dir, const char *path,
         (!sim_resolve(disk, start, path, &holder, name, &node) || node == SIM_NO_NODE))
         rc = sim_path_failed("stat", path, ENOENT);
     if (rc == FTK_OK)
-        *identity_out = (struct ftk_identity){1, disk->nodes[node]->serial};
+        *identity_out = (struct ftk_identity){1, disk->nodes[node]->serial, 1};
     ftk_mutex_unlock(&disk->mutex);
     return rc;
 }

@@ -11,7 +11,7 @@
 
 #define SEGMENTS_MAX 400
 
-enum how { COPIED, MOVED, MOVED_AND_REFUSED, LINKED, REFUSED };
+enum how { COPIED, MOVED, MOVED_AND_REFUSED, LINKED, LINKED_AND_LOST, REFUSED };
 
 static struct simdisk *disk;
 static struct rfl_options options;
@@ -23,7 +23,7 @@ static struct {
     unsigned calls;
     uint64_t lsn_end; /* everything below is in the archive */
     bool hole;
-    char paths[SEGMENTS_MAX][300]; /* of LINKED ones */
+    char paths[SEGMENTS_MAX][300]; /* of linked ones */
     uint64_t sums[SEGMENTS_MAX];
     unsigned count;
 } archived;
@@ -59,7 +59,9 @@ archive(void *context, const char *path, uint64_t lsn_begin, uint64_t lsn_end)
         REQUIRE_OK(where->ops->rename(where, NULL, path, to));
         return archived.how == MOVED ? FTK_OK : FTK_IO;
     }
-    if (archived.how == LINKED) {
+    if (archived.how == LINKED_AND_LOST && archived.count > 0)
+        return FTK_IO;
+    if (archived.how == LINKED || archived.how == LINKED_AND_LOST) {
         REQUIRE(archived.count < SEGMENTS_MAX);
         snprintf(archived.paths[archived.count], sizeof archived.paths[0], "%s",
                  test_path("archive"));
@@ -67,6 +69,7 @@ archive(void *context, const char *path, uint64_t lsn_begin, uint64_t lsn_end)
         snprintf(archived.paths[archived.count], sizeof archived.paths[0], "%s", to);
         REQUIRE(link(path, to) == 0);
         archived.sums[archived.count++] = sum_of(to);
+        return archived.how == LINKED ? FTK_OK : FTK_IO;
     }
     return FTK_OK;
 }
@@ -213,6 +216,31 @@ a_segment_that_was_linked_is_never_written_again(void)
         CHECK_EQ(sum_of(archived.paths[i]), archived.sums[i]);
 }
 
+/* The function took a link, and what it said was lost with the process; then archiving is given up:
+ * the archive has the files that the log is about to use again. */
+static void
+nor_once_archiving_was_given_up(void)
+{
+    uint64_t lsn_end;
+
+    memset(&archived, 0, sizeof archived);
+    archived.how = LINKED_AND_LOST;
+    options = testing_options(ftk_disk_native(), test_path("log"));
+    options.archive = archive;
+    REQUIRE_OK(rfl_open(&options, true, 0, &log_));
+    lsn_end = work(90);
+    CHECK_OK(rfl_close(log_));
+    CHECK(archived.count == 1);
+    options.archive = NULL;
+    options.archiving = false;
+    REQUIRE_OK(rfl_open(&options, false, lsn_end, &log_));
+    for (int i = 0; i < 6; i++)
+        work(45);
+    CHECK_OK(rfl_close(log_));
+    for (unsigned i = 0; i < archived.count; i++)
+        CHECK_EQ(sum_of(archived.paths[i]), archived.sums[i]);
+}
+
 /* Somebody took a segment out of the middle: what is below it may be in no archive. */
 static void
 segments_below_a_gap_are_left_alone(void)
@@ -290,4 +318,5 @@ TEST_MAIN("rfl_archive", TEST(a_segment_that_was_moved_away_is_archived),
           TEST(a_refused_segment_stops_the_row),
           TEST(an_open_without_the_function_keeps_all_segments),
           TEST(a_segment_that_was_linked_is_never_written_again),
-          TEST(segments_below_a_gap_are_left_alone), TEST(lives_with_crashes_leave_no_hole))
+          TEST(nor_once_archiving_was_given_up), TEST(segments_below_a_gap_are_left_alone),
+          TEST(lives_with_crashes_leave_no_hole))
