@@ -193,10 +193,10 @@ KILN_API void kiln_options_init(kiln_options *options); /* the same, for C++ and
 KILN_API kiln_status kiln_open(const char *path, const kiln_options *options, kiln_db **db_out);
 
 /*
- * Checkpoint, then close.  Every transaction must have ended, a commit returned (KILN_STATE
- * otherwise, the database stays open).  The handle is gone after any other status; an error means
- * that the last checkpoint was not written: what was committed is in the log and is recovered by
- * the next open.
+ * Checkpoint, then close.  Every transaction must have ended, a commit, kiln_check and
+ * kiln_checkpoint returned (KILN_STATE otherwise, the database stays open), and no other call may
+ * be under way.  The handle is gone after any other status; an error means that the last checkpoint
+ * was not written: what was committed is in the log and is recovered by the next open.
  */
 KILN_API kiln_status kiln_close(kiln_db *db);
 

@@ -70,9 +70,13 @@ kiln_checkpoint(kiln_db *db)
     if (db->read_only)
         return db_answer(db, FTK_FAIL(FTK_READONLY, "the database is open read-only"));
     rc = db_check_process(db);
-    if (rc == FTK_OK)
-        rc = db_check_failed(db);
-    return db_answer(db, rc != FTK_OK ? rc : checkpointer_run(db->checkpointer, false));
+    if (rc != FTK_OK)
+        return db_answer(db, rc);
+    atomic_fetch_add(&db->open_txns, 1);
+    rc = db_check_failed(db);
+    rc = db_answer(db, rc != FTK_OK ? rc : checkpointer_run(db->checkpointer, false));
+    atomic_fetch_sub(&db->open_txns, 1);
+    return rc;
 }
 
 kiln_status

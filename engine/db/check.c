@@ -287,9 +287,10 @@ kiln_check(kiln_db *db, const kiln_check_options *options)
         known.progress(known.progress_context, check.total, check.total);
 out:
     ftk_free(check.seen);
-    if (check.txn != NULL)
-        txn_abort(check.txn);
     if (rc == FTK_OK && check.findings > 0)
         rc = FTK_FAIL(FTK_CORRUPT, "%llu findings", (unsigned long long)check.findings);
-    return db_answer(db, rc);
+    rc = db_answer(db, rc);
+    if (check.txn != NULL)
+        txn_abort(check.txn); /* last: then the database may be closed */
+    return rc;
 }

@@ -546,7 +546,7 @@ db_close(kiln_db *db)
     if (rc != FTK_OK)
         return rc;
     if (atomic_load(&db->open_txns) > 0)
-        return FTK_FAIL(FTK_STATE, "%llu transactions are open",
+        return FTK_FAIL(FTK_STATE, "%llu transactions or checkpoints are under way",
                         (unsigned long long)atomic_load(&db->open_txns));
     if (!db->read_only && atomic_load(&db->failed) == FTK_OK) {
         rc = checkpointer_run(db->checkpointer, false);

@@ -108,7 +108,7 @@ struct kiln_db {
 
     void *extension; /* what the extension shares among transactions; NULL at first */
 
-    _Atomic uint64_t open_txns;
+    _Atomic uint64_t open_txns; /* and calls that wait beside them: nobody closes it meanwhile */
     _Atomic uint64_t commits, aborts;
     uint64_t recovered_txns, recovered_ops, recovery_ns;
 };

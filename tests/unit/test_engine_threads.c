@@ -479,7 +479,79 @@ a_reader_sleeps_beside_a_publication_that_was_interrupted(void)
     engine_end(disk, interrupted.db);
 }
 
+struct asking {
+    kiln_db *db;
+    kiln_status (*ask)(kiln_db *db);
+    _Atomic bool inside, go_on;
+    kiln_status status;
+};
+
+/* After each step of the disk. */
+static void
+asking_stands(void *context, struct simdisk *disk, uint64_t step)
+{
+    struct asking *asking = context;
+
+    (void)disk;
+    (void)step;
+    atomic_store(&asking->inside, true);
+    while (!atomic_load(&asking->go_on))
+        ftk_clock_sleep_ns(100000);
+}
+
+static int
+check_stands(void *context, uint64_t done, uint64_t total)
+{
+    (void)done;
+    (void)total;
+    asking_stands(context, NULL, 0);
+    return 0;
+}
+
+static void
+asks(void *context)
+{
+    struct asking *asking = context;
+    kiln_check_options options = KILN_CHECK_OPTIONS_INIT;
+
+    options.progress = check_stands;
+    options.progress_context = asking;
+    asking->status =
+        asking->ask != NULL ? asking->ask(asking->db) : kiln_check(asking->db, &options);
+}
+
+static void
+a_database_is_not_closed_under_a_call_that_waits(void)
+{
+    for (unsigned checks = 0; checks < 2; checks++) {
+        struct simdisk *disk = simdisk_new(NULL);
+        struct asking asking = {.db = engine_open(disk, KILN_CREATE),
+                                .ask = checks ? NULL : kiln_checkpoint,
+                                .status = KILN_CANCELED};
+        struct ftk_thread thread = {0};
+        kiln_txn *txn = engine_begin(asking.db, KILN_WRITE);
+
+        OK(engine_series(txn, engine_coll(txn, "c"), 0, 500, 100));
+        OK(kiln_txn_commit(txn));
+        if (!checks)
+            simdisk_hook(disk, asking_stands, &asking);
+        REQUIRE_OK(ftk_thread_start(&thread, "asks", asks, &asking));
+        for (unsigned i = 0; i < 100000 && !atomic_load(&asking.inside); i++)
+            ftk_clock_sleep_ns(100000);
+        CHECK(atomic_load(&asking.inside));
+        STATUS(kiln_close(asking.db), KILN_STATE);
+        CHECK_HAS(kiln_db_error(asking.db)->text, "under way");
+        atomic_store(&asking.go_on, true);
+        ftk_thread_join(&thread);
+        STATUS(asking.status, KILN_OK);
+        simdisk_hook(disk, NULL, NULL);
+        OK(kiln_close(asking.db));
+        simdisk_free(disk);
+    }
+}
+
 TEST_MAIN("engine_threads", TEST(every_snapshot_has_the_same_sum),
           TEST(commits_of_eight_threads_share_syncs_and_are_all_there),
           TEST(writers_come_in_the_order_they_asked_and_time_out),
+          TEST(a_database_is_not_closed_under_a_call_that_waits),
           TEST(a_reader_sleeps_beside_a_publication_that_was_interrupted))
