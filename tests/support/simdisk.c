@@ -274,6 +274,7 @@ node_sync(struct simdisk *disk, struct sim_node *node, size_t count, bool good)
 {
     bool all = good && !node->lost && count == node->pending_count;
 
+    FTK_ASSERT(count <= node->pending_count);
     if (all) {
         sim_image_release(&node->durable);
         sim_image_copy(&node->durable, &node->now);
@@ -293,19 +294,29 @@ node_sync(struct simdisk *disk, struct sim_node *node, size_t count, bool good)
     node->lost |= !good;
 }
 
-/* With the lock, which others may have for a while: what they write meanwhile this sync, which has
- * begun, need not save.  How many of what is pending it saves. */
-static size_t
-sync_takes_time(struct simdisk *disk, uint32_t id)
+/*
+ * With the lock, which others may have for a while: what they write meanwhile this sync, which has
+ * begun, need not save; and when they cut the power, it saves nothing and its file is dead.  How
+ * many of what is pending it saves.
+ */
+static ftk_status
+sync_takes_time(struct simdisk *disk, struct sim_file *file, size_t *count_out)
 {
-    uint64_t last = disk->nodes[id]->synced_changes + disk->nodes[id]->pending_count;
+    const struct sim_node *node = disk->nodes[file->node];
+    uint64_t last = node->synced_changes + node->pending_count;
     uint64_t ns = ftk_random_below(&disk->random, 2) * ftk_random_below(&disk->random, SYNC_NS);
+    ftk_status rc;
 
     ftk_mutex_unlock(&disk->mutex);
     ftk_clock_sleep_ns(ns);
     ftk_mutex_lock(&disk->mutex);
-    uint64_t begun = disk->nodes[id]->synced_changes; /* another sync may have saved some */
-    return begun < last ? (size_t)(last - begun) : 0;
+    rc = alive(file);
+    if (rc != FTK_OK)
+        return rc;
+    node = disk->nodes[file->node];
+    uint64_t begun = node->synced_changes; /* another sync may have saved some */
+    *count_out = begun < last ? (size_t)(last - begun) : 0;
+    return FTK_OK;
 }
 
 static ftk_status
@@ -316,9 +327,10 @@ sim_file_sync(struct ftk_file *base)
 
     ftk_mutex_lock(&disk->mutex);
     ftk_status rc = alive(file);
+    size_t count = rc == FTK_OK ? disk->nodes[file->node]->pending_count : 0;
+    if (rc == FTK_OK && disk->options.device)
+        rc = sync_takes_time(disk, file, &count);
     if (rc == FTK_OK) {
-        size_t count = disk->options.device ? sync_takes_time(disk, file->node)
-                                            : disk->nodes[file->node]->pending_count;
         int err = sim_fault(disk, SIMDISK_SYNC);
         node_sync(disk, disk->nodes[file->node], count, err == 0);
         if (err != 0)

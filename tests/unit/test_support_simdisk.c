@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ftk/clock.h"
 #include "ftk/iobuf.h"
 #include "tests/support/simdisk.h"
 #include "tests/support/test.h"
@@ -519,9 +520,56 @@ contents_agree_with_a_model(void)
     simdisk_free(disk);
 }
 
+/* The clock of a disk whose syncs take time: the power fails while one is under way. */
+static uint64_t
+no_time(void *context)
+{
+    (void)context;
+    return 1;
+}
+
+static void
+power_fails_meanwhile(void *context, uint64_t ns)
+{
+    struct simdisk **disk = context;
+
+    (void)ns;
+    if (*disk != NULL)
+        simdisk_crash_as(*disk, SIMDISK_NONE, 1);
+    *disk = NULL;
+}
+
+static void
+a_sync_that_the_power_cut_meets_saves_nothing(void)
+{
+    static const struct ftk_clock_ops clock = {no_time, no_time, power_fails_meanwhile};
+    struct simdisk_options options = {.seed = test_seed(), .device = true};
+    struct simdisk *disk = simdisk_new(&options), *to_cut = NULL;
+    struct ftk_file *file = open_new(disk, "f");
+    uint8_t bytes[SIZE];
+
+    ftk_clock_use(&clock, &to_cut);
+    memset(old_bytes, 'o', SIZE);
+    memset(new_bytes, 'n', SIZE);
+    REQUIRE_OK(ftk_file_write(file, old_bytes, SIZE, 0));
+    REQUIRE_OK(ftk_file_sync(file));
+    REQUIRE_OK(test_dir_sync(simdisk_disk(disk), "/"));
+    for (int i = 0; i < 100; i++)
+        REQUIRE_OK(ftk_file_write(file, new_bytes, SIMDISK_SECTOR, (uint64_t)i % SECTORS * 512));
+    to_cut = disk;
+    CHECK_STATUS(ftk_file_sync(file), FTK_IO);
+    CHECK(to_cut == NULL);
+    ftk_file_close(file);
+    ftk_clock_use(NULL, NULL);
+    REQUIRE(simdisk_peek(disk, "f", 0, bytes, SIZE));
+    CHECK_MEM(bytes, old_bytes, SIZE);
+    simdisk_free(disk);
+}
+
 TEST_MAIN("support_simdisk", TEST(synced_bytes_survive_every_power_cut),
           TEST(unsynced_sectors_survive_by_policy), TEST(later_writes_can_survive_earlier_ones),
           TEST(names_are_durable_after_sync_dir_only), TEST(open_files_die_with_the_power),
+          TEST(a_sync_that_the_power_cut_meets_saves_nothing),
           TEST(a_killed_process_loses_nothing_written),
           TEST(a_failed_sync_may_lose_and_no_later_sync_saves),
           TEST(the_nth_operation_fails_as_told),
