@@ -31,7 +31,8 @@ giga_figures_make(struct giga_figures *figures, struct giga_run *run)
     figures->checkpoint_write_seconds = seconds;
     figures->checkpoint_sync_seconds = giga_series_sync_seconds(&run->series, stat);
     giga_machine_learn(&figures->machine, run->options->db);
-    figures->data_used_bytes = stat->file_bytes - stat->file_pages_free * stat->page_bytes;
+    figures->data_used_bytes =
+        stat->file_bytes - (stat->file_pages_free + stat->pages_pending) * stat->page_bytes;
 }
 
 static void

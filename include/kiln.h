@@ -651,7 +651,8 @@ typedef struct kiln_stat {
     size_t size; /* set by the caller: sizeof(kiln_stat) */
     /* geometry */
     uint32_t page_bytes;
-    uint64_t file_bytes, file_pages_free;
+    uint64_t file_bytes, file_pages_free; /* free: also those that the file has grown by ahead; the
+                                             others are in use, or pages_pending */
     /* cache: of this database, and of the process */
     uint64_t cache_limit_bytes, cache_used_bytes, cache_process_bytes;
     uint64_t cache_dirty_bytes, cache_misses, cache_evictions;

@@ -106,6 +106,8 @@ kiln_stat_get(kiln_db *db, kiln_stat *stat_inout)
     space_stats(db->space, &space);
     stat.file_bytes = space.pages_file * db->page_bytes;
     stat.file_pages_free = space.pages_avail;
+    if (space.pages_file > space.pages_end) /* the file grows ahead of its pages */
+        stat.file_pages_free += space.pages_file - space.pages_end;
     stat.pages_pending = space.pages_pending;
     stat_cache(db, &stat);
     stat_io(db, &stat);

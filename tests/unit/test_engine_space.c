@@ -251,7 +251,46 @@ a_checkpoint_that_ran_out_of_memory_is_made_good_by_the_next(void)
     }
 }
 
+static uint64_t
+pages_in_use(void)
+{
+    kiln_stat stat = {.size = sizeof stat};
+
+    OK(kiln_stat_get(db, &stat));
+    return stat.file_bytes / stat.page_bytes - stat.file_pages_free - stat.pages_pending;
+}
+
+/* While the file has grown ahead of what is in it, too. */
+static void
+what_is_neither_free_nor_pending_is_in_use(void)
+{
+    kiln_coll_stat stat = {.size = sizeof stat};
+    uint64_t used, pages;
+
+    begin();
+    for (unsigned round = 0; round < 3; round++) {
+        OK(engine_series(txn, coll, 0, 3000 * (round + 1), 100));
+        OK(kiln_txn_commit(txn));
+        OK(kiln_checkpoint(db));
+        txn = engine_begin(db, KILN_READ);
+        OK(kiln_coll_stat_get(txn, coll, &stat));
+        kiln_txn_abort(txn);
+        pages = stat.leaf_pages + stat.inner_pages;
+        used = pages_in_use();
+        CHECK_MSG(used >= pages && used < pages + 40, "%llu pages are in use, of %llu in the tree",
+                  (unsigned long long)used, (unsigned long long)pages);
+        txn = engine_begin(db, KILN_WRITE);
+    }
+    OK(kiln_coll_clear(txn, coll));
+    OK(kiln_txn_commit(txn));
+    CHECK(pages_in_use() < 40);
+    db = engine_reopen(disk, db);
+    CHECK(pages_in_use() < 40);
+    engine_end(disk, db);
+}
+
 TEST_MAIN("engine_space", TEST(file_that_ends_near_a_group_can_be_opened_again),
+          TEST(what_is_neither_free_nor_pending_is_in_use),
           TEST(old_reader_holds_its_own_pages_and_no_others),
           TEST(many_readers_at_many_snapshots_hold_theirs),
           TEST(pages_of_aborted_transactions_are_available_again),

@@ -28,6 +28,8 @@ done
 # names that repeat, ids that are all deleted and added again
 run 0 1000 --db d --overwrite --quiet --delete 1000 --delete 10 --verify --json all.json
 [ "$(json all.json objects)" = 0 ] || fault "not all were deleted"
+[ "$(json all.json data_used_bytes)" -le "$(json all.json data_bytes)" ] ||
+    fault "more is in use than the file has"
 run 0 --resume --db d --quiet --mixed 1000 --verify --json all.json
 [ "$(json all.json objects)" = 1000 ] || fault "not all were added again"
 run 0 1 --db d --overwrite --quiet --update 3 --verify
