@@ -616,7 +616,7 @@ log_close(struct rfl_log *log, bool say_closed)
         else if (log->epoch_begun || log->released) {
             if (say_closed)
                 rc = rfl__append_close(log);
-            if (rc == FTK_NOSPACE) /* an end without a last word is as good */
+            if (rc != FTK_OK && !rfl_has_failed(log)) /* an end without a last word is as good */
                 rc = FTK_OK;
             if (rc == FTK_OK)
                 rc = rfl__sync(log, log->lsn_end, false);

@@ -3,6 +3,8 @@
  * tests/unit/test_rfl_recovery.c -- where a log ends: torn tails are cut, damage is reported, old
  * records never come back, and what is not ours is not touched.
  */
+#include <errno.h>
+
 #include "rfl/rfl_format.h"
 #include "tests/unit/rfl_testing.h"
 
@@ -292,6 +294,27 @@ a_segment_filled_by_its_last_record_may_be_the_newest(void)
     end();
 }
 
+/* No segment, descriptor or memory for the record that says "closed": what is there is synced. */
+static void
+a_close_without_its_last_word_is_a_close(void)
+{
+    static const int errors[] = {ENOSPC, EMFILE, ENOMEM, EACCES};
+
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        begin();
+        for (uint64_t k = 0; k < 31; k++)
+            append(k, 65536, RFL_LAZY);
+        append(31, options.segment_bytes - 4096 - rfl_lsn_end(log_), RFL_LAZY);
+        simdisk_fail(disk, SIMDISK_OPEN | SIMDISK_NAMES, 1, UINT64_MAX, errors[i]);
+        CHECK_OK(rfl_close(log_));
+        CHECK(simdisk_failed(disk) > 0);
+        simdisk_fail_clear(disk);
+        simdisk_crash_as(disk, SIMDISK_NONE, 1);
+        reopen(32);
+        end();
+    }
+}
+
 static void
 foreign_newer_and_blank_segments_are_told_apart(void)
 {
@@ -412,6 +435,7 @@ TEST_MAIN("rfl_recovery", TEST(torn_tail_is_cut),
           TEST(recycled_segments_do_not_show_old_records), TEST(a_missing_segment_is_reported),
           TEST(the_newest_segments_missing_are_reported),
           TEST(a_segment_filled_by_its_last_record_may_be_the_newest),
+          TEST(a_close_without_its_last_word_is_a_close),
           TEST(foreign_newer_and_blank_segments_are_told_apart),
           TEST(a_short_log_is_begun_anew_only_when_allowed),
           TEST(an_lsn_inside_a_record_is_no_beginning), TEST(read_only_never_writes),
