@@ -96,8 +96,8 @@ ftk_status dict_add_container(struct dict *dict, uint32_t number, kiln_coll coll
                               size_t name_bytes);
 /* model's number, coll and what describes the index; model->name and paths are copied. */
 ftk_status dict_add_index(struct dict *dict, const struct dict_index *model);
-/* Make the plans of all containers anew (after an index was added). */
-ftk_status dict_plan(struct dict *dict);
+/* Make the plan of a container anew, 0: of all (after it or an index of it was added). */
+ftk_status dict_plan(struct dict *dict, uint32_t container);
 
 /* Expensive: the rules of dict.c hold, and the plans are those of its indexes. */
 void dict_check(const struct dict *dict);

@@ -208,7 +208,7 @@ container_define(kiln_txn *txn, void *context)
     if (rc == FTK_OK)
         rc = dict_add_container(state->dict, number, coll, wanted->name, name_bytes);
     if (rc == FTK_OK)
-        rc = dict_plan(state->dict);
+        rc = dict_plan(state->dict, number);
     FTK_ASSERT(rc != FTK_OK || number >= state->dict->container_next);
     if (rc == FTK_OK)
         state->dict->container_next = number + 1;
@@ -278,7 +278,7 @@ dict_index_define(struct records_txn *state, struct dict_index *model)
     if (rc == FTK_OK)
         rc = dict_add_index(state->dict, model);
     if (rc == FTK_OK)
-        rc = dict_plan(state->dict);
+        rc = dict_plan(state->dict, model->container);
     FTK_ASSERT(rc != FTK_OK || model->number >= state->dict->index_next);
     if (rc == FTK_OK)
         state->dict->index_next = model->number + 1;

@@ -394,7 +394,7 @@ dict_load(kiln_txn *txn, kiln_coll coll, struct dict **dict_out)
         rc = FTK_FAIL(FTK_CORRUPT, "dictionary: a field's row is missing");
         goto out;
     }
-    FTK_TRY(dict_plan(reader.dict));
+    FTK_TRY(dict_plan(reader.dict, 0));
     FTK_DEBUG_ASSERT((dict_check(reader.dict), true));
     *dict_out = reader.dict;
     reader.dict = NULL;

@@ -131,10 +131,16 @@ out:
 }
 
 ftk_status
-dict_plan(struct dict *dict)
+dict_plan(struct dict *dict, uint32_t container)
 {
+    const struct dict_container *one;
     ftk_status rc = FTK_OK;
 
+    if (container != 0) {
+        one = dict_container_of(dict, container);
+        FTK_ASSERT(one != NULL);
+        return index_plan_make(dict, dict->containers[one->position]);
+    }
     for (uint32_t i = 0; i < dict->container_count; i++)
         FTK_TRY(index_plan_make(dict, dict->containers[i]));
 out:

@@ -140,8 +140,13 @@ gather_add(struct records_txn *state, struct record_gather *gather, uint64_t id,
 
 /* Is the id perhaps among those gathered? */
 static bool
-gather_has(const struct record_gather *gather, uint64_t id)
+gather_has(const struct records_txn *state, const struct dict_container *container, uint64_t id)
 {
+    const struct record_gather *gather;
+
+    if (state->used_count == 0) /* always so in a read transaction, which has no gathers */
+        return false;
+    gather = &state->gathers[container->position];
     return gather->count > 0 && id >= ftk_get_be64(&gather->keys[0]);
 }
 
@@ -161,11 +166,12 @@ batches_cut(struct records_txn *state, const struct index_plan *plan)
         index_batch_cut(&state->batches[plan->uses[i].index->position]);
 }
 
-/* Before anything is gathered: flush when much is.  Not after it: the call would fail with its
- * record gathered. */
+/* Before anything of the container is gathered: flush when much is.  Not after it: the call would
+ * fail with its record gathered. */
 static ftk_status
-gathered_bound(struct records_txn *state)
+gather_begin(struct records_txn *state, const struct dict_container *container)
 {
+    records_use(state, container);
     return FTK_UNLIKELY(state->pending_bytes >= RECORDS_PENDING_BYTES_MAX) ? records_flush(state)
                                                                            : FTK_OK;
 }
@@ -334,7 +340,7 @@ add(struct records_txn *state, const struct dict_container *container,
     uint64_t id = *id_inout;
     ftk_status rc;
 
-    FTK_TRY(gathered_bound(state));
+    FTK_TRY(gather_begin(state, container));
     FTK_TRY(index_scan(&state->scan, &state->dict->types, plan, record));
     if (!gather->known)
         FTK_TRY(gather_learn(state, container, gather));
@@ -387,7 +393,7 @@ old_read(struct records_txn *state, const struct dict_container *container, uint
 {
     ftk_status rc = FTK_OK;
 
-    if (gather_has(&state->gathers[container->position], id))
+    if (gather_has(state, container, id))
         FTK_TRY(records_flush_container(state, container));
     rc = id == 0 ? FTK_ANSWER(FTK_NOTFOUND, "no record has id 0")
                  : records_read(state, container, id, &state->record_old);
@@ -410,7 +416,7 @@ update(struct records_txn *state, const struct dict_container *container, uint64
     const struct index_plan *plan = &container->plan;
     ftk_status rc;
 
-    FTK_TRY(gathered_bound(state));
+    FTK_TRY(gather_begin(state, container));
     FTK_TRY(index_scan(&state->scan, &state->dict->types, plan, record));
     FTK_TRY(old_read(state, container, id));
     batches_mark(state, plan);
@@ -467,7 +473,7 @@ remove_record(struct records_txn *state, const struct dict_container *container,
     uint8_t key[8];
     ftk_status rc;
 
-    FTK_TRY(gathered_bound(state));
+    FTK_TRY(gather_begin(state, container));
     FTK_TRY(old_read(state, container, id));
     if (!gather->known)
         FTK_TRY(gather_learn(state, container, gather));
@@ -521,7 +527,7 @@ kiln_record_get(kiln_txn *txn, kiln_container container, uint64_t id, kiln_recor
     kiln_record_clear(record);
     FTK_TRY(records_enter(txn, &state));
     FTK_TRY(records_container(state, container, &found));
-    if (gather_has(&state->gathers[found->position], id))
+    if (gather_has(state, found, id))
         FTK_TRY(records_flush_container(state, found));
     rc = id == 0 ? FTK_ANSWER(FTK_NOTFOUND, "no record has id 0")
                  : records_read(state, found, id, record);

@@ -55,9 +55,12 @@ out:
 ftk_status
 records_flush_container(struct records_txn *state, const struct dict_container *container)
 {
-    struct record_gather *gather = &state->gathers[container->position];
+    struct record_gather *gather;
 
+    if (state->used_count == 0)
+        return FTK_OK;
     FTK_ASSERT(container->position < state->gather_room);
+    gather = &state->gathers[container->position];
     return gather->count > 0 ? gather_flush(state, container, gather) : FTK_OK;
 }
 
@@ -74,10 +77,8 @@ records_flush(struct records_txn *state)
     FTK_ASSERT(dict->container_count <= state->gather_room);
     FTK_ASSERT(dict->index_count <= state->batch_room);
     /* Records first: a unique index may have to look at them. */
-    for (uint32_t i = 0; i < dict->container_count; i++) {
-        if (state->gathers[i].count > 0)
-            FTK_TRY(gather_flush(state, dict->containers[i], &state->gathers[i]));
-    }
+    for (uint32_t i = 0; i < state->used_count; i++)
+        FTK_TRY(records_flush_container(state, dict->containers[state->used[i]]));
     for (uint32_t i = 0; i < dict->index_count; i++) {
         if (state->batches[i].count > 0)
             FTK_TRY(index_flush(state, dict->indexes[i], &state->batches[i]));

@@ -36,6 +36,7 @@
 
 /* New records of one container, ascending by id, all ids above those in the tree. */
 struct record_gather {
+    bool used;      /* by this transaction: its position is in used of records_txn */
     bool known;     /* high and kept are */
     uint64_t high;  /* the highest id that a record has or had */
     uint64_t given; /* the last id that kiln chose in this transaction; 0: none */
@@ -72,8 +73,11 @@ struct records_txn {
     bool coll_known;
     bool recalls; /* what the last commit knew of highest ids holds still */
     kiln_coll dict_coll;
-    struct record_gather *gathers;
+    struct record_gather *gathers; /* of a transaction that writes */
     uint32_t gather_room;
+    uint32_t *used; /* gather_room: positions of the gathers that are used, used_count of them */
+    uint32_t used_count;
+    size_t idle_bytes; /* memory of the gathers that are not */
     struct index_batch *batches;
     uint32_t batch_room;
     size_t pending_bytes; /* gathered, all together */
@@ -102,6 +106,8 @@ ftk_status records_flush_container(struct records_txn *state,
                                    const struct dict_container *container);
 /* Expensive: what is gathered and known keeps its rules (records_state_check.c); between calls. */
 void records_state_check(const struct records_txn *state);
+/* Before records of the container change.  Costs nothing for the containers that do not. */
+void records_use(struct records_txn *state, const struct dict_container *container);
 /* Forget everything gathered and known. */
 void records_forget(struct records_txn *state);
 

@@ -80,6 +80,7 @@ state_free(struct records_txn *state)
     for (uint32_t i = 0; i < state->batch_room; i++)
         index_batch_release(&state->batches[i]);
     ftk_free(state->gathers);
+    ftk_free(state->used);
     ftk_free(state->batches);
     index_scan_release(&state->scan);
     index_scan_release(&state->scan_old);
@@ -115,8 +116,8 @@ state_is_small(const struct records_txn *state)
                    state->record_old.body_room + state->slice_room * 2 * sizeof(kiln_slice) +
                    (size_t)state->sorter.room * 2 * sizeof *state->sorter.entries;
 
-    for (uint32_t i = 0; i < state->gather_room; i++)
-        bytes += state->gathers[i].bodies_room + (size_t)state->gathers[i].room * 12;
+    FTK_ASSERT(state->used_count == 0);
+    bytes += state->idle_bytes;
     for (uint32_t i = 0; i < state->batch_room; i++)
         bytes += state->batches[i].keys_room + state->batches[i].room * sizeof(struct index_change);
     return bytes <= 4u << 20;
@@ -142,6 +143,27 @@ records_txn_end(kiln_txn *txn)
         state_free(state);
 }
 
+static size_t
+gather_bytes(const struct record_gather *gather)
+{
+    return gather->bodies_room + (size_t)gather->room * 12;
+}
+
+void
+records_use(struct records_txn *state, const struct dict_container *container)
+{
+    struct record_gather *gather = &state->gathers[container->position];
+
+    FTK_ASSERT(state->write && container->position < state->gather_room);
+    if (FTK_LIKELY(gather->used))
+        return;
+    FTK_ASSERT(state->used_count < state->gather_room && gather->count == 0 && !gather->known);
+    FTK_ASSERT(state->idle_bytes >= gather_bytes(gather));
+    gather->used = true;
+    state->idle_bytes -= gather_bytes(gather);
+    state->used[state->used_count++] = container->position;
+}
+
 /* ---- what is given once ---------------------------------------------------------------------- */
 
 uint32_t *
@@ -153,13 +175,26 @@ records_numbers(struct records_txn *state, int kind)
                                                                  : 2];
 }
 
+/* The place of the first container that is not below this one: they ascend. */
 static struct records_given *
-given_find(struct records_db *db, kiln_container container)
+given_place(struct records_db *db, kiln_container container)
 {
-    for (uint32_t i = 0; i < db->given_count; i++)
-        if (db->given[i].container == container)
-            return &db->given[i];
-    return NULL;
+    uint32_t low = 0, high = db->given_count;
+
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (db->given[middle].container < container)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return db->given + low;
+}
+
+static bool
+given_is(const struct records_db *db, const struct records_given *given, kiln_container container)
+{
+    return given < db->given + db->given_count && given->container == container;
 }
 
 ftk_status
@@ -167,13 +202,13 @@ records_given_learn(struct records_txn *state, kiln_container container,
                     struct record_gather *gather)
 {
     struct records_db *db = state->db;
-    const struct records_given *given = given_find(db, container);
+    const struct records_given *given = given_place(db, container);
     uint32_t room = db->given_room == 0 ? 16 : 2 * db->given_room;
     ftk_status rc;
 
     FTK_ASSERT(state->write && state->dict != NULL);
     gather->given = 0;
-    gather->floor = given == NULL ? 0 : given->id;
+    gather->floor = given_is(db, given, container) ? given->id : 0;
     if (db->given_count + state->dict->container_count <= db->given_room)
         return FTK_OK;
     while (room < db->given_count + state->dict->container_count)
@@ -190,18 +225,20 @@ given_note(struct records_txn *state)
 {
     struct records_db *db = state->db;
 
-    for (uint32_t i = 0; state->dict != NULL && i < state->dict->container_count; i++) {
-        struct record_gather *gather = i < state->gather_room ? &state->gathers[i] : NULL;
+    for (uint32_t i = 0; i < state->used_count; i++) {
+        struct record_gather *gather = &state->gathers[state->used[i]];
+        kiln_container container = state->dict->containers[state->used[i]]->number;
         struct records_given *given;
-        if (gather == NULL || !gather->known || gather->given == 0)
+        if (!gather->known || gather->given == 0)
             continue;
-        given = given_find(db, state->dict->containers[i]->number);
-        if (given == NULL) {
+        given = given_place(db, container);
+        if (!given_is(db, given, container)) {
             FTK_ASSERT(db->given_count < db->given_room);
-            given = &db->given[db->given_count++];
-            *given = (struct records_given){state->dict->containers[i]->number, 0};
+            memmove(given + 1, given,
+                    (size_t)(db->given + db->given_count - given) * sizeof *given);
+            *given = (struct records_given){container, 0};
+            db->given_count++;
         }
-        FTK_ASSERT(given->container == state->dict->containers[i]->number);
         if (given->id < gather->given)
             given->id = gather->given;
         gather->given = 0;
@@ -211,12 +248,16 @@ given_note(struct records_txn *state)
 void
 records_forget(struct records_txn *state)
 {
+    FTK_ASSERT(state->used_count == 0 || state->dict != NULL);
     given_note(state);
-    for (uint32_t i = 0; i < state->gather_room; i++) {
-        state->gathers[i].known = false;
-        state->gathers[i].count = 0;
-        state->gathers[i].bodies_bytes = 0;
+    for (uint32_t i = 0; i < state->used_count; i++) {
+        struct record_gather *gather = &state->gathers[state->used[i]];
+        gather->used = gather->known = false;
+        gather->count = 0;
+        gather->bodies_bytes = 0;
+        state->idle_bytes += gather_bytes(gather);
     }
+    state->used_count = 0;
     for (uint32_t i = 0; i < state->batch_room; i++)
         index_batch_clear(&state->batches[i]);
     state->pending_bytes = 0;
@@ -257,18 +298,20 @@ records_highs_remember(struct records_txn *state)
     struct records_db *db = state->db;
     struct records_high *high;
 
-    for (uint32_t i = 0; i < state->dict->container_count; i++) {
-        if (!state->gathers[i].known)
+    for (uint32_t i = 0; i < state->used_count; i++) {
+        const struct record_gather *gather = &state->gathers[state->used[i]];
+        kiln_container container = state->dict->containers[state->used[i]]->number;
+        if (!gather->known)
             continue;
-        FTK_ASSERT(state->gathers[i].count == 0); /* flushed before: rule 3 */
-        FTK_ASSERT(state->gathers[i].kept <= state->gathers[i].high);
+        FTK_ASSERT(gather->count == 0); /* flushed before: rule 3 */
+        FTK_ASSERT(gather->kept <= gather->high);
         high = &db->highs[db->high_last];
-        if (high->container != state->dict->containers[i]->number)
+        if (high->container != container)
             high = &db->highs[db->high_last = (db->high_last + 1) % HIGHS];
         high->txn_id = extension_txn_birth(state->txn);
-        high->container = state->dict->containers[i]->number;
-        high->high = state->gathers[i].high;
-        high->kept = state->gathers[i].kept;
+        high->container = container;
+        high->high = gather->high;
+        high->kept = gather->kept;
     }
 }
 
@@ -362,7 +405,7 @@ out:
     return rc;
 }
 
-/* Room for the positions of the dictionary. */
+/* Room for the positions of the dictionary; a read transaction gathers nothing. */
 ftk_status
 records_positions_room(struct records_txn *state)
 {
@@ -370,8 +413,13 @@ records_positions_room(struct records_txn *state)
     uint32_t room;
     ftk_status rc = FTK_OK;
 
+    if (!state->write)
+        return FTK_OK;
     if (state->dict->container_count > state->gather_room) {
-        room = state->dict->container_count + 4;
+        room = state->dict->container_count + state->dict->container_count / 4 + 4;
+        memory = state->used;
+        FTK_TRY(ftk_realloc(&memory, room * sizeof *state->used));
+        state->used = memory;
         memory = state->gathers;
         FTK_TRY(ftk_realloc(&memory, room * sizeof *state->gathers));
         state->gathers = memory;

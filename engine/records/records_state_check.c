@@ -125,6 +125,7 @@ gather_check(const struct record_gather *gather)
 
     FTK_ASSERT(gather->count <= gather->room && gather->bodies_bytes <= gather->bodies_room);
     FTK_ASSERT(gather->known || gather->count == 0);
+    FTK_ASSERT(gather->used || !gather->known);
     for (uint32_t i = 0; i < gather->count; i++) {
         uint64_t id = ftk_get_be64(&gather->keys[i]);
         FTK_ASSERT(id > last && gather->ends[i] >= end);
@@ -162,7 +163,8 @@ records_state_check(const struct records_txn *state)
 
     FTK_INVARIANT_COUNT("records of a transaction");
     FTK_ASSERT(state->txn != NULL && state->db != NULL);
-    FTK_ASSERT(containers <= state->gather_room && indexes <= state->batch_room);
+    FTK_ASSERT(!state->write ||
+               (containers <= state->gather_room && indexes <= state->batch_room));
     for (uint32_t i = 0; i < state->gather_room; i++) {
         gather_check(&state->gathers[i]);
         FTK_ASSERT(i < containers || !state->gathers[i].known);

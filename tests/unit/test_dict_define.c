@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/test_dict_define.c -- fields, containers and indexes in the dictionary. */
 #include <stdio.h>
+#include <time.h>
 
 #include "tests/support/record_testing.h"
 
@@ -246,8 +247,69 @@ indexes_are_defined_once_with_one_meaning(void)
     records_close(db);
 }
 
+#ifdef KILN_DEBUG /* which checks the whole dictionary after each definition */
+enum { MANY = 200, INDEXES = 20 };
+#else
+enum { MANY = 20000, INDEXES = 1000 };
+#endif
+
+/* Neither a definition nor a transaction looks at the containers that it does not use: with a look
+ * at each this took minutes. */
+static void
+a_container_costs_the_same_beside_many_others(void)
+{
+    kiln_db *db = records_open();
+    kiln_txn *txn = records_begin(db, KILN_WRITE);
+    kiln_container container = 0, first = 0;
+    kiln_field field;
+    kiln_record *record;
+    uint64_t id, count;
+    char name[24];
+    double allowed = (double)clock() / CLOCKS_PER_SEC + 5;
+
+    OK(kiln_field_define(txn, "n", KILN_INT, &field));
+    OK(kiln_record_new(&record));
+    OK(kiln_record_int(record, field, 1));
+    for (unsigned i = 0; i < MANY; i++) {
+        (void)snprintf(name, sizeof name, "container %u", i);
+        OK(kiln_container_define(txn, name, &container));
+        first = i == 0 ? container : first;
+        if (i < INDEXES)
+            index_on(txn, name, container, &field, 1, 0);
+    }
+    OK(kiln_txn_commit(txn));
+    for (unsigned i = 0; i < MANY; i++) { /* each in turn: what is known of the others stays idle */
+        txn = records_begin(db, KILN_WRITE);
+        id = 0;
+        OK(kiln_record_add(txn, first + i, record, &id));
+        CHECK_EQ(id, 1);
+        OK(kiln_txn_commit(txn));
+        txn = records_begin(db, KILN_READ);
+        OK(kiln_record_get(txn, first + i / 2, 1, record));
+        kiln_txn_abort(txn);
+    }
+    CHECK((double)clock() / CLOCKS_PER_SEC < allowed);
+    txn = records_begin(db, KILN_WRITE);
+    for (unsigned i = 0; i < MANY; i += 50) { /* many in one transaction */
+        id = 0;
+        OK(kiln_record_add(txn, first + MANY - 1 - i, record, &id));
+        CHECK_EQ(id, 2);
+    }
+    OK(kiln_savepoint(txn));
+    OK(kiln_record_delete(txn, first, 1));
+    OK(kiln_savepoint_rollback(txn));
+    for (unsigned i = 0; i < MANY; i++) {
+        OK(kiln_container_count(txn, first + i, &count));
+        CHECK_EQ(count, (MANY - 1 - i) % 50 == 0 ? 2 : 1);
+    }
+    OK(kiln_txn_commit(txn));
+    kiln_record_free(record);
+    records_close(db);
+}
+
 TEST_MAIN("dict_define", TEST(fields_keep_number_and_type), TEST(bad_names_and_types_are_refused),
           TEST(a_snapshot_keeps_its_dictionary), TEST(aborted_and_rolled_back_definitions_are_gone),
           TEST(many_fields_in_one_and_in_many_transactions),
+          TEST(a_container_costs_the_same_beside_many_others),
           TEST(dropped_containers_take_their_records_and_indexes),
           TEST(indexes_are_defined_once_with_one_meaning))
