@@ -14,6 +14,7 @@ static kiln_status
 write_answer(kiln_txn *txn, ftk_status rc)
 {
     txn_unhold(txn);
+    FTK_ASSERT(!txn_holds_window(txn)); /* no lock outlives a call */
     return txn_answer(txn, rc);
 }
 
@@ -45,6 +46,7 @@ write_begin(kiln_txn *txn, kiln_coll coll, enum writer writer, struct tree **tre
         rc = FTK_FAIL(FTK_INVALID,
                       "collection %u holds records or an index: it is changed by their calls alone",
                       coll);
+    FTK_ASSERT(rc != FTK_OK || ((*tree_out)->id == coll && !(*tree_out)->dropped));
     return rc;
 }
 
@@ -111,6 +113,7 @@ kiln_coll_next(kiln_txn *txn, kiln_coll after, char *buffer, size_t buffer_size,
     ftk_status rc;
 
     rc = coll_name_next(txn, after, 0, buffer, buffer_size, &coll);
+    FTK_ASSERT(rc != FTK_OK || coll > after); /* so that a walk ends */
     if (coll_out != NULL)
         *coll_out = coll;
     return txn_answer(txn, rc);
@@ -130,6 +133,7 @@ kiln_coll_name(kiln_txn *txn, uint64_t n, char *buffer, size_t buffer_size, kiln
             (struct txn_named){.changes = txn->catalog.changes, .renewals = txn->reader.renewals};
     rc = coll_name_next(txn, last->coll, n - last->count, buffer, buffer_size, &coll);
     if (rc == FTK_OK) {
+        FTK_ASSERT(coll > last->coll && n >= last->count);
         last->coll = coll;
         last->count = n + 1;
     }
@@ -165,6 +169,7 @@ kiln_get(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size, kiln_s
     }
     txn_lend_run_next(txn);
     rc = value_pin(txn, ref, &run, value_out);
+    FTK_ASSERT(rc != FTK_OK || (run.pages > 0 && api_is_lent(txn, value_out->data)));
     if (rc == FTK_OK)
         txn_lend_run(txn, run);
     return txn_answer(txn, rc);
@@ -223,6 +228,8 @@ kiln_value_read(kiln_txn *txn, kiln_coll coll, const void *key, size_t key_size,
         goto out;
     }
     FTK_TRY(tree_value_read(txn, tree, (kiln_slice){key, key_size}, &look));
+    FTK_ASSERT(look.copied <= buffer_size);
+    FTK_ASSERT(look.copied == 0 || look.copied <= look.size - offset);
     *read_out = look.copied;
 out:
     return txn_answer(txn, rc);
@@ -272,6 +279,7 @@ kiln_range_estimate(kiln_txn *txn, kiln_coll coll, kiln_slice low, kiln_slice hi
     *count_out = 0;
     FTK_TRY(txn_tree(txn, coll, &tree));
     rc = tree_range_estimate(txn, tree, low, high, count_out);
+    FTK_ASSERT(*count_out <= tree->keys);
 out:
     return txn_answer(txn, rc);
 }
@@ -306,6 +314,7 @@ put_lent(kiln_txn *txn, kiln_coll coll, kiln_slice key, kiln_slice value, uint32
     if (key.size > KILN_KEY_MAX)
         return txn_answer(txn, check_key(key.data, key.size));
     rc = txn_answer(txn, api_lent_copy(txn, &lent, 1));
+    FTK_ASSERT(rc != KILN_OK || !api_is_lent(txn, lent.keys->data));
     if (rc == KILN_OK)
         rc = put(txn, coll, *lent.keys, large ? value : *lent.values, flags, writer);
     api_lent_free(&lent);
@@ -420,6 +429,7 @@ put_many(kiln_txn *txn, kiln_coll coll, struct logged_batch *batch, enum writer 
     batch->keys = lent.keys;
     batch->values = lent.values;
     rc = logged_put_many(txn, tree, batch, &done);
+    FTK_ASSERT(rc == FTK_OK ? done == batch->count : done <= batch->count);
     if (done_out != NULL)
         *done_out = done;
 out:
@@ -458,6 +468,7 @@ delete_many(kiln_txn *txn, kiln_coll coll, const kiln_slice *keys, size_t count,
     FTK_TRY(api_lent_copy(txn, &lent, count));
     if (count > 0)
         rc = tree_delete_many(txn, tree, lent.keys, count, &deleted);
+    FTK_ASSERT(deleted <= count);
 out:
     api_lent_free(&lent);
     if (deleted_out != NULL)
@@ -489,6 +500,7 @@ kiln_bulk_begin(kiln_txn *txn, kiln_coll coll, kiln_bulk **bulk_out)
     *bulk_out = NULL;
     FTK_TRY(write_begin(txn, coll, PROGRAM, &tree));
     rc = bulk_begin(txn, tree, bulk_out);
+    FTK_ASSERT((rc == FTK_OK) == (*bulk_out != NULL) && tree->building == (rc == FTK_OK));
 out:
     return write_answer(txn, rc);
 }
@@ -508,6 +520,7 @@ kiln_bulk_add(kiln_bulk *bulk, const void *key, size_t key_size, const void *val
 
     if (FTK_UNLIKELY(txn == NULL))
         return builder_ended();
+    FTK_ASSERT(txn->writer.bulks != NULL && bulk_tree(bulk)->building);
     FTK_TRY(txn_check_write(txn));
     FTK_TRY(check_key(key, key_size));
     FTK_TRY(bulk_check_order(bulk, key, key_size));

@@ -21,6 +21,8 @@ kiln_cursor_open(kiln_txn *txn, kiln_coll coll, uint32_t flags, kiln_cursor **cu
     }
     FTK_TRY(txn_tree(txn, coll, &tree));
     rc = cursor_open_tree(txn, tree, flags, cursor_out);
+    FTK_ASSERT((rc == FTK_OK) == (*cursor_out != NULL));
+    FTK_ASSERT(rc != FTK_OK || ((*cursor_out)->txn == txn && (*cursor_out)->tree == tree));
 out:
     return txn_answer(txn, rc);
 }
@@ -143,6 +145,7 @@ kiln_cursor_prefix(kiln_cursor *cursor, const void *prefix, size_t prefix_size)
         memcpy(high, prefix, prefix_size);
     while (size > 0 && high[size - 1] == 0xff)
         size--; /* the first byte string behind all with this prefix */
+    FTK_ASSERT(size <= prefix_size && (size == 0 || high[size - 1] < 0xff));
     if (size > 0) {
         high[size - 1]++;
         above = (kiln_slice){high, size};
@@ -176,6 +179,7 @@ kiln_cursor_delete(kiln_cursor *cursor)
         rc = txn_check_write(cursor->txn);
     if (rc == FTK_OK)
         rc = cursor_item(cursor, &key, NULL);
+    FTK_ASSERT(rc != FTK_OK || (cursor->txn->write && key.size > 0));
     if (rc == FTK_OK)
         rc = kiln_delete(cursor->txn, cursor->tree->id, key.data, key.size);
     if (rc == FTK_OK)

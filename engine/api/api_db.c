@@ -48,7 +48,10 @@ kiln_open(const char *path, const kiln_options *options, kiln_db **db_out)
     *db_out = NULL;
     if (options != NULL)
         rc = struct_options_read(options, "kiln_options", &known, sizeof(known));
-    return rc == FTK_OK ? db_open(path, &known, NULL, db_out) : rc;
+    if (rc == FTK_OK)
+        rc = db_open(path, &known, NULL, db_out);
+    FTK_ASSERT((rc == FTK_OK) == (*db_out != NULL));
+    return rc;
 }
 
 kiln_status

@@ -4,11 +4,22 @@
 
 #include "engine/db/txn.h"
 
+static kiln_status
+begin(kiln_db *db, uint32_t kind, kiln_durability durability, uint32_t timeout_ms,
+      kiln_txn **txn_out)
+{
+    ftk_status rc = txn_begin(db, kind, durability, timeout_ms, txn_out);
+
+    FTK_ASSERT((rc == FTK_OK) == (*txn_out != NULL));
+    FTK_ASSERT(rc != FTK_OK || (*txn_out)->write == (kind == KILN_WRITE));
+    return db_answer(db, rc);
+}
+
 kiln_status
 kiln_txn_begin(kiln_db *db, uint32_t kind, kiln_txn **txn_out)
 {
     *txn_out = NULL;
-    return db_answer(db, txn_begin(db, kind, KILN_DURABILITY_DEFAULT, UINT32_MAX, txn_out));
+    return begin(db, kind, KILN_DURABILITY_DEFAULT, UINT32_MAX, txn_out);
 }
 
 kiln_status
@@ -25,7 +36,7 @@ kiln_txn_begin_with(kiln_db *db, const kiln_txn_options *options, kiln_txn **txn
         return db_answer(db, rc);
     if (o.durability > KILN_LAZY)
         return db_answer(db, FTK_FAIL(FTK_INVALID, "durability %d", (int)o.durability));
-    return db_answer(db, txn_begin(db, o.kind, o.durability, o.timeout_ms, txn_out));
+    return begin(db, o.kind, o.durability, o.timeout_ms, txn_out);
 }
 
 kiln_status
@@ -50,6 +61,7 @@ kiln_txn_renew(kiln_txn *txn)
 uint64_t
 kiln_txn_id(const kiln_txn *txn)
 {
+    FTK_ASSERT(!txn->write || txn->writer.birth > txn->snapshot.id); /* it grows with commits */
     return txn->write ? txn->writer.birth : txn->snapshot.id;
 }
 
