@@ -38,7 +38,7 @@ is_segment(const char *name)
             strcmp(name + 16, ".new") == 0);
 }
 
-/* The segments in directory `path`, and the directory when nothing else is in it. */
+/* The segments and the lock of a log in `path`, and the directory when nothing else is in it. */
 static bool
 segments_remove(struct giga_run *run, const char *path)
 {
@@ -50,7 +50,8 @@ segments_remove(struct giga_run *run, const char *path)
         return errno == ENOENT ||
                giga_fail(run, KILN_OK, "cannot read directory %s: %s", path, strerror(errno));
     while (good && (entry = readdir(directory)) != NULL) {
-        if (is_segment(entry->d_name) && unlinkat(dirfd(directory), entry->d_name, 0) != 0)
+        bool ours = is_segment(entry->d_name) || strcmp(entry->d_name, "rfl.lock") == 0;
+        if (ours && unlinkat(dirfd(directory), entry->d_name, 0) != 0)
             good = giga_fail(run, KILN_OK, "cannot remove %s/%s: %s", path, entry->d_name,
                              strerror(errno));
     }
@@ -72,6 +73,15 @@ has_segments(const char *path)
     if (directory != NULL)
         closedir(directory);
     return found;
+}
+
+bool
+giga_database_may_make(const struct giga_options *options)
+{
+    char path[PATH_BYTES];
+
+    snprintf(path, sizeof(path), "%s/data.kdb.new", options->db); /* begun: the log is its own */
+    return options->rfl_dir == NULL || access(path, F_OK) == 0 || !has_segments(options->rfl_dir);
 }
 
 bool

@@ -9,6 +9,8 @@
 /* All of these that take a run note what goes wrong in run->fault and return false then. */
 
 bool giga_database_exists(const struct giga_options *options);
+/* May one be made, which is not there?  Not over a log in --rfl-dir, which is another one's. */
+bool giga_database_may_make(const struct giga_options *options);
 /*
  * May --overwrite remove what is there?  Not what kiln has not made, what another process has open,
  * and, outside of the database's directory, a log that is not known to be this database's.  false:

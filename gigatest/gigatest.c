@@ -63,6 +63,11 @@ refusal(const struct giga_options *options, bool exists)
                                                    : "it is not a directory");
         return reason;
     }
+    if (!exists && !giga_database_may_make(options)) {
+        snprintf(reason, sizeof(reason), "%.900s has the log of another database",
+                 options->rfl_dir);
+        return reason;
+    }
     return NULL;
 }
 

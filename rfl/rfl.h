@@ -83,6 +83,9 @@ struct rfl_stats {
 ftk_status rfl_open(const struct rfl_options *options, bool create, uint64_t lsn_start,
                     struct rfl_log **log_out);
 
+/* Are there segments of a log in the directory, whoever's?  Nothing is changed. */
+ftk_status rfl_is_in(struct ftk_dir *dir, bool *there_out);
+
 /* Flush all (as RFL_FULL unless the log has failed), stop the thread, free.  NULL is fine. */
 ftk_status rfl_close(struct rfl_log *log);
 /* The same for an owner that has failed elsewhere: the log does not say that it was closed. */

@@ -201,6 +201,23 @@ number_push(uint64_t **numbers, size_t *count, size_t *room, uint64_t number)
 }
 
 static ftk_status
+segment_seen(void *context, const char *name)
+{
+    uint64_t number;
+
+    if (rfl__name_parse(name, RFL_SEGMENT_SUFFIX, &number))
+        *(bool *)context = true;
+    return FTK_OK;
+}
+
+ftk_status
+rfl_is_in(struct ftk_dir *dir, bool *there_out)
+{
+    *there_out = false;
+    return ftk_dir_list(dir, segment_seen, there_out);
+}
+
+static ftk_status
 list_each(void *context, const char *name)
 {
     struct listing *list = context;

@@ -88,6 +88,27 @@ log_place_put(const kiln_db *db, struct header *header)
 }
 
 ftk_status
+log_place_is_free(kiln_db *db)
+{
+    const char *path = db->options.rfl_dir;
+    struct ftk_dir *dir = NULL;
+    bool there = false;
+    ftk_status rc;
+
+    if (db->options.flags & KILN_EXTERNAL_LOG)
+        return FTK_OK;
+    rc = path != NULL ? ftk_dir_open(db->disk, db->rfl_path, &dir)
+                      : ftk_dir_open_in(db->dir, LOG_DIR, &dir);
+    if (rc == FTK_OK)
+        rc = rfl_is_in(dir, &there);
+    ftk_dir_close(dir);
+    if (rc == FTK_OK && there)
+        rc = FTK_FAIL(FTK_FOREIGN, "%.200s has the log of another database already",
+                      path != NULL ? db->rfl_path : LOG_DIR);
+    return rc == FTK_NOTFOUND ? FTK_OK : rc;
+}
+
+ftk_status
 log_place_make(kiln_db *db, struct header *header)
 {
     const char *path = db->options.rfl_dir;

@@ -8,6 +8,10 @@
 
 #include "engine/txn/db_state.h"
 
+/* A database of which nothing is there yet: its log's place has no other log.  Nothing is changed.
+ * errors: FTK_FOREIGN, those of open. */
+ftk_status log_place_is_free(kiln_db *db);
+
 /*
  * A new database: make the log's directory if it is not the usual one, and remember it in the
  * header.  errors: FTK_TOOBIG (the path is too long to be remembered), those of mkdir and open.

@@ -300,16 +300,25 @@ archiving_resolve(kiln_db *db, uint32_t header_flags)
 
 /*
  * Make a new database.  data.kdb.new gets its first checkpoint, then the log is made, then the file
- * is renamed: whatever a crash leaves is taken up again, with the same identity.
+ * is renamed: whatever a crash leaves is taken up again, with the same identity.  A place for the
+ * log that will not do is refused before there is a file.
  */
 static ftk_status
 create(kiln_db *db)
 {
     struct header header = {.page_bytes = db->options.page_bytes, .snapshot = {.coll_next = 1}};
+    struct ftk_identity before;
     struct header left;
     bool made;
     ftk_status rc;
 
+    rc = ftk_dir_identify(db->dir, DATA_FILE_NEW, &before);
+    if (rc == FTK_NOTFOUND)
+        rc = log_place_is_free(db);
+    if (rc == FTK_OK)
+        rc = log_place_make(db, &header);
+    if (rc != FTK_OK)
+        return rc;
     FTK_TRY(ftk_file_open_in(db->dir, DATA_FILE_NEW, data_flags(db) | FTK_OPEN_CREATE, &db->data));
     rc = header_read(db->data, &db->log_to, true, &left);
     if (rc != FTK_OK && rc != FTK_FOREIGN && rc != FTK_CORRUPT)
@@ -318,9 +327,7 @@ create(kiln_db *db)
         memcpy(header.identity, left.identity, sizeof(header.identity)); /* the log may have it */
     else /* nothing yet, or cut by a crash */
         ftk_random_system(header.identity, sizeof(header.identity));
-    made = rc == FTK_OK;
-    FTK_TRY(log_place_make(db, &header));
-    made = made && left.page_bytes == header.page_bytes &&
+    made = rc == FTK_OK && left.page_bytes == header.page_bytes &&
            strcmp(left.log_dir, header.log_dir) == 0 &&
            !(left.flags & HEADER_EXTERNAL_LOG) == !(db->options.flags & KILN_EXTERNAL_LOG);
     identity_set(db, header.identity);

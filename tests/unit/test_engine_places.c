@@ -293,13 +293,17 @@ two_databases_cannot_share_a_log_directory(void)
 {
     kiln_options options = place_options(KILN_CREATE);
     char *one_path = strdup(test_path("one")), *two_path = strdup(test_path("two"));
+    char begun[1024];
     kiln_db *one = NULL, *two = NULL;
 
     options.rfl_dir = test_path("log");
     OK(kiln_open(one_path, &options, &one));
     place_rounds(one, 0, 20); /* it has spare files by now */
-    STATUS(kiln_open(two_path, &options, &two), KILN_INUSE);
-    place_rounds(one, 20, ROUNDS); /* none of them was taken away */
+    STATUS(kiln_open(two_path, &options, &two), KILN_FOREIGN);
+    CHECK_HAS(kiln_error_last()->text, "has the log of another database");
+    snprintf(begun, sizeof begun, "%s/data.kdb.new", two_path);
+    CHECK(access(begun, F_OK) != 0); /* it was refused before anything was made */
+    place_rounds(one, 20, ROUNDS);   /* none of them was taken away */
     OK(kiln_close(one));
     STATUS(kiln_open(two_path, &options, &two), KILN_FOREIGN);
     place_expect_with(one_path, &options, ROUNDS);

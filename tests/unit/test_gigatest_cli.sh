@@ -98,6 +98,14 @@ run 0 1000 --db two --quiet
 run 2 1000 --db one --overwrite --rfl-dir two/rfl
 run 0 --verify --db two --quiet
 run 0 --verify --db one --quiet
+# nor does a new database go where another one's log is: refused before anything is made
+for words in '' --overwrite '--keep --verify'; do
+    # shellcheck disable=SC2086 # words on purpose
+    run 2 1000 --db three --rfl-dir two/rfl $words
+    says err.txt "two/rfl has the log of another database"
+    [ ! -e three ] || fault "a refused gigatest $words leaves files behind: $(ls -R three)"
+done
+run 0 --verify --db two --quiet
 mkdir one/rfl/mine && echo mine >one/rfl/mine/0000000000000000.rfl
 run 0 500 --db one --overwrite --quiet
 [ -s one/rfl/mine/0000000000000000.rfl ] || fault "--overwrite took a file below the log's directory"
