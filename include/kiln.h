@@ -167,7 +167,8 @@ typedef struct kiln_options {
     void (*log)(void *context, kiln_log_level level, const char *text);
     void *log_context;
     kiln_log_level log_level;
-    /* Progress of recovery while kiln_open runs; return not 0 to cancel (KILN_CANCELED). */
+    /* Progress of recovery while kiln_open runs; return not 0 to cancel (KILN_CANCELED).  May use
+     * other databases; this one is KILN_INUSE. */
     int (*progress)(void *context, uint64_t bytes_done, uint64_t bytes_total);
     void *progress_context;
     /*
@@ -176,6 +177,8 @@ typedef struct kiln_options {
      * segment; it is offered again after a later checkpoint, and so may one be that was taken just
      * before a crash.  The database remembers that it was asked to: opened without this function
      * it keeps all segments, until it is opened with one, or with KILN_NO_ARCHIVE.
+     * Called from any thread, in kiln_close too: there transactions, checkpoint, check and close of
+     * this database are KILN_STATE.
      */
     kiln_status (*archive)(void *context, const char *path);
     void *archive_context;
@@ -234,9 +237,10 @@ KILN_API kiln_status kiln_txn_begin_with(kiln_db *db, const kiln_txn_options *op
 
 /*
  * Commit; returns when the promise of its durability holds.  The transaction is gone whatever the
- * status; its cursors are only to be closed.  KILN_FAILED: the log could not be written or synced,
- * and the outcome is known only after reopening.  Any other error means that nothing was committed,
- * KILN_IO too (a page could not be read, say): the next transaction may succeed.
+ * status (but see "functions of the program"); its cursors are only to be closed.  KILN_FAILED: the
+ * log could not be written or synced, and the outcome is known only after reopening.  Any other
+ * error means that nothing was committed, KILN_IO too (a page could not be read, say): the next
+ * transaction may succeed.
  * A write transaction begins with the newest commit, which may still be waiting for its promise;
  * one that changes nothing returns when the promises of what it has read hold.
  */
@@ -249,6 +253,18 @@ KILN_API kiln_status kiln_txn_commit(kiln_txn *txn);
  */
 KILN_API const kiln_error *kiln_txn_error(const kiln_txn *txn);
 KILN_API const kiln_error *kiln_db_error(kiln_db *db);
+/*
+ * Functions of the program.  A function that a call of a transaction calls (each of kiln_get_many,
+ * read of kiln_value_write) may read that transaction: gets, cursors, holds, records.  Every other
+ * call of it is KILN_STATE and changes nothing: puts and deletes, collections that are made,
+ * dropped or cleared, definitions, changes of records, reads of an index whose changes are
+ * gathered, bulk builders (also their end and abort), savepoints and what ends them,
+ * kiln_txn_set_applied, kiln_txn_renew, kiln_txn_commit (the transaction goes on); kiln_txn_abort
+ * does nothing.
+ * Other transactions and other databases may be used, as anywhere.  In the functions of kiln_check
+ * everything may, but kiln_close is KILN_STATE.  See kiln_options for `log`, `progress`, `archive`.
+ */
+
 /* Drop all changes.  Never fails; NULL is fine. */
 KILN_API void kiln_txn_abort(kiln_txn *txn);
 /* Move a read transaction to the newest commit (cheaper than begin and abort, and next to nothing
@@ -391,8 +407,7 @@ KILN_API kiln_status kiln_value_read(kiln_txn *txn, kiln_coll coll, const void *
                                      size_t key_size, uint64_t offset, void *buffer,
                                      size_t buffer_size, size_t *read_out);
 /* Put a value of `size` bytes that `read` delivers in pieces (exactly size bytes in all; it returns
- * not 0 to give up: KILN_CANCELED, key unchanged).  Inside `read` the transaction may be read;
- * changes, savepoints and what ends them are KILN_STATE, and it must not be ended. */
+ * not 0 to give up: KILN_CANCELED, key unchanged). */
 KILN_API kiln_status kiln_value_write(kiln_txn *txn, kiln_coll coll, const void *key,
                                       size_t key_size, uint64_t size,
                                       int (*read)(void *context, void *buffer, size_t buffer_size),

@@ -543,6 +543,9 @@ kiln_bulk_end(kiln_bulk *bulk)
         bulk_free(bulk);
         return builder_ended();
     }
+    rc = txn_check_idle(txn);
+    if (rc != FTK_OK)
+        return txn_answer(txn, rc); /* it is still there */
     rc = txn_check_write(txn);
     bulk_end(bulk);
     return txn_answer(txn, rc);
@@ -552,9 +555,12 @@ kiln_status
 kiln_bulk_abort(kiln_bulk *bulk)
 {
     kiln_txn *txn = bulk == NULL ? NULL : bulk_txn(bulk);
+    ftk_status rc;
 
-    if (txn != NULL)
-        return txn_answer(txn, bulk_abort(bulk));
+    if (txn != NULL) {
+        rc = txn_check_idle(txn);
+        return txn_answer(txn, rc != FTK_OK ? rc : bulk_abort(bulk));
+    }
     if (bulk != NULL)
         bulk_free(bulk); /* its keys went with the transaction */
     return KILN_OK;

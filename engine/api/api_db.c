@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine/api/api_db.c -- kiln.h: databases. */
+#include "engine/db/log_place.h"
 #include "engine/db/open.h"
 #include "kiln.h"
 
@@ -72,7 +73,7 @@ kiln_checkpoint(kiln_db *db)
 
     if (db->read_only)
         return db_answer(db, FTK_FAIL(FTK_READONLY, "the database is open read-only"));
-    rc = db_check_process(db);
+    rc = db_check_caller(db);
     if (rc != FTK_OK)
         return db_answer(db, rc);
     atomic_fetch_add(&db->open_txns, 1);

@@ -14,6 +14,8 @@
 #include "engine/db/txn.h"
 #include "ftk/mem.h"
 
+enum { SPACE_FINDINGS = 10 }; /* of the space map: the first ones tell */
+
 struct check {
     kiln_db *db;
     kiln_txn *txn;
@@ -235,26 +237,33 @@ check_coll(void *context, kiln_coll coll, const struct tree *tree, const uint8_t
     return check_tree(check, tree, text);
 }
 
-/* The space map against what was reached; only while the snapshot is the newest. */
+static bool
+is_reached(const struct check *check, uint64_t page)
+{
+    return check->seen[page / 64] >> (page % 64) & 1;
+}
+
+/* The space map against what was reached; only while the snapshot is the newest.  The program's
+ * function is called behind it: it may begin transactions, which need the map. */
 static void
 check_space(struct check *check)
 {
-    uint64_t shown = 0;
+    uint64_t wrong[SPACE_FINDINGS];
+    uint32_t count = 0;
 
     space_compare_begin(check->db->space);
-    if (check->db->newest.id == check->txn->snapshot.id) {
-        for (uint64_t page = 0; page < check->pages_end; page++) {
-            bool reached = check->seen[page / 64] >> (page % 64) & 1;
-            bool live = space_is_live(check->db->space, page);
-            if (reached == live || space_is_fixed(check->db->space, page) || ++shown > 10)
-                continue;
-            finding(check,
-                    reached ? "page %llu is in use but the space map has it free"
-                            : "page %llu is in the space map but nothing reaches it",
-                    (unsigned long long)page);
-        }
-    }
+    if (check->db->newest.id == check->txn->snapshot.id)
+        for (uint64_t page = 0; page < check->pages_end && count < SPACE_FINDINGS; page++)
+            if (is_reached(check, page) != space_is_live(check->db->space, page) &&
+                !space_is_fixed(check->db->space, page))
+                wrong[count++] = page;
     space_compare_end(check->db->space);
+    for (uint32_t i = 0; i < count; i++)
+        finding(check,
+                is_reached(check, wrong[i])
+                    ? "page %llu is in use but the space map has it free"
+                    : "page %llu is in the space map but nothing reaches it",
+                (unsigned long long)wrong[i]);
 }
 
 kiln_status

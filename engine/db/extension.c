@@ -17,6 +17,12 @@ extension_txn_writes(const kiln_txn *txn)
     return txn->write;
 }
 
+ftk_status
+extension_check_write(kiln_txn *txn)
+{
+    return txn_check_write(txn);
+}
+
 bool
 extension_txn_scoped(const kiln_txn *txn)
 {
@@ -30,10 +36,19 @@ extension_txn_birth(const kiln_txn *txn)
     return txn->writer.birth;
 }
 
+void
+extension_enter(kiln_txn *txn)
+{
+    txn->inside = true;
+}
+
 ftk_status
 extension_answer(kiln_txn *txn, ftk_status status)
 {
-    return txn == NULL ? status : txn_answer(txn, status);
+    if (txn == NULL)
+        return status;
+    txn->inside = false;
+    return txn_answer(txn, status);
 }
 
 void **

@@ -48,6 +48,8 @@ struct extension_txn {
 };
 struct extension_txn extension_txn(kiln_txn *txn);
 bool extension_txn_writes(const kiln_txn *txn);
+/* Before a change is gathered.  errors: those of every change (txn_check_write). */
+ftk_status extension_check_write(kiln_txn *txn);
 bool extension_txn_scoped(const kiln_txn *txn); /* is a savepoint open? */
 /* The number that a write transaction will have when it commits. */
 uint64_t extension_txn_birth(const kiln_txn *txn);
@@ -58,8 +60,11 @@ uint64_t extension_txn_birth(const kiln_txn *txn);
 void **extension_db(kiln_txn *txn);
 /* Has the cursor's transaction ended? */
 bool extension_cursor_ended(const kiln_cursor *cursor);
-/* Every call that fails on a transaction returns through this: kiln_txn_error tells its words.
- * txn may be NULL. */
+/* A call of the extension begins: calls of kiln.h that fail until its answer are the extension's
+ * own, and kiln_txn_error does not tell of them. */
+void extension_enter(kiln_txn *txn);
+/* Every call on a transaction returns through this: kiln_txn_error tells the words of one that
+ * fails.  txn may be NULL. */
 ftk_status extension_answer(kiln_txn *txn, ftk_status status);
 
 /* Options of a program, of an earlier or a later header: as struct_options_read. */

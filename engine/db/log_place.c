@@ -252,14 +252,33 @@ close_note_strike(kiln_db *db)
 
 /* ---- the log --------------------------------------------------------------------------------- */
 
+/* The database whose archive function this thread is in. */
+static _Thread_local const kiln_db *archives;
+
 static ftk_status
 archive_segment(void *context, const char *path, uint64_t lsn_begin, uint64_t lsn_end)
 {
     kiln_db *db = context;
+    const kiln_db *outer = archives; /* whose archive function closes this one */
+    ftk_status rc;
 
     (void)lsn_begin;
     (void)lsn_end;
-    return (ftk_status)db->options.archive(db->options.archive_context, path);
+    archives = db;
+    rc = (ftk_status)db->options.archive(db->options.archive_context, path);
+    FTK_ASSERT(archives == db);
+    archives = outer;
+    return rc;
+}
+
+ftk_status
+db_check_caller(const kiln_db *db)
+{
+    ftk_status rc = db_check_process(db);
+
+    if (rc == FTK_OK && FTK_UNLIKELY(db->options.archive != NULL) && archives == db)
+        rc = FTK_FAIL(FTK_STATE, "%s: its archive function cannot use it", db->path);
+    return rc;
 }
 
 static ftk_status

@@ -38,6 +38,12 @@ ftk_status log_make(kiln_db *db);
 ftk_status log_open(kiln_db *db, const struct header *header);
 
 /*
+ * May this thread begin, checkpoint or close?  Its archive function runs where the log changes
+ * hands, in the close too, and cannot.  errors: FTK_STATE; those of db_check_process.
+ */
+ftk_status db_check_caller(const kiln_db *db);
+
+/*
  * The close note, in the file "lock": this checkpoint has everything, the log held nothing more
  * when it was closed.  Written at the end of a close, struck out when the database is opened for
  * writing, before its log can grow.

@@ -548,7 +548,7 @@ out:
 ftk_status
 db_close(kiln_db *db)
 {
-    ftk_status rc = db_check_process(db);
+    ftk_status rc = db_check_caller(db);
 
     if (rc != FTK_OK)
         return rc;

@@ -82,7 +82,7 @@ scope_take_back(kiln_txn *txn)
     txn->catalog = savepoint->catalog;
     txn->catalog.changes = changes;
     txn->snapshot.applied = savepoint->applied;
-    writer->refusal = WRITER_FIT; /* what ended it has been undone */
+    txn->refusal = TXN_FIT; /* what ended it has been undone */
     trees_restore(txn, savepoint);
     writer->savepoint_count--;
 }
@@ -98,8 +98,12 @@ txn_savepoint(kiln_txn *txn)
     FTK_TRY(txn_check_write(txn));
     txn_unhold(txn);
     FTK_TRY(in_place_end(txn));
-    if (txn->extension != NULL)
-        FTK_TRY(db_extension_records.savepoint(txn));
+    if (txn->extension != NULL) {
+        txn->inside = true; /* its calls that fail are not the program's */
+        rc = db_extension_records.savepoint(txn);
+        txn->inside = false;
+        FTK_TRY(rc);
+    }
     FTK_TRY(room_for_one(writer));
     FTK_TRY(txn_log_reserve(txn, 2 * log_op_bytes(OP_SAVEPOINT, 0, 0))); /* for its end as well */
     scope_begin(txn);
@@ -133,7 +137,7 @@ txn_savepoint_rollback(kiln_txn *txn)
 {
     if (!txn->write)
         return FTK_FAIL(FTK_READONLY, "a read transaction has no savepoints");
-    if (txn->writer.refusal == WRITER_BUSY)
+    if (txn->refusal == TXN_BUSY)
         return txn_check_write(txn);
     if (txn->writer.savepoint_count == 0)
         return FTK_FAIL(FTK_STATE, "there is no savepoint");

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/db/log_place.h"
 #include "engine/db/trees.h"
 #include "engine/tree/cursor.h"
 #include "ftk/mem.h"
@@ -121,7 +122,6 @@ writer_start(struct txn_writer *writer, uint64_t birth)
 {
     FTK_ASSERT(writer->bulks == NULL);
     writer->logs = writer->grows = writer->reserve = false;
-    writer->refusal = WRITER_FIT;
     writer->birth = writer->birth_first = writer->birth_floor = birth;
     atomic_store_explicit(&writer->prepared, 0, memory_order_relaxed);
     atomic_store_explicit(&writer->spill_pages, 0, memory_order_relaxed);
@@ -139,6 +139,8 @@ writer_start(struct txn_writer *writer, uint64_t birth)
 static void
 txn_start(kiln_txn *txn)
 {
+    txn->inside = false;
+    txn->refusal = TXN_FIT;
     txn->error.status = FTK_OK;
     txn->error.text[0] = 0;
     trees_start(txn);
@@ -201,7 +203,7 @@ ftk_status
 txn_begin(kiln_db *db, uint32_t kind, kiln_durability durability, uint32_t timeout_ms,
           kiln_txn **txn_out)
 {
-    ftk_status rc = db_check_process(db);
+    ftk_status rc = db_check_caller(db);
 
     if (rc != FTK_OK)
         return rc;
@@ -255,6 +257,10 @@ txn_begin_replay(kiln_db *db, kiln_txn **txn_out)
 ftk_status
 txn_renew(kiln_txn *txn)
 {
+    ftk_status rc = txn_check_idle(txn);
+
+    if (rc != FTK_OK)
+        return rc;
     if (txn->write)
         return FTK_FAIL(FTK_STATE, "a write transaction cannot be renewed");
     lent_end(&txn->reader.lent, txn->cache, txn->fast);
@@ -356,7 +362,7 @@ txn_abort(kiln_txn *txn)
 {
     kiln_db *db = txn->db;
 
-    if (db_check_process(db) != FTK_OK)
+    if (db_check_process(db) != FTK_OK || txn_answer(txn, txn_check_idle(txn)) != FTK_OK)
         return;
     txn_drop(txn);
     txn_gone(db);
@@ -579,6 +585,9 @@ txn_commit(kiln_txn *txn)
 
     if (rc != FTK_OK)
         return rc; /* nothing of the parent's, or of its memory, is touched */
+    rc = txn_check_idle(txn);
+    if (rc != FTK_OK)
+        return txn_answer(txn, rc);  /* it is still there */
     rc = db_answer(db, commit(txn)); /* before the database may be closed */
     txn_gone(db);
     return rc;

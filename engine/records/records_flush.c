@@ -241,6 +241,7 @@ records_enter(kiln_txn *txn, struct records_txn **state_out)
 
     if (FTK_UNLIKELY(txn == NULL))
         return FTK_FAIL(FTK_INVALID, "transaction is NULL");
+    extension_enter(txn);
     seen = extension_txn(txn);
     state = *seen.state;
     if (FTK_UNLIKELY(state == NULL || state->dict == NULL ||
@@ -257,7 +258,7 @@ records_enter_write(kiln_txn *txn, struct records_txn **state_out)
 
     if (rc == FTK_OK && !(*state_out)->write)
         rc = FTK_FAIL(FTK_READONLY, "a read transaction cannot change records");
-    return rc;
+    return rc == FTK_OK ? extension_check_write(txn) : rc;
 }
 
 const struct db_extension db_extension_records = {.before_commit = records_before_commit,

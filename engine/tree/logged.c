@@ -16,14 +16,14 @@
 ftk_status
 value_source_read(kiln_txn *txn, const struct value_source *source, void *buffer, size_t size)
 {
+    uint8_t before;
     int given_up;
 
     FTK_ASSERT(source->data == NULL && source->read != NULL);
-    FTK_ASSERT(txn->writer.refusal == WRITER_FIT);
-    txn->writer.refusal = WRITER_BUSY;
+    FTK_ASSERT(txn->refusal == TXN_FIT);
+    before = txn_calls_begin(txn);
     given_up = source->read(source->context, buffer, size);
-    FTK_ASSERT(txn->writer.refusal == WRITER_BUSY);
-    txn->writer.refusal = WRITER_FIT;
+    txn_calls_end(txn, before);
     return given_up ? FTK_FAIL(FTK_CANCELED, "the value's source gave up") : FTK_OK;
 }
 

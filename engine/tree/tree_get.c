@@ -230,6 +230,17 @@ group_walk(struct get_group *group)
     return FTK_OK;
 }
 
+static int
+group_call(kiln_txn *txn, int (*each)(void *context, size_t index, kiln_slice value), void *context,
+           size_t index, kiln_slice value)
+{
+    uint8_t before = txn_calls_begin(txn);
+    int stop = each(context, index, value);
+
+    txn_calls_end(txn, before);
+    return stop;
+}
+
 static ftk_status
 group_deliver(struct get_group *group, size_t base,
               int (*each)(void *context, size_t index, kiln_slice value), void *context)
@@ -251,7 +262,7 @@ group_deliver(struct get_group *group, size_t base,
         }
         if (lent != NULL && group->exact[i])
             lent->shown = run.pages > 0 ? run : (struct lent_run){group->page[i], 1};
-        if (rc == FTK_OK && each(context, base + i, value) != 0)
+        if (rc == FTK_OK && group_call(txn, each, context, base + i, value) != 0)
             rc = FTK_FAIL(FTK_CANCELED, "get_many: stopped by its callback");
         if (lent != NULL)
             lent->shown = outer; /* of the call in whose callback this one was made */

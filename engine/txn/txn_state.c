@@ -45,7 +45,7 @@ static_assert(LENT_LEAVES_MAX == KILN_LENT_MAX && LENT_RUNS_MAX == KILN_LENT_LAR
 ftk_status
 txn_check_ended(const kiln_txn *txn)
 {
-    if (FTK_UNLIKELY(txn->writer.refusal == WRITER_DAMAGED))
+    if (FTK_UNLIKELY(txn->refusal == TXN_DAMAGED))
         return FTK_FAIL(FTK_CORRUPT, "this transaction met a tree that contradicts itself (check "
                                      "says where): abort it");
     if (FTK_UNLIKELY(txn->window != NULL && window_state(txn->window) == WINDOW_LOST))
@@ -53,11 +53,19 @@ txn_check_ended(const kiln_txn *txn)
     return FTK_OK;
 }
 
+ftk_status
+txn_check_idle(const kiln_txn *txn)
+{
+    if (FTK_LIKELY(txn->refusal != TXN_BUSY))
+        return FTK_OK;
+    return FTK_FAIL(FTK_STATE, "a function that a call of this transaction calls cannot end it");
+}
+
 void
 txn_damage(kiln_txn *txn)
 {
     FTK_ASSERT(txn->write);
-    txn->writer.refusal = WRITER_DAMAGED;
+    txn->refusal = TXN_DAMAGED;
 }
 
 ftk_status
@@ -66,7 +74,8 @@ txn_check_write(kiln_txn *txn)
     FTK_DEBUG_ASSERT((txn_check(txn), true));
     if (FTK_UNLIKELY(!txn->write))
         return FTK_FAIL(FTK_READONLY, "a read transaction cannot change anything");
-    if (FTK_UNLIKELY(txn->writer.refusal == WRITER_BUSY))
-        return FTK_FAIL(FTK_STATE, "a function that delivers a value cannot change anything");
+    if (FTK_UNLIKELY(txn->refusal == TXN_BUSY))
+        return FTK_FAIL(FTK_STATE, "a function that a call of this transaction calls cannot change "
+                                   "anything");
     return txn_check_ended(txn);
 }

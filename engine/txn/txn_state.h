@@ -97,16 +97,15 @@ struct txn_log_mark {
     struct txn_log_mark *outer;
 };
 
-enum writer_refusal {
-    WRITER_FIT,
-    WRITER_BUSY,    /* a program's function is called inside of a call: it may read, no more */
-    WRITER_DAMAGED, /* txn_damage: only a rollback, or the abort */
+enum txn_refusal {
+    TXN_FIT,
+    TXN_BUSY,    /* a program's function is called inside of a call: it may read, no more */
+    TXN_DAMAGED, /* txn_damage: only a rollback, or the abort */
 };
 
 /* Of a writer alone.  What needs nothing else of the transaction takes this. */
 struct txn_writer {
-    bool logs;       /* operations go to the log */
-    uint8_t refusal; /* enum writer_refusal: of every further change */
+    bool logs;  /* operations go to the log */
     bool grows; /* it puts something: the last pages and log bytes of a full disk are not for it */
     bool reserve; /* the last pages are for it all the same: a replay */
     kiln_durability durability;
@@ -159,6 +158,8 @@ struct kiln_txn {
     struct txn_reader reader;
     struct db_snapshot snapshot; /* read: what is seen; write: what it began from, then becomes */
     bool write;                  /* which half is meant */
+    bool inside;     /* an extension's call is under way: what fails inside is not the program's */
+    uint8_t refusal; /* enum txn_refusal: of every further change, and of the end */
 
     struct tree catalog;
     struct tree **trees; /* open trees, in order of opening: engine/db/trees.h */
@@ -179,10 +180,31 @@ struct kiln_txn {
 static inline ftk_status
 txn_answer(kiln_txn *txn, ftk_status status)
 {
-    if (FTK_UNLIKELY(status != FTK_OK))
+    if (FTK_UNLIKELY(status != FTK_OK) && !txn->inside)
         ftk_error_copy(&txn->error, status);
     return status;
 }
+
+/* ---- functions of a program that one of its calls calls (engine/api/README.md, rule 5) ---- */
+
+/* Until txn_calls_end, with what this returned, the transaction may be read and no more. */
+static inline uint8_t
+txn_calls_begin(kiln_txn *txn)
+{
+    uint8_t before = txn->refusal;
+
+    txn->refusal = TXN_BUSY;
+    return before;
+}
+static inline void
+txn_calls_end(kiln_txn *txn, uint8_t before)
+{
+    FTK_ASSERT(txn->refusal == TXN_BUSY); /* nobody has ended it, or begun it anew */
+    txn->refusal = before;
+}
+/* Before the end of it, or of a part: not inside such a function.  FTK_STATE. */
+ftk_status txn_check_idle(const kiln_txn *txn);
+
 /* Leaves may have to be settled (window_settle) before they are read; never so for a writer. */
 static inline bool
 txn_is_beside(const kiln_txn *txn)

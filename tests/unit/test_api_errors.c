@@ -155,6 +155,65 @@ errors_of_a_database_are_told_to_any_thread(void)
     simdisk_free(disk);
 }
 
+/* Calls for records make others of kiln.h, and not finding something is often good news to them. */
+static void
+a_call_that_went_well_leaves_the_error_of_the_last_that_did_not(void)
+{
+    struct simdisk *disk = simdisk_new(NULL);
+    kiln_db *db = engine_open(disk, KILN_CREATE);
+    kiln_txn *txn = engine_begin(db, KILN_WRITE);
+    kiln_index_options index = KILN_INDEX_OPTIONS_INIT;
+    kiln_record_cursor *walk = NULL;
+    kiln_record *record = NULL;
+    kiln_index_part part = {0};
+    kiln_container people = 0;
+    kiln_index by_name = 0;
+    kiln_field name = 0;
+    uint64_t id = 0, count;
+
+    OK(kiln_record_new(&record));
+    for (unsigned round = 0; round < 2; round++) {
+        const char *words = round == 0 ? "" : "no collection";
+        OK(kiln_field_define(txn, "name", KILN_TEXT, &name));
+        OK(kiln_container_define(txn, "people", &people));
+        part.field = name;
+        index.name = "by_name";
+        index.container = people;
+        index.parts = &part;
+        index.part_count = 1;
+        index.flags = KILN_UNIQUE;
+        OK(kiln_index_define(txn, &index, &by_name));
+        kiln_record_clear(record);
+        OK(kiln_record_text(record, name, round == 0 ? "Ada" : "Eve", 3));
+        id = 0;
+        OK(kiln_record_add(txn, people, record, &id));
+        OK(kiln_savepoint(txn));
+        OK(kiln_record_update(txn, people, id, record));
+        OK(kiln_records_flush(txn));
+        OK(kiln_record_delete(txn, people, id));
+        OK(kiln_savepoint_release(txn));
+        OK(kiln_container_count(txn, people, &count));
+        OK(kiln_index_count(txn, by_name, &count));
+        id = 0;
+        OK(kiln_record_add(txn, people, record, &id));
+        OK(kiln_record_cursor_open(txn, people, 0, &walk));
+        OK(kiln_record_cursor_next(walk, &id, record));
+        kiln_record_cursor_close(walk);
+        CHECK_EQ(kiln_txn_error(txn)->status, round == 0 ? KILN_OK : KILN_NOTFOUND);
+        CHECK_HAS(kiln_txn_error(txn)->text, words);
+        if (round == 0) {
+            kiln_coll none;
+            answer_is(txn, kiln_coll_open(txn, "none", 0, &none), KILN_NOTFOUND, "");
+            CHECK_HAS(kiln_txn_error(txn)->text, "no collection");
+        }
+    }
+    answer_is(txn, kiln_record_get(txn, people, 999, record), KILN_NOTFOUND, "has no record 999");
+    kiln_record_free(record);
+    OK(kiln_txn_commit(txn));
+    engine_end(disk, db);
+}
+
 TEST_MAIN("api_errors", TEST(plain_answers_of_collections_have_words),
           TEST(plain_answers_of_records_have_words),
-          TEST(errors_of_a_database_are_told_to_any_thread))
+          TEST(errors_of_a_database_are_told_to_any_thread),
+          TEST(a_call_that_went_well_leaves_the_error_of_the_last_that_did_not))

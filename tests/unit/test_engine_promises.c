@@ -320,7 +320,7 @@ refused_run(void *context)
     struct committer *committer = context;
     kiln_txn *txn = engine_begin(db, KILN_WRITE);
 
-    txn->writer.refusal = WRITER_DAMAGED; /* as after a reference that leads nowhere */
+    txn->refusal = TXN_DAMAGED; /* as after a reference that leads nowhere */
     while (!atomic_load(&refuse_now))
         ftk_cpu_relax();
     committer->status = kiln_txn_commit(txn);
