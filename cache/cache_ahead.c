@@ -33,7 +33,7 @@ ahead_run(void *context)
             break;
         FTK_ASSERT(ahead->at < ahead->count && ahead->count <= CACHE__AHEAD_MAX);
         n = ahead->count - ahead->at < STEP ? ahead->count - ahead->at : STEP;
-        memcpy(ids, ahead->ids + ahead->at, n * sizeof *ids);
+        memcpy(ids, ahead->ids + ahead->at, n * sizeof(*ids));
         ahead->at += n;
         ftk_mutex_unlock(&ahead->mutex);
         cache__read_start(cache, ids, n);
@@ -59,7 +59,7 @@ cache_read_ahead(struct cache *cache, const uint64_t *ids, size_t count)
             ftk_thread_start(&ahead->thread, "kiln-reader", ahead_run, cache) == FTK_OK;
     ahead->count = count < CACHE__AHEAD_MAX ? count : CACHE__AHEAD_MAX;
     ahead->at = 0;
-    memcpy(ahead->ids, ids, ahead->count * sizeof *ids);
+    memcpy(ahead->ids, ids, ahead->count * sizeof(*ids));
     ftk_cond_signal(&ahead->asked);
     ftk_mutex_unlock(&ahead->mutex);
 }

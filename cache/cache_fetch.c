@@ -345,7 +345,7 @@ pick_absent(struct cache *cache, const uint64_t *ids, size_t count, uint64_t *pi
             atomic_load_explicit(&cache->fast.states[ids[i]], memory_order_relaxed) == CACHE_ABSENT)
             picked[n++] = ids[i];
     if (n > 1)
-        qsort(picked, n, sizeof *picked, ftk_u64_order);
+        qsort(picked, n, sizeof(*picked), ftk_u64_order);
     for (size_t i = 0; i < n; i++)
         if (kept == 0 || picked[kept - 1] != picked[i])
             picked[kept++] = picked[i];

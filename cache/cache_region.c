@@ -164,8 +164,8 @@ cache_open(const struct cache_options *options, struct cache **cache_out)
 
     *cache_out = NULL;
     FTK_TRY(options_check(options));
-    FTK_TRY(ftk_alloc_aligned(64, sizeof *cache, (void **)&cache));
-    memset(cache, 0, sizeof *cache);
+    FTK_TRY(ftk_alloc_aligned(64, sizeof(*cache), (void **)&cache));
+    memset(cache, 0, sizeof(*cache));
     FTK_TRY(region_reserve(cache, options));
     fields_init(cache, options);
     cache__huge_open(cache);

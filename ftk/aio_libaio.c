@@ -204,7 +204,7 @@ libaio_close(struct ftk_aio *base)
 
     atomic_store(&aio->closing, true);
     if (aio->wake_fd >= 0) {
-        io_prep_pread(&wake, aio->wake_fd, nothing, sizeof nothing, 0);
+        io_prep_pread(&wake, aio->wake_fd, nothing, sizeof(nothing), 0);
         wake.data = NULL;
         while (io_submit(aio->kernel, 1, wakes) != 1)
             ftk_clock_sleep_ns(AGAIN_SLEEP_NS);

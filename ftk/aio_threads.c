@@ -143,7 +143,7 @@ ftk__aio_threads_open(struct ftk_disk *disk, unsigned depth, struct ftk_aio **ai
     unsigned wanted = depth < THREADS_MAX ? depth : THREADS_MAX;
     while (rc == FTK_OK && aio->threads_count < wanted) {
         char name[16];
-        snprintf(name, sizeof name, "kiln-aio-%u", aio->threads_count % 100);
+        snprintf(name, sizeof(name), "kiln-aio-%u", aio->threads_count % 100);
         rc = ftk_thread_start(&aio->threads[aio->threads_count], name, aio_threads_run, aio);
         aio->threads_count += rc == FTK_OK;
     }

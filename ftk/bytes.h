@@ -11,24 +11,24 @@
     static inline uint##bits##_t ftk_get_le##bits(const void *p)                                   \
     {                                                                                              \
         uint##bits##_t v;                                                                          \
-        memcpy(&v, p, sizeof v);                                                                   \
+        memcpy(&v, p, sizeof(v));                                                                  \
         return ftk_swap_le##bits(v);                                                               \
     }                                                                                              \
     static inline void ftk_put_le##bits(void *p, uint##bits##_t v)                                 \
     {                                                                                              \
         v = ftk_swap_le##bits(v);                                                                  \
-        memcpy(p, &v, sizeof v);                                                                   \
+        memcpy(p, &v, sizeof(v));                                                                  \
     }                                                                                              \
     static inline uint##bits##_t ftk_get_be##bits(const void *p)                                   \
     {                                                                                              \
         uint##bits##_t v;                                                                          \
-        memcpy(&v, p, sizeof v);                                                                   \
+        memcpy(&v, p, sizeof(v));                                                                  \
         return ftk_swap_be##bits(v);                                                               \
     }                                                                                              \
     static inline void ftk_put_be##bits(void *p, uint##bits##_t v)                                 \
     {                                                                                              \
         v = ftk_swap_be##bits(v);                                                                  \
-        memcpy(p, &v, sizeof v);                                                                   \
+        memcpy(p, &v, sizeof(v));                                                                  \
     }
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__

@@ -248,8 +248,8 @@ ftk__native_dir_locate(struct ftk_dir *dir, char **path_out)
     struct stat there, here;
 
     *path_out = NULL;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", native_dir(dir)->fd);
-    ssize_t size = readlink(link, path, sizeof path - 1);
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", native_dir(dir)->fd);
+    ssize_t size = readlink(link, path, sizeof(path) - 1);
     if (size <= 0)
         return dir_failed("path", dir, size < 0 ? errno : ENOENT);
     path[size] = '\0';

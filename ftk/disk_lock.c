@@ -115,7 +115,7 @@ lock_holder(int fd)
         return 0;
     }
     if (fstat(fd, &about) == 0) {
-        while (holder == 0 && fgets(line, sizeof line, locks) != NULL) {
+        while (holder == 0 && fgets(line, sizeof(line), locks) != NULL) {
             unsigned long long inode;
             long pid;
             /* 1: FLOCK  ADVISORY  WRITE 4242 fe:00:1234567 0 EOF */

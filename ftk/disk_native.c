@@ -31,9 +31,9 @@ ftk__errno_text(int err)
     static _Thread_local unsigned turn;
     char *text = texts[turn++ % 2];
 
-    const char *known = strerror_r(err, text, sizeof texts[0]);
+    const char *known = strerror_r(err, text, sizeof(texts[0]));
     if (known != text)
-        snprintf(text, sizeof texts[0], "%s", known);
+        snprintf(text, sizeof(texts[0]), "%s", known);
     return text;
 }
 

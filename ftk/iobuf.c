@@ -267,7 +267,7 @@ group_leave(struct ftk_iobufs *bufs, struct ftk_iogroup *group, const struct ftk
 void
 ftk_iogroup_init(struct ftk_iogroup *group, struct ftk_iobufs *bufs)
 {
-    memset(group, 0, sizeof *group);
+    memset(group, 0, sizeof(*group));
     group->bufs = bufs;
 }
 

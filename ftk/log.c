@@ -16,7 +16,7 @@ ftk_log(const struct ftk_log *log, enum ftk_log_level level, const char *format,
     if (log == NULL || log->write == NULL || level > log->level_max)
         return;
     va_start(arguments, format);
-    int size = vsnprintf(text, sizeof text, format, arguments);
+    int size = vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     if (size >= 0)
         log->write(log->context, level, text);

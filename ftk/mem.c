@@ -229,13 +229,13 @@ ftk_realloc(void **inout, size_t size)
     size_t before = head == NULL ? 0 : head->bytes;
     void *base = NULL;
 
-    FTK_ASSERT(head == NULL || head->offset == sizeof *head); /* aligned memory does not move */
+    FTK_ASSERT(head == NULL || head->offset == sizeof(*head)); /* aligned memory does not move */
     if (alloc_begin(size))
-        base = realloc(head, sizeof *head + size);
+        base = realloc(head, sizeof(*head) + size);
     if (base == NULL)
         return alloc_failed(size);
     atomic_fetch_sub_explicit(&alloc_shard()->bytes, before, memory_order_relaxed);
-    *inout = head_put(base, sizeof *head, size);
+    *inout = head_put(base, sizeof(*head), size);
     return FTK_OK;
 }
 

@@ -609,9 +609,9 @@ ftk__schedule_new(const char *name, void (*body)(void *), void *argument)
     FTK_ASSERT(run.count < THREADS_MAX);
     struct ftk_schedule_thread *thread = &run.threads[run.count];
 
-    memset(thread, 0, sizeof *thread);
+    memset(thread, 0, sizeof(*thread));
     thread->number = run.count;
-    strncpy(thread->name, name, sizeof thread->name - 1);
+    strncpy(thread->name, name, sizeof(thread->name) - 1);
     thread->run = body;
     thread->argument = argument;
     thread->deadline_ns = UINT64_MAX;
@@ -640,7 +640,7 @@ plan(void)
         FTK_SCHEDULE_MEETINGS, /* each finds some faults best */
     };
     if (run.options.kind == FTK_SCHEDULE_BY_SEED)
-        run.options.kind = kinds[draw % (sizeof kinds / sizeof kinds[0])];
+        run.options.kind = kinds[draw % (sizeof(kinds) / sizeof(kinds[0]))];
     run.hasty = (draw >> 8) % 2 == 0;
     run.one_in = UINT32_C(4) << (draw >> 16) % 5;
     run.delay_bits = 3 + (uint32_t)((draw >> 32) % 8);
@@ -664,7 +664,7 @@ ftk_schedule_run(const struct ftk_schedule_options *options, void (*body)(void *
     static const struct ftk_clock_ops clock = {clock_monotonic, clock_wall, clock_sleep};
 
     FTK_ASSERT(run.self == NULL);
-    memset(&run, 0, sizeof run);
+    memset(&run, 0, sizeof(run));
     run.options = *options;
     if (run.options.steps_max == 0)
         run.options.steps_max = STEPS_MAX;

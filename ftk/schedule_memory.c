@@ -25,7 +25,7 @@ struct freed {
 
 static struct {
     struct freed *list;
-    size_t count, room;
+    size_t count, capacity;
 } freed;
 
 void
@@ -37,9 +37,9 @@ ftk__schedule_memory_free(void *base, void *memory, size_t bytes)
         free(base);
         return;
     }
-    if (freed.count == freed.room) {
-        freed.room = freed.room == 0 ? 1024 : 2 * freed.room;
-        freed.list = realloc(freed.list, freed.room * sizeof *freed.list);
+    if (freed.count == freed.capacity) {
+        freed.capacity = freed.capacity == 0 ? 1024 : 2 * freed.capacity;
+        freed.list = realloc(freed.list, freed.capacity * sizeof(*freed.list));
         FTK_ASSERT(freed.list != NULL);
     }
     memset(memory, FREED_BYTE, bytes);
@@ -51,7 +51,7 @@ ftk__schedule_memory_live(const void *pointer)
 {
     struct ftk_schedule_thread *none;
 
-    memset(&none, FREED_BYTE, sizeof none);
+    memset(&none, FREED_BYTE, sizeof(none));
     if (pointer == none)
         ftk__schedule_stuck("a mutex in memory that was freed is touched,");
 }

@@ -77,7 +77,7 @@ ftk_error_born(ftk_status status, int os_errno, const char *file, int line, cons
 
     FTK_ASSERT(status != FTK_OK);
     va_start(arguments, format);
-    if (vsnprintf(text, sizeof text, format, arguments) < 0)
+    if (vsnprintf(text, sizeof(text), format, arguments) < 0)
         text[0] = '\0';
     va_end(arguments);
 
@@ -85,7 +85,7 @@ ftk_error_born(ftk_status status, int os_errno, const char *file, int line, cons
     error_slot.os_errno = os_errno;
     error_slot.file = file;
     error_slot.line = line;
-    memcpy(error_slot.text, text, sizeof text);
+    memcpy(error_slot.text, text, sizeof(text));
     return status;
 }
 
@@ -93,7 +93,7 @@ ftk_status
 ftk_error_answer(ftk_status status, const char *file, int line, const char *words,
                  size_t words_size)
 {
-    FTK_ASSERT(status != FTK_OK && words_size <= sizeof error_slot.text);
+    FTK_ASSERT(status != FTK_OK && words_size <= sizeof(error_slot.text));
     error_slot.status = status;
     error_slot.os_errno = 0;
     error_slot.file = file;

@@ -140,12 +140,12 @@ ftk_thread_start(struct ftk_thread *thread, const char *name, void (*run)(void *
         return rc;
     start->run = run;
     start->context = context;
-    strncpy(start->name, name, sizeof start->name - 1);
+    strncpy(start->name, name, sizeof(start->name) - 1);
 
     /* Signals are the application's: our threads take none but those they cause themselves. */
     static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF};
     sigfillset(&all);
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
         sigdelset(&all, own[i]);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int err = ftk_fault_due(FTK_FAULT_THREAD)

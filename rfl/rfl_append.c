@@ -50,13 +50,13 @@ epoch_put(struct rfl_log *log)
     struct rfl__record_header header = {.body_size = RFL_EPOCH_BODY, .flags = RFL_FLAG_EPOCH};
     uint64_t wall = ftk_clock_wall_ns();
     uint8_t body[RFL_EPOCH_BODY];
-    struct rfl_part part = {body, sizeof body};
+    struct rfl_part part = {body, sizeof(body)};
     uint64_t mix[5] = {0, wall, ftk_clock_ns(), log->buffers[log->active].lsn_end, log->salt};
     uint32_t before = log->salt;
 
     FTK_ASSERT(!log->epoch_begun);
-    ftk_random_system(&mix[0], sizeof mix[0]);
-    log->salt = (uint32_t)ftk_checksum(mix, sizeof mix, 0);
+    ftk_random_system(&mix[0], sizeof(mix[0]));
+    log->salt = (uint32_t)ftk_checksum(mix, sizeof(mix), 0);
     if (log->salt == before)
         log->salt++;
     ftk_put_le32(body + RFL_EPOCH_SALT_BEFORE, before);

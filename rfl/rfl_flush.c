@@ -318,12 +318,12 @@ files_sync(struct rfl_log *log, uint64_t lsn)
 
 /* Files of segments that are full and durable.  The caller closes them, without the mutex. */
 static size_t
-files_finished(struct rfl_log *log, struct ftk_file **files, size_t room)
+files_finished(struct rfl_log *log, struct ftk_file **files, size_t capacity)
 {
     const struct rfl__segment *active = log->buffers[log->active].segment;
     size_t count = 0;
 
-    for (struct rfl__segment *s = log->oldest; s != active && count < room; s = s->next) {
+    for (struct rfl__segment *s = log->oldest; s != active && count < capacity; s = s->next) {
         if (s->file != NULL && !s->dirty && !s->leaving && s->users == 0 &&
             s->lsn_end <= log->lsn_durable) {
             files[count++] = s->file;
@@ -399,7 +399,7 @@ sync_lead(struct rfl_log *log)
         atomic_store_explicit(&log->lsn_durable, lsn, memory_order_release);
         log->stats.waiters_served++;
         log->lsn_writeback = lsn;
-        file_count = files_finished(log, files, sizeof files / sizeof files[0]);
+        file_count = files_finished(log, files, sizeof(files) / sizeof(files[0]));
     }
     log->committers = 1 + log->waiter_count;
     served = waiters_take(log, lsn, failed);

@@ -29,7 +29,7 @@ rfl__segment_encode(const struct rfl__segment_header *header, uint8_t *block)
     memcpy(block + RFL_SEGMENT_MAGIC, RFL_MAGIC, sizeof(RFL_MAGIC) - 1);
     ftk_put_le32(block + RFL_SEGMENT_VERSION, RFL_FORMAT_VERSION);
     ftk_put_le32(block + RFL_SEGMENT_HEADER_BYTES, RFL_BLOCK);
-    memcpy(block + RFL_SEGMENT_IDENTITY, header->identity, sizeof header->identity);
+    memcpy(block + RFL_SEGMENT_IDENTITY, header->identity, sizeof(header->identity));
     ftk_put_le64(block + RFL_SEGMENT_NUMBER, header->number);
     ftk_put_le64(block + RFL_SEGMENT_LSN_BEGIN, header->lsn_begin);
     ftk_put_le64(block + RFL_SEGMENT_LSN_RECORDS, header->lsn_records);
@@ -54,7 +54,7 @@ rfl__segment_decode(const uint8_t *bytes, size_t size, const uint8_t *identity, 
     struct rfl__segment_header header;
     uint32_t version;
 
-    memset(header_out, 0, sizeof *header_out);
+    memset(header_out, 0, sizeof(*header_out));
     if (size < RFL_SEGMENT_HEADER_USED)
         return FTK_FAIL(FTK_CORRUPT, "%s: %zu bytes are no segment header", path, size);
     if (all_zero(bytes, RFL_SEGMENT_HEADER_USED))
@@ -67,8 +67,8 @@ rfl__segment_decode(const uint8_t *bytes, size_t size, const uint8_t *identity, 
                         RFL_FORMAT_VERSION);
     if (ftk_get_le64(bytes + RFL_SEGMENT_CHECKSUM) != ftk_checksum(bytes, RFL_SEGMENT_CHECKSUM, 0))
         return FTK_FAIL(FTK_CORRUPT, "%s: the segment header fails its checksum", path);
-    memcpy(header.identity, bytes + RFL_SEGMENT_IDENTITY, sizeof header.identity);
-    if (identity != NULL && memcmp(header.identity, identity, sizeof header.identity) != 0)
+    memcpy(header.identity, bytes + RFL_SEGMENT_IDENTITY, sizeof(header.identity));
+    if (identity != NULL && memcmp(header.identity, identity, sizeof(header.identity)) != 0)
         return FTK_FAIL(FTK_FOREIGN, "%s: the segment belongs to another database", path);
     header.number = ftk_get_le64(bytes + RFL_SEGMENT_NUMBER);
     header.lsn_begin = ftk_get_le64(bytes + RFL_SEGMENT_LSN_BEGIN);

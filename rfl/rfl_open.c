@@ -463,7 +463,7 @@ log_new(const struct rfl_options *options, struct rfl_log **log_out)
     ftk_cond_init(&log->keeper_wake);
     log->disk = options->disk;
     log->messages = options->log;
-    memcpy(log->identity, options->identity, sizeof log->identity);
+    memcpy(log->identity, options->identity, sizeof(log->identity));
     log->seed = rfl__record_seed(log->identity);
     log->segment_bytes =
         options->segment_bytes != 0 ? options->segment_bytes : RFL_SEGMENT_BYTES_DEFAULT;

@@ -28,7 +28,7 @@ rfl__scan_init(struct rfl__scan *scan, const struct rfl_log *log)
     void *memory;
     ftk_status rc;
 
-    memset(scan, 0, sizeof *scan);
+    memset(scan, 0, sizeof(*scan));
     rc = ftk_alloc_aligned(RFL_BLOCK, CAPACITY, &memory);
     if (rc != FTK_OK)
         return rc;
@@ -45,7 +45,7 @@ rfl__scan_release(struct rfl__scan *scan)
 {
     ftk_file_close(scan->file);
     ftk_free(scan->memory);
-    memset(scan, 0, sizeof *scan);
+    memset(scan, 0, sizeof(*scan));
 }
 
 ftk_status

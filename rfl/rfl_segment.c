@@ -43,7 +43,7 @@ rfl__name_path(const char *dir, uint64_t number, const char *suffix, char **path
 {
     char name[RFL_NAME_DIGITS + 8];
 
-    snprintf(name, sizeof name, "%016" PRIx64 "%s", number, suffix);
+    snprintf(name, sizeof(name), "%016" PRIx64 "%s", number, suffix);
     return ftk_path_join(dir, name, path_out);
 }
 
@@ -178,23 +178,23 @@ rfl__names_sync(struct rfl_log *log)
 
 struct listing {
     uint64_t *numbers; /* of .rfl files */
-    size_t count, room;
+    size_t count, capacity;
     struct rfl_log *log;
     uint64_t *others; /* of .spare and .new files: number * 2 + (1 for .new) */
-    size_t other_count, other_room;
+    size_t other_count, other_capacity;
 };
 
 static ftk_status
-number_push(uint64_t **numbers, size_t *count, size_t *room, uint64_t number)
+number_push(uint64_t **numbers, size_t *count, size_t *capacity, uint64_t number)
 {
-    if (*count == *room) {
-        size_t more = *room == 0 ? 64 : *room * 2;
+    if (*count == *capacity) {
+        size_t more = *capacity == 0 ? 64 : *capacity * 2;
         void *memory = *numbers;
-        ftk_status rc = ftk_realloc(&memory, more * sizeof **numbers);
+        ftk_status rc = ftk_realloc(&memory, more * sizeof(**numbers));
         if (rc != FTK_OK)
             return rc;
         *numbers = memory;
-        *room = more;
+        *capacity = more;
     }
     (*numbers)[(*count)++] = number;
     return FTK_OK;
@@ -225,14 +225,15 @@ list_each(void *context, const char *name)
     bool spare;
 
     if (rfl__name_parse(name, RFL_SEGMENT_SUFFIX, &number))
-        return number_push(&list->numbers, &list->count, &list->room, number);
+        return number_push(&list->numbers, &list->count, &list->capacity, number);
     spare = rfl__name_parse(name, RFL_SPARE_SUFFIX, &number);
     if (!spare && !rfl__name_parse(name, RFL_NEW_SUFFIX, &number))
         return FTK_OK;
     number &= UINT64_MAX >> 1;
     if (number >= list->log->file_number_next)
         list->log->file_number_next = number + 1;
-    return number_push(&list->others, &list->other_count, &list->other_room, number * 2 + !spare);
+    return number_push(&list->others, &list->other_count, &list->other_capacity,
+                       number * 2 + !spare);
 }
 
 /* Keep a spare found in the directory, or remove it when it is of no use. */
@@ -381,7 +382,7 @@ rfl__segments_load(struct rfl_log *log, uint64_t lsn_start)
         FTK_TRY(rfl__names_sync(log));
     /* Segments first: in the directory of another database's log nothing is touched. */
     if (list.count > 0) {
-        qsort(list.numbers, list.count, sizeof *list.numbers, ftk_u64_order);
+        qsort(list.numbers, list.count, sizeof(*list.numbers), ftk_u64_order);
         FTK_TRY(chain_load(log, &list, lsn_start));
     }
     for (size_t i = 0; i < list.other_count && !log->read_only; i++)
@@ -481,7 +482,7 @@ header_write(struct rfl_log *log, struct rfl__segment *segment)
     ftk_status rc;
 
     FTK_ASSERT(segment->file != NULL && segment->lsn_begin % RFL_BLOCK == 0);
-    memcpy(header.identity, log->identity, sizeof header.identity);
+    memcpy(header.identity, log->identity, sizeof(header.identity));
     FTK_TRY(ftk_alloc_aligned(RFL_BLOCK, (size_t)2 * RFL_BLOCK, &blocks));
     rfl__segment_encode(&header, blocks);
     memset((uint8_t *)blocks + RFL_BLOCK, 0, RFL_BLOCK);

@@ -21,7 +21,7 @@ enum { CHUNK_BYTES = 4096 };
 
 struct dict_chunk {
     struct dict_chunk *next;
-    size_t used, room;
+    size_t used, capacity;
     _Alignas(16) uint8_t memory[];
 };
 
@@ -69,7 +69,7 @@ dict_release(struct dict *dict)
         next = chunk->next;
         ftk_free(chunk);
     }
-    ftk_free(dict->type_room);
+    ftk_free(dict->types_own);
     ftk_free(dict->field_names);
     ftk_free(dict->containers);
     ftk_free(dict->indexes);
@@ -81,23 +81,23 @@ ftk_status
 dict_memory(struct dict *dict, size_t bytes, void **out)
 {
     struct dict_chunk *chunk = dict->chunks;
-    size_t room;
+    size_t capacity;
     ftk_status rc = FTK_OK;
 
     bytes = (bytes + 15) & ~(size_t)15;
-    if (chunk == NULL || chunk->room - chunk->used < bytes) {
-        room = bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES;
-        rc = ftk_alloc(sizeof *chunk + room, (void **)&chunk);
+    if (chunk == NULL || chunk->capacity - chunk->used < bytes) {
+        capacity = bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES;
+        rc = ftk_alloc(sizeof(*chunk) + capacity, (void **)&chunk);
         if (rc != FTK_OK)
             return rc;
         chunk->next = dict->chunks;
         chunk->used = 0;
-        chunk->room = room;
+        chunk->capacity = capacity;
         dict->chunks = chunk;
     }
     *out = chunk->memory + chunk->used;
     chunk->used += bytes;
-    FTK_ASSERT(chunk->used <= chunk->room);
+    FTK_ASSERT(chunk->used <= chunk->capacity);
     return rc;
 }
 
@@ -122,9 +122,9 @@ name_slot(const struct dict *dict, int kind, const char *name, size_t name_bytes
 {
     struct dict_name *slot;
 
-    FTK_ASSERT(dict->name_count < dict->name_room); /* a free place ends the search */
+    FTK_ASSERT(dict->name_count < dict->name_capacity); /* a free place ends the search */
     for (uint32_t i = hash;; i++) {
-        slot = &dict->names[i & (dict->name_room - 1)];
+        slot = &dict->names[i & (dict->name_capacity - 1)];
         if (slot->name == NULL ||
             (slot->hash == hash && slot->kind == kind && slot->name_bytes == name_bytes &&
              memcmp(slot->name, name, name_bytes) == 0))
@@ -150,15 +150,15 @@ static ftk_status
 names_grow(struct dict *dict)
 {
     struct dict_name *old = dict->names;
-    uint32_t old_room = dict->name_room;
-    uint32_t room = old_room == 0 ? 64 : old_room * 2;
+    uint32_t old_capacity = dict->name_capacity;
+    uint32_t capacity = old_capacity == 0 ? 64 : old_capacity * 2;
     struct dict_name *names = NULL;
     ftk_status rc;
 
-    FTK_TRY(FTK_NEW_ARRAY(&names, room));
+    FTK_TRY(FTK_NEW_ARRAY(&names, capacity));
     dict->names = names;
-    dict->name_room = room;
-    for (uint32_t i = 0; i < old_room; i++) {
+    dict->name_capacity = capacity;
+    for (uint32_t i = 0; i < old_capacity; i++) {
         if (old[i].name != NULL)
             *name_slot(dict, old[i].kind, old[i].name, old[i].name_bytes, old[i].hash) = old[i];
     }
@@ -175,7 +175,7 @@ name_add(struct dict *dict, int kind, const char *name_kept, size_t name_bytes, 
     uint32_t hash = name_hash(kind, name_kept, name_bytes);
     ftk_status rc = FTK_OK;
 
-    if (dict->name_count >= dict->name_room / 2)
+    if (dict->name_count >= dict->name_capacity / 2)
         FTK_TRY(names_grow(dict));
     slot = name_slot(dict, kind, name_kept, name_bytes, hash);
     if (slot->name != NULL) {
@@ -232,30 +232,30 @@ dict_index_of(const struct dict *dict, uint32_t number)
 
 /* Room for one more element of size bytes. */
 static ftk_status
-array_grow(void **array, uint32_t count, uint32_t *room, size_t size)
+array_grow(void **array, uint32_t count, uint32_t *capacity, size_t size)
 {
-    uint32_t more = *room == 0 ? 16 : *room * 2;
+    uint32_t more = *capacity == 0 ? 16 : *capacity * 2;
     ftk_status rc = FTK_OK;
 
-    if (count < *room)
+    if (count < *capacity)
         return rc;
     rc = ftk_realloc(array, more * size);
     if (rc == FTK_OK)
-        *room = more;
+        *capacity = more;
     return rc;
 }
 
 static ftk_status
 field_room(struct dict *dict, uint32_t number)
 {
-    uint32_t room = dict->field_room;
+    uint32_t capacity = dict->field_capacity;
     ftk_status rc;
 
-    FTK_TRY(array_grow((void **)&dict->type_room, number, &room, 1));
-    dict->types.types = dict->type_room;
-    room = dict->field_room;
-    FTK_TRY(array_grow((void **)&dict->field_names, number, &room, sizeof *dict->field_names));
-    dict->field_room = room;
+    FTK_TRY(array_grow((void **)&dict->types_own, number, &capacity, 1));
+    dict->types.types = dict->types_own;
+    capacity = dict->field_capacity;
+    FTK_TRY(array_grow((void **)&dict->field_names, number, &capacity, sizeof(*dict->field_names)));
+    dict->field_capacity = capacity;
 out:
     return rc;
 }
@@ -270,13 +270,13 @@ dict_add_field(struct dict *dict, uint32_t number, kiln_type type, const char *n
                number - dict->types.count <= DICT_FIELD_GAPS_MAX + 1);
     for (uint32_t n = dict->types.count; n <= number; n++) { /* there is no field 0, and gaps */
         FTK_TRY(field_room(dict, n));
-        dict->type_room[n] = 0;
+        dict->types_own[n] = 0;
         dict->field_names[n] = NULL;
     }
     FTK_TRY(text_copy(dict, name, name_bytes, &dict->field_names[number]));
     FTK_TRY(name_add(dict, DICT_KIND_FIELD, dict->field_names[number], name_bytes, number));
-    FTK_ASSERT(number < dict->field_room && type >= KILN_TEXT && type <= KILN_GROUP);
-    dict->type_room[number] = (uint8_t)type;
+    FTK_ASSERT(number < dict->field_capacity && type >= KILN_TEXT && type <= KILN_GROUP);
+    dict->types_own[number] = (uint8_t)type;
     dict->types.count = number + 1;
 out:
     return rc;
@@ -293,11 +293,11 @@ dict_add_container(struct dict *dict, uint32_t number, kiln_coll coll, const cha
     FTK_ASSERT(number != 0 && coll != 0);
     FTK_ASSERT(dict->container_count == 0 ||
                dict->containers[dict->container_count - 1]->number < number);
-    FTK_TRY(array_grow((void **)&dict->containers, dict->container_count, &dict->container_room,
+    FTK_TRY(array_grow((void **)&dict->containers, dict->container_count, &dict->container_capacity,
                        sizeof(struct dict_container *)));
-    FTK_TRY(dict_memory(dict, sizeof *container, &memory));
+    FTK_TRY(dict_memory(dict, sizeof(*container), &memory));
     container = memory;
-    memset(container, 0, sizeof *container);
+    memset(container, 0, sizeof(*container));
     container->number = number;
     container->position = dict->container_count;
     container->coll = coll;
@@ -319,15 +319,15 @@ dict_add_index(struct dict *dict, const struct dict_index *model)
     FTK_ASSERT(model->part_count >= 1 && model->part_count <= KILN_INDEX_PARTS_MAX);
     FTK_ASSERT(dict->index_count == 0 ||
                dict->indexes[dict->index_count - 1]->number < model->number);
-    FTK_TRY(array_grow((void **)&dict->indexes, dict->index_count, &dict->index_room,
+    FTK_TRY(array_grow((void **)&dict->indexes, dict->index_count, &dict->index_capacity,
                        sizeof(struct dict_index *)));
-    FTK_TRY(dict_memory(dict, sizeof *index, &memory));
+    FTK_TRY(dict_memory(dict, sizeof(*index), &memory));
     index = memory;
     *index = *model;
     index->position = dict->index_count;
     FTK_TRY(text_copy(dict, model->name, strlen(model->name), &index->name));
     for (uint32_t i = 0; i < model->part_count; i++) {
-        FTK_TRY(dict_memory(dict, (model->parts[i].path_count + 1u) * sizeof *path, &memory));
+        FTK_TRY(dict_memory(dict, (model->parts[i].path_count + 1u) * sizeof(*path), &memory));
         path = memory;
         for (uint32_t p = 0; p < model->parts[i].path_count; p++)
             path[p] = model->parts[i].path[p];
@@ -343,10 +343,10 @@ ftk_status
 dict_coll_open(kiln_txn *txn, char letter, uint32_t number, uint32_t flags, kiln_coll *coll_out)
 {
     char name[16];
-    int name_bytes = snprintf(name, sizeof name, RECORDS_NAME_BYTE "%c%u", letter, number);
+    int name_bytes = snprintf(name, sizeof(name), RECORDS_NAME_BYTE "%c%u", letter, number);
 
     FTK_ASSERT((letter == 'c' || letter == 'i') && number != 0);
-    FTK_ASSERT(name_bytes > 0 && (size_t)name_bytes < sizeof name);
+    FTK_ASSERT(name_bytes > 0 && (size_t)name_bytes < sizeof(name));
     return coll_open_internal(txn, name, (size_t)name_bytes,
                               flags | (letter == 'c' ? COLL_U64_KEYS : COLL_KEYS_ONLY), coll_out);
 }

@@ -60,15 +60,15 @@ struct dict {
     uint32_t field_next, container_next, index_next;
     uint32_t field_gaps;       /* numbers below field_next that no field has */
     struct record_types types; /* by field number */
-    uint8_t *type_room;        /* what types.types points to */
+    uint8_t *types_own;        /* what types.types points to */
     const char **field_names;  /* by field number */
-    uint32_t field_room;
+    uint32_t field_capacity;
     struct dict_container **containers; /* ascending by number */
-    uint32_t container_count, container_room;
+    uint32_t container_count, container_capacity;
     struct dict_index **indexes; /* ascending by number */
-    uint32_t index_count, index_room;
+    uint32_t index_count, index_capacity;
     struct dict_name *names; /* open addressing, by kind and name */
-    uint32_t name_count, name_room;
+    uint32_t name_count, name_capacity;
     struct dict_chunk *chunks;
 };
 

@@ -42,7 +42,7 @@ row_put(struct records_txn *state, int kind, uint32_t number, const void *row, s
 
     FTK_ASSERT(row_bytes <= DICT_ROW_BYTES_MAX && state->dict_own); /* else others would see it */
     dict_key_put(key, kind, number);
-    return extension_put(state->txn, state->dict_coll, (kiln_slice){key, sizeof key},
+    return extension_put(state->txn, state->dict_coll, (kiln_slice){key, sizeof(key)},
                          (kiln_slice){row, row_bytes}, KILN_PUT_REPLACE);
 }
 
@@ -97,7 +97,7 @@ field_define(kiln_txn *txn, void *context)
     row->type = (uint8_t)wanted->type;
     row->name_bytes = (uint8_t)name_bytes;
     memcpy(row + 1, wanted->name, name_bytes);
-    rc = row_put(state, DICT_KIND_FIELD, number, bytes, sizeof *row + name_bytes);
+    rc = row_put(state, DICT_KIND_FIELD, number, bytes, sizeof(*row) + name_bytes);
     if (rc == FTK_OK)
         rc = dict_add_field(state->dict, number, wanted->type, wanted->name, name_bytes);
     if (rc == FTK_OK) {
@@ -150,7 +150,7 @@ kiln_field_find(kiln_txn *txn, const char *name, kiln_field *field_out, kiln_typ
     if (field_out != NULL)
         *field_out = 0;
     if (type_out != NULL)
-        memset(type_out, 0, sizeof *type_out);
+        memset(type_out, 0, sizeof(*type_out));
     FTK_TRY(dict_name_check("field", name));
     FTK_TRY(records_enter(txn, &state));
     number = dict_find(state->dict, DICT_KIND_FIELD, name, strlen(name));
@@ -204,7 +204,7 @@ container_define(kiln_txn *txn, void *context)
     memcpy(row + 1, wanted->name, name_bytes);
     rc = dict_coll_open(state->txn, 'c', number, KILN_COLL_CREATE, &coll);
     if (rc == FTK_OK)
-        rc = row_put(state, DICT_KIND_CONTAINER, number, bytes, sizeof *row + name_bytes);
+        rc = row_put(state, DICT_KIND_CONTAINER, number, bytes, sizeof(*row) + name_bytes);
     if (rc == FTK_OK)
         rc = dict_add_container(state->dict, number, coll, wanted->name, name_bytes);
     if (rc == FTK_OK)
@@ -296,7 +296,7 @@ row_drop(struct records_txn *state, int kind, uint32_t number, kiln_coll coll)
 
     FTK_ASSERT(state->dict_own && coll != 0 && coll != state->dict_coll);
     dict_key_put(key, kind, number);
-    rc = extension_delete(state->txn, state->dict_coll, (kiln_slice){key, sizeof key});
+    rc = extension_delete(state->txn, state->dict_coll, (kiln_slice){key, sizeof(key)});
     if (rc == FTK_OK)
         rc = extension_coll_drop(state->txn, coll);
     return rc;

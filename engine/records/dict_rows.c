@@ -42,9 +42,9 @@ header_row_check(const struct dict_header_row *row, size_t row_bytes)
 {
     uint32_t format;
 
-    if (row_bytes != sizeof *row)
+    if (row_bytes != sizeof(*row))
         return FTK_FAIL(FTK_CORRUPT, "dictionary: header of %zu bytes instead of %zu", row_bytes,
-                        sizeof *row);
+                        sizeof(*row));
     format = ftk_get_le32(row->format);
     if (format != DICT_FORMAT)
         return FTK_FAIL(FTK_VERSION, "dictionary: format %u; this version reads %u", format,
@@ -64,11 +64,11 @@ header_row_read(kiln_txn *txn, kiln_coll coll, struct dict_header_row *row_out)
     kiln_slice value;
     ftk_status rc;
 
-    rc = kiln_get(txn, coll, key, sizeof key, &value);
+    rc = kiln_get(txn, coll, key, sizeof(key), &value);
     if (rc == FTK_OK)
         rc = header_row_check(value.data, value.size);
     if (rc == FTK_OK)
-        memcpy(row_out, value.data, sizeof *row_out);
+        memcpy(row_out, value.data, sizeof(*row_out));
     return rc;
 }
 
@@ -97,7 +97,7 @@ dict_header_write(kiln_txn *txn, kiln_coll coll, struct dict *dict)
     ftk_put_le32(row.field_next, dict->field_next);
     ftk_put_le32(row.container_next, dict->container_next);
     ftk_put_le32(row.index_next, dict->index_next);
-    rc = extension_put(txn, coll, (kiln_slice){key, sizeof key}, (kiln_slice){&row, sizeof row},
+    rc = extension_put(txn, coll, (kiln_slice){key, sizeof(key)}, (kiln_slice){&row, sizeof(row)},
                        KILN_PUT_REPLACE);
     if (rc == FTK_OK)
         dict->version++;
@@ -140,10 +140,10 @@ container_row(struct row_reader *reader)
     kiln_coll coll;
     ftk_status rc;
 
-    if (reader->end - reader->at < (ptrdiff_t)sizeof *row || row->form != DICT_ROW_FORM ||
+    if (reader->end - reader->at < (ptrdiff_t)sizeof(*row) || row->form != DICT_ROW_FORM ||
         row->flags != 0)
         return row_fail(reader, "container", "malformed row");
-    reader->at += sizeof *row;
+    reader->at += sizeof(*row);
     FTK_TRY(name_take(reader, "container", row->name_bytes, &name));
     if (reader->at != reader->end || reader->number >= reader->dict->container_next) {
         rc = row_fail(reader, "container", "malformed row or number");
@@ -164,10 +164,10 @@ field_row(struct row_reader *reader)
     const char *name = NULL;
     ftk_status rc;
 
-    if (reader->end - reader->at < (ptrdiff_t)sizeof *row || row->form != DICT_ROW_FORM ||
+    if (reader->end - reader->at < (ptrdiff_t)sizeof(*row) || row->form != DICT_ROW_FORM ||
         row->flags != 0 || row->type < KILN_TEXT || row->type > KILN_GROUP)
         return row_fail(reader, "field", "malformed row");
-    reader->at += sizeof *row;
+    reader->at += sizeof(*row);
     FTK_TRY(name_take(reader, "field", row->name_bytes, &name));
     if (reader->at != reader->end || reader->number < least ||
         reader->number - least > reader->gaps || reader->number >= reader->dict->field_next) {
@@ -229,13 +229,13 @@ index_row(struct row_reader *reader)
     const char *name = NULL;
     ftk_status rc = FTK_OK;
 
-    if (reader->end - reader->at < (ptrdiff_t)sizeof *row || row->form != DICT_ROW_FORM ||
+    if (reader->end - reader->at < (ptrdiff_t)sizeof(*row) || row->form != DICT_ROW_FORM ||
         row->state != DICT_INDEX_READY || (row->flags & ~KILN_UNIQUE) != 0 ||
         row->part_count == 0 || row->part_count > KILN_INDEX_PARTS_MAX ||
         ftk_get_le16(row->reserved_6) != 0 || ftk_get_le32(row->reserved_12) != 0 ||
         ftk_get_le64(row->position) != 0 || reader->dict->index_count == INDEX_COUNT_MAX)
         return row_fail(reader, "index", "malformed row");
-    reader->at += sizeof *row;
+    reader->at += sizeof(*row);
     FTK_TRY(name_take(reader, "index", row->name_bytes, &name));
     FTK_ASSERT(name != NULL);
     memcpy(name_text, name, row->name_bytes);
@@ -269,10 +269,10 @@ dict_index_row_put(uint8_t *row_bytes, const struct dict_index *index)
 {
     struct dict_index_row *row = (void *)row_bytes;
     size_t name_bytes = strlen(index->name);
-    uint8_t *to = row_bytes + sizeof *row;
+    uint8_t *to = row_bytes + sizeof(*row);
 
     FTK_ASSERT(name_bytes >= 1 && name_bytes <= KILN_NAME_MAX);
-    memset(row, 0, sizeof *row);
+    memset(row, 0, sizeof(*row));
     row->form = DICT_ROW_FORM;
     row->state = DICT_INDEX_READY;
     row->flags = index->flags;
@@ -376,7 +376,7 @@ dict_load(kiln_txn *txn, kiln_coll coll, struct dict **dict_out)
     FTK_TRY(kiln_cursor_open(txn, coll, 0, &cursor));
     for (rc = kiln_cursor_first(cursor); rc == FTK_OK; rc = kiln_cursor_next(cursor)) {
         FTK_TRY(kiln_cursor_item(cursor, &key, &value));
-        if (value.size > sizeof copy || key.size > sizeof key_copy) {
+        if (value.size > sizeof(copy) || key.size > sizeof(key_copy)) {
             rc = FTK_FAIL(FTK_CORRUPT, "dictionary: row of %zu bytes", value.size);
             goto out;
         }

@@ -24,7 +24,7 @@ records_each(struct records_txn *state, const struct dict_container *container,
 
     record_init(&record);
     FTK_TRY(kiln_cursor_open(state->txn, container->coll, KILN_CURSOR_SCAN, &cursor));
-    for (rc = kiln_cursor_seek(cursor, first, sizeof first); rc == FTK_OK;
+    for (rc = kiln_cursor_seek(cursor, first, sizeof(first)); rc == FTK_OK;
          rc = kiln_cursor_next(cursor)) {
         FTK_TRY(records_cursor_read(state, container, cursor, &id, &record));
         FTK_TRY(each(context, id, &record));

@@ -113,7 +113,7 @@ cursor_open(kiln_index_cursor *cursor, const struct dict_index *index, const kil
     for (uint32_t i = 0; i < cursor->wanted_count; i++)
         to = wanted_put(to, &index->parts[i], &cursor->wanted[i], index->text_limit, &truncated);
     cursor->prefix_bytes = (size_t)(to - cursor->prefix);
-    FTK_ASSERT(cursor->prefix_bytes <= sizeof cursor->prefix); /* text_limit */
+    FTK_ASSERT(cursor->prefix_bytes <= sizeof(cursor->prefix)); /* text_limit */
     FTK_ASSERT((cursor->prefix_bytes == 0) == (cursor->wanted_count == 0));
     rc = kiln_cursor_open(cursor->txn, index->coll,
                           cursor->wanted_count == 0 ? KILN_CURSOR_SCAN : 0, &cursor->cursor);
@@ -202,7 +202,7 @@ key_step(kiln_index_cursor *cursor, const struct dict_index *index)
         rc = FTK_ANSWER(FTK_NOTFOUND, "no further entry");
         goto out;
     }
-    if (key.size > sizeof cursor->key) {
+    if (key.size > sizeof(cursor->key)) {
         rc = FTK_FAIL(FTK_CORRUPT, "index '%s': key of %zu bytes", index->name, key.size);
         goto out;
     }
@@ -229,7 +229,7 @@ key_read(kiln_index_cursor *cursor, const struct dict_index *index, kiln_item *v
                                 (index->parts[i].flags & KILN_DESCENDING) != 0, text, &part);
         if (from == NULL)
             return FTK_FAIL(FTK_CORRUPT, "index '%s': malformed key", index->name);
-        memset(&values[i], 0, sizeof values[i]);
+        memset(&values[i], 0, sizeof(values[i]));
         values[i].field = index->parts[i].field;
         values[i].depth = index->parts[i].path_count;
         values[i].type = part.type;
@@ -238,7 +238,7 @@ key_read(kiln_index_cursor *cursor, const struct dict_index *index, kiln_item *v
         values[i].data = (kiln_slice){part.text, part.text_bytes};
         *truncated_out |= part.truncated;
         text += part.text_bytes;
-        FTK_ASSERT(text <= cursor->text + sizeof cursor->text); /* decoded is not longer */
+        FTK_ASSERT(text <= cursor->text + sizeof(cursor->text)); /* decoded is not longer */
     }
     *suffix_out = from;
     return FTK_OK;
@@ -287,7 +287,7 @@ whole_read(kiln_index_cursor *cursor, struct records_txn *state, const struct di
             continue;
         met = true;
         for (uint32_t i = 0; i < index->part_count; i++) {
-            memset(&values[i], 0, sizeof values[i]);
+            memset(&values[i], 0, sizeof(values[i]));
             if (combination.items[i] != INDEX_NO_ITEM)
                 record_item_value(&cursor->record, &cursor->record.items[combination.items[i]],
                                   &values[i]);
@@ -351,19 +351,19 @@ kiln_index_cursor_next(kiln_index_cursor *cursor, uint64_t *id_out, kiln_contain
     if (value_max > KILN_INDEX_PARTS_MAX)
         value_max = KILN_INDEX_PARTS_MAX;
     if (values_out != NULL)
-        memset(values_out, 0, value_max * sizeof *values_out);
+        memset(values_out, 0, value_max * sizeof(*values_out));
     if (cursor == NULL)
         return FTK_FAIL(FTK_INVALID, "cursor is NULL");
     if (extension_cursor_ended(cursor->cursor))
         return FTK_ANSWER(FTK_STATE, "the cursor's transaction has ended");
-    memset(values, 0, sizeof values);
+    memset(values, 0, sizeof(values));
     FTK_TRY(entry_next(cursor, &id, &container, values));
     if (id_out != NULL)
         *id_out = id;
     if (container_out != NULL)
         *container_out = container;
     if (values_out != NULL)
-        memcpy(values_out, values, value_max * sizeof *values_out);
+        memcpy(values_out, values, value_max * sizeof(*values_out));
 out:
     return extension_answer(cursor->txn, rc);
 }

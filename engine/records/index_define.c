@@ -13,7 +13,7 @@ part_check(const struct dict *dict, const kiln_index_part *part, uint32_t number
     const struct record_types *types = &dict->types;
     uint32_t field;
 
-    for (size_t i = 0; i < sizeof part->reserved / sizeof part->reserved[0]; i++)
+    for (size_t i = 0; i < sizeof(part->reserved) / sizeof(part->reserved[0]); i++)
         if (part->reserved[i] != 0)
             return FTK_FAIL(FTK_INVALID, "part %u: reserved bytes are not zero", number);
     if ((part->flags & ~(uint32_t)(KILN_DESCENDING | KILN_REQUIRED)) != 0)
@@ -43,7 +43,7 @@ options_read(const struct dict *dict, const kiln_index_options *options, struct 
 {
     ftk_status rc;
 
-    memset(index, 0, sizeof *index);
+    memset(index, 0, sizeof(*index));
     FTK_TRY(dict_name_check("index", options->name));
     if ((options->flags & ~(uint32_t)KILN_UNIQUE) != 0) {
         rc = FTK_FAIL(FTK_INVALID, "index '%s': unknown flags 0x%x", options->name, options->flags);
@@ -138,7 +138,7 @@ kiln_index_define(kiln_txn *txn, const kiln_index_options *options, kiln_index *
     if (index_out == NULL || options == NULL)
         return extension_answer(txn, FTK_FAIL(FTK_INVALID, "options or index_out is NULL"));
     *index_out = 0;
-    FTK_TRY(extension_options_read(options, "kiln_index_options", &known, sizeof known));
+    FTK_TRY(extension_options_read(options, "kiln_index_options", &known, sizeof(known)));
     FTK_TRY(records_enter_write(txn, &state));
     FTK_TRY(options_read(state->dict, &known, &model));
     FTK_ASSERT(model.name != NULL);

@@ -14,23 +14,23 @@ index_scan_release(struct index_scan *scan)
 {
     ftk_free(scan->slots);
     ftk_free(scan->next);
-    memset(scan, 0, sizeof *scan);
+    memset(scan, 0, sizeof(*scan));
 }
 
 static ftk_status
 scan_room(struct index_scan *scan, const struct index_plan *plan)
 {
     void *memory = scan->slots;
-    uint32_t room = plan->slot_count + 16;
+    uint32_t capacity = plan->slot_count + 16;
     ftk_status rc;
 
     FTK_ASSERT(plan->slot_count <= INDEX_EDGES_MAX);
-    if (plan->slot_count < scan->slot_room)
+    if (plan->slot_count < scan->slot_capacity)
         return FTK_OK;
-    rc = ftk_realloc(&memory, room * sizeof *scan->slots);
+    rc = ftk_realloc(&memory, capacity * sizeof(*scan->slots));
     if (rc == FTK_OK) {
         scan->slots = memory;
-        scan->slot_room = room;
+        scan->slot_capacity = capacity;
     }
     return rc;
 }
@@ -40,15 +40,15 @@ static ftk_status
 slot_repeat(struct index_scan *scan, struct index_slot *slot, uint32_t item)
 {
     void *memory = scan->next;
-    uint32_t room = scan->record->item_count + 16;
+    uint32_t capacity = scan->record->item_count + 16;
     ftk_status rc;
 
-    if (item >= scan->next_room) {
-        rc = ftk_realloc(&memory, room * sizeof *scan->next);
+    if (item >= scan->next_capacity) {
+        rc = ftk_realloc(&memory, capacity * sizeof(*scan->next));
         if (rc != FTK_OK)
             return rc;
         scan->next = memory;
-        scan->next_room = room;
+        scan->next_capacity = capacity;
     }
     FTK_ASSERT(slot->count > 0 && slot->last < item && item < scan->record->item_count);
     scan->repeats = true;
@@ -104,7 +104,7 @@ index_scan(struct index_scan *scan, const struct record_types *types, const stru
     rc = scan_room(scan, plan);
     if (rc != FTK_OK)
         return rc;
-    memset(scan->slots, 0, (plan->slot_count + 1) * sizeof *scan->slots);
+    memset(scan->slots, 0, (plan->slot_count + 1) * sizeof(*scan->slots));
     for (uint32_t i = 0; i < record->item_count; i++, item++) {
         if (FTK_UNLIKELY(item->field >= types->count || types->types[item->field] != item->type))
             return type_fail(types, item);
@@ -123,7 +123,7 @@ index_scan(struct index_scan *scan, const struct record_types *types, const stru
         }
         if (found == 0 || edge->slot == 0)
             continue;
-        FTK_DEBUG_ASSERT(edge->slot <= plan->slot_count && plan->slot_count < scan->slot_room);
+        FTK_DEBUG_ASSERT(edge->slot <= plan->slot_count && plan->slot_count < scan->slot_capacity);
         slot = &scan->slots[edge->slot];
         if (slot->count == 0) {
             slot->first = slot->last = i;
@@ -232,7 +232,7 @@ index_values_get(const struct dict_index *index, const uint8_t *key, size_t key_
     struct keycode_part part;
 
     *flags = 0;
-    if (key_bytes > sizeof text)
+    if (key_bytes > sizeof(text))
         return FTK_FAIL(FTK_CORRUPT, "index '%s': key of %zu bytes", index->name, key_bytes);
     for (uint32_t i = 0; i < index->part_count; i++) {
         from = keycode_part_get(from, key + key_bytes, (kiln_type)index->parts[i].type,
@@ -270,7 +270,7 @@ index_batch_release(struct index_batch *batch)
 {
     ftk_free(batch->keys);
     ftk_free(batch->changes);
-    memset(batch, 0, sizeof *batch);
+    memset(batch, 0, sizeof(*batch));
 }
 
 void
@@ -299,29 +299,30 @@ index_batch_cut(struct index_batch *batch)
 static ftk_status
 batch_grow(struct index_batch *batch, size_t key_bytes)
 {
-    size_t keys_room = batch->keys_room == 0 ? 16384 : batch->keys_room;
-    uint32_t room = batch->room == 0 ? 256 : batch->room * 2;
+    size_t keys_capacity = batch->keys_capacity == 0 ? 16384 : batch->keys_capacity;
+    uint32_t capacity = batch->capacity == 0 ? 256 : batch->capacity * 2;
     void *memory = batch->keys;
     ftk_status rc = FTK_OK;
 
-    while (keys_room - batch->keys_bytes < key_bytes)
-        keys_room *= 2;
-    if (keys_room > UINT32_MAX) {
+    while (keys_capacity - batch->keys_bytes < key_bytes)
+        keys_capacity *= 2;
+    if (keys_capacity > UINT32_MAX) {
         rc = FTK_FAIL(FTK_TOOBIG, "index changes of one record of more than 4 GiB");
         goto out;
     }
-    if (keys_room != batch->keys_room) {
-        FTK_TRY(ftk_realloc(&memory, keys_room));
+    if (keys_capacity != batch->keys_capacity) {
+        FTK_TRY(ftk_realloc(&memory, keys_capacity));
         batch->keys = memory;
-        batch->keys_room = keys_room;
+        batch->keys_capacity = keys_capacity;
     }
-    if (batch->count == batch->room) {
+    if (batch->count == batch->capacity) {
         memory = batch->changes;
-        FTK_TRY(ftk_realloc(&memory, room * sizeof *batch->changes));
+        FTK_TRY(ftk_realloc(&memory, capacity * sizeof(*batch->changes)));
         batch->changes = memory;
-        batch->room = room;
+        batch->capacity = capacity;
     }
-    FTK_ASSERT(batch->keys_room - batch->keys_bytes >= key_bytes && batch->count < batch->room);
+    FTK_ASSERT(batch->keys_capacity - batch->keys_bytes >= key_bytes &&
+               batch->count < batch->capacity);
 out:
     return rc;
 }
@@ -329,7 +330,8 @@ out:
 static inline ftk_status
 batch_room(struct index_batch *batch, size_t key_bytes)
 {
-    if (FTK_LIKELY(batch->keys_room - batch->keys_bytes >= key_bytes && batch->count < batch->room))
+    if (FTK_LIKELY(batch->keys_capacity - batch->keys_bytes >= key_bytes &&
+                   batch->count < batch->capacity))
         return FTK_OK;
     return batch_grow(batch, key_bytes);
 }
@@ -341,7 +343,7 @@ batch_add(struct index_batch *batch, const uint8_t *values_end, const uint8_t *e
     struct index_change *change = &batch->changes[batch->count++];
     const uint8_t *first = batch->keys + batch->keys_bytes;
 
-    FTK_ASSERT((size_t)(end - first) <= batch->keys_room - batch->keys_bytes);
+    FTK_ASSERT((size_t)(end - first) <= batch->keys_capacity - batch->keys_bytes);
     FTK_ASSERT(values_end > first && values_end <= end);
     change->offset = (uint32_t)batch->keys_bytes;
     change->key_bytes = (uint32_t)(end - first);

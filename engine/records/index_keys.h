@@ -23,10 +23,10 @@ struct index_slot {
 struct index_scan {
     const struct kiln_record *record; /* the one scanned; borrowed */
     struct index_slot *slots;         /* slots[0] is not used */
-    uint32_t slot_room;
+    uint32_t slot_capacity;
     bool repeats;   /* some slot has more than one value */
     uint32_t *next; /* by item: the next value of its slot; valid where count > 1 */
-    uint32_t next_room;
+    uint32_t next_capacity;
 };
 void index_scan_release(struct index_scan *scan);
 
@@ -88,9 +88,9 @@ struct index_change {
 /* Changes of one index, in the order they were made: of two changes to a key, the later counts. */
 struct index_batch {
     uint8_t *keys;
-    size_t keys_bytes, keys_room;
+    size_t keys_bytes, keys_capacity;
     struct index_change *changes;
-    uint32_t count, room;
+    uint32_t count, capacity;
     uint32_t mark_count; /* see index_batch_mark */
     size_t mark_bytes;
 };
@@ -127,7 +127,7 @@ struct index_sort_entry {
 };
 struct index_sorter {
     struct index_sort_entry *entries; /* 2 * room */
-    uint32_t room;
+    uint32_t capacity;
 };
 void index_sorter_release(struct index_sorter *sorter);
 ftk_status index_sort(struct index_sorter *sorter, const struct index_batch *batch,

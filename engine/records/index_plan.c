@@ -37,7 +37,7 @@ edge_of(struct index_plan *plan, uint32_t node, uint32_t field, struct index_pla
             return FTK_FAIL(FTK_TOOBIG, "indexes of one container look at more than %d places",
                             INDEX_EDGES_MAX);
         edge = ++plan->edge_count;
-        memset(&plan->edges[edge], 0, sizeof plan->edges[edge]);
+        memset(&plan->edges[edge], 0, sizeof(plan->edges[edge]));
         plan->edges[edge].field = field;
         plan->edges[edge].node = (uint16_t)node;
     }
@@ -79,9 +79,9 @@ root_make(struct dict *dict, struct index_plan *plan)
         if (plan->edges[i].node == 0 && plan->edges[i].field >= plan->root_count)
             plan->root_count = plan->edges[i].field + 1;
     }
-    FTK_TRY(dict_memory(dict, (plan->root_count + 1) * sizeof *plan->root, &memory));
+    FTK_TRY(dict_memory(dict, (plan->root_count + 1) * sizeof(*plan->root), &memory));
     plan->root = memory;
-    memset(plan->root, 0, (plan->root_count + 1) * sizeof *plan->root);
+    memset(plan->root, 0, (plan->root_count + 1) * sizeof(*plan->root));
     for (uint32_t i = 1; i <= plan->edge_count; i++) {
         if (plan->edges[i].node == 0)
             plan->root[plan->edges[i].field] = (uint16_t)i;
@@ -110,9 +110,9 @@ index_plan_make(struct dict *dict, struct dict_container *container)
     }
     if (edges > INDEX_EDGES_MAX + 1)
         edges = INDEX_EDGES_MAX + 1;
-    FTK_TRY(dict_memory(dict, edges * sizeof *plan.edges, &memory));
+    FTK_TRY(dict_memory(dict, edges * sizeof(*plan.edges), &memory));
     plan.edges = memory;
-    FTK_TRY(dict_memory(dict, (plan.use_count + 1) * sizeof *plan.uses, &memory));
+    FTK_TRY(dict_memory(dict, (plan.use_count + 1) * sizeof(*plan.uses), &memory));
     use = plan.uses = memory;
     for (uint32_t i = 0; i < dict->index_count; i++) {
         index = dict->indexes[i];

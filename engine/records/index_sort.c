@@ -17,25 +17,25 @@ void
 index_sorter_release(struct index_sorter *sorter)
 {
     ftk_free(sorter->entries);
-    memset(sorter, 0, sizeof *sorter);
+    memset(sorter, 0, sizeof(*sorter));
 }
 
 static ftk_status
 sorter_room(struct index_sorter *sorter, uint32_t count)
 {
-    uint32_t room = sorter->room == 0 ? 256 : sorter->room;
+    uint32_t capacity = sorter->capacity == 0 ? 256 : sorter->capacity;
     void *memory = NULL;
     ftk_status rc;
 
-    if (count <= sorter->room)
+    if (count <= sorter->capacity)
         return FTK_OK;
-    while (room < count)
-        room *= 2;
-    rc = ftk_alloc((size_t)room * 2 * sizeof *sorter->entries, &memory);
+    while (capacity < count)
+        capacity *= 2;
+    rc = ftk_alloc((size_t)capacity * 2 * sizeof(*sorter->entries), &memory);
     if (rc == FTK_OK) {
         ftk_free(sorter->entries);
         sorter->entries = memory;
-        sorter->room = room;
+        sorter->capacity = capacity;
     }
     return rc;
 }
@@ -127,13 +127,13 @@ merge(const struct index_batch *batch, const struct index_sort_entry *from, uint
 
     FTK_ASSERT(middle >= 1 && middle <= count);
     if (middle >= count || !is_above(batch, &from[middle - 1], &from[middle])) {
-        memcpy(to, from, count * sizeof *to);
+        memcpy(to, from, count * sizeof(*to));
         return;
     }
     while (a < middle && b < count)
         *to++ = is_above(batch, &from[a], &from[b]) ? from[b++] : from[a++];
-    memcpy(to, from + a, (middle - a) * sizeof *to);
-    memcpy(to + (middle - a), from + b, (count - b) * sizeof *to);
+    memcpy(to, from + a, (middle - a) * sizeof(*to));
+    memcpy(to + (middle - a), from + b, (count - b) * sizeof(*to));
 }
 
 static struct index_sort_entry *
@@ -191,7 +191,7 @@ index_sort(struct index_sorter *sorter, const struct index_batch *batch,
         return rc;
     entries = sorter->entries;
     skip = common_bytes(batch);
-    FTK_ASSERT(skip <= batch->changes[0].key_bytes && batch->count <= sorter->room);
+    FTK_ASSERT(skip <= batch->changes[0].key_bytes && batch->count <= sorter->capacity);
     for (uint32_t i = 0; i < batch->count; i++) {
         entries[i].head = head_of(batch, &batch->changes[i], skip);
         entries[i].change = i;
@@ -199,7 +199,7 @@ index_sort(struct index_sorter *sorter, const struct index_batch *batch,
         ascending = ascending && (i == 0 || is_below(batch, &entries[i - 1], &entries[i]));
     }
     if (!ascending) {
-        entries = merge_sort(batch, entries, batch->count, entries + sorter->room);
+        entries = merge_sort(batch, entries, batch->count, entries + sorter->capacity);
         *count_out = drop_equal(batch, entries, batch->count);
     } else {
         *count_out = batch->count;

@@ -41,7 +41,7 @@ struct whole {
 
 struct wholes {
     struct whole *list;
-    size_t count, room;
+    size_t count, capacity;
 };
 
 /* The whole keys of a record whose truncated keys have these values. */
@@ -91,12 +91,12 @@ wholes_add(struct records_txn *state, const struct dict_index *index, kiln_conta
     FTK_TRY(whole_keys(state, index, &whole, values, &batch));
     for (uint32_t i = 0; i < batch.count; i++) {
         const uint8_t *key = batch.keys + batch.changes[i].offset;
-        if (wholes->count == wholes->room) {
-            size_t room = wholes->room == 0 ? 64 : 2 * wholes->room;
+        if (wholes->count == wholes->capacity) {
+            size_t capacity = wholes->capacity == 0 ? 64 : 2 * wholes->capacity;
             void *memory = wholes->list;
-            FTK_TRY(ftk_realloc(&memory, room * sizeof *wholes->list));
+            FTK_TRY(ftk_realloc(&memory, capacity * sizeof(*wholes->list)));
             wholes->list = memory;
-            wholes->room = room;
+            wholes->capacity = capacity;
         }
         whole.sums[0] = ftk_checksum(key, batch.changes[i].key_bytes, 1);
         whole.sums[1] = ftk_checksum(key, batch.changes[i].key_bytes, 2);
@@ -152,12 +152,12 @@ wholes_judge(struct records_txn *state, const struct dict_index *index, const ki
     ftk_status rc = FTK_OK;
 
     if (wholes->count > 1)
-        qsort(wholes->list, wholes->count, sizeof *wholes->list, whole_order);
+        qsort(wholes->list, wholes->count, sizeof(*wholes->list), whole_order);
     for (size_t i = 0; i + 1 < wholes->count && !*conflict_out; i++) {
         const struct whole *left = &wholes->list[i];
         for (size_t j = i + 1; j < wholes->count && !*conflict_out; j++) {
             const struct whole *right = &wholes->list[j];
-            if (memcmp(left->sums, right->sums, sizeof left->sums) != 0)
+            if (memcmp(left->sums, right->sums, sizeof(left->sums)) != 0)
                 break;
             if (left->container == right->container && left->id == right->id)
                 continue;
@@ -210,7 +210,7 @@ run_walk(struct run *run, kiln_cursor *cursor)
     rc = kiln_cursor_seek(cursor, run->values.data, run->values.size);
     for (; rc == FTK_OK; rc = kiln_cursor_next(cursor)) {
         FTK_TRY(kiln_cursor_item(cursor, &key, NULL));
-        if (key.size < run->values.size || key.size > sizeof copy ||
+        if (key.size < run->values.size || key.size > sizeof(copy) ||
             memcmp(key.data, run->values.data, run->values.size) != 0)
             goto out;
         memcpy(copy, key.data, key.size); /* records may be read */
@@ -287,7 +287,7 @@ index_unique_walk(struct records_txn *state, const struct dict_index *index,
         if (told)
             continue;
         told = true;
-        FTK_ASSERT(last_bytes > 0 && last_bytes <= sizeof present);
+        FTK_ASSERT(last_bytes > 0 && last_bytes <= sizeof(present));
         memcpy(present, last, last_bytes);
         FTK_TRY(index_unique_judge(state, index, judge, (kiln_slice){present, last_bytes},
                                    (flags & INDEX_CHANGE_TRUNCATED) != 0, ids, &conflict));
@@ -323,16 +323,16 @@ static ftk_status
 suspects_of(struct records_txn *state, kiln_index number, struct index_suspects **suspects_out)
 {
     void *memory = state->suspects;
-    uint32_t room = state->suspect_room + 4;
+    uint32_t capacity = state->suspect_capacity + 4;
     ftk_status rc = FTK_OK;
 
     *suspects_out = suspects_find(state, number);
     if (*suspects_out != NULL)
         return FTK_OK;
-    if (state->suspect_count == state->suspect_room) {
-        FTK_TRY(ftk_realloc(&memory, room * sizeof *state->suspects));
+    if (state->suspect_count == state->suspect_capacity) {
+        FTK_TRY(ftk_realloc(&memory, capacity * sizeof(*state->suspects)));
         state->suspects = memory;
-        state->suspect_room = room;
+        state->suspect_capacity = capacity;
     }
     *suspects_out = &state->suspects[state->suspect_count++];
     **suspects_out = (struct index_suspects){.number = number};
@@ -359,7 +359,7 @@ index_suspects_release(struct records_txn *state)
         index_suspects_drop(state, state->suspects[0].number);
     ftk_free(state->suspects);
     state->suspects = NULL;
-    state->suspect_room = 0;
+    state->suspect_capacity = 0;
 }
 
 void

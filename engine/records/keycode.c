@@ -171,7 +171,7 @@ keycode_double_put(uint8_t *to, double value)
         bits = KEYCODE_DOUBLE_NAN;
     } else {
         value += 0.0; /* -0.0 becomes 0.0 */
-        memcpy(&bits, &value, sizeof bits);
+        memcpy(&bits, &value, sizeof(bits));
         bits ^= bits >> 63 ? UINT64_MAX : UINT64_C(1) << 63;
     }
     ftk_put_be64(to, bits);
@@ -191,7 +191,7 @@ keycode_double_get(const uint8_t *from, const uint8_t *end, uint8_t flip, double
         (bits > UINT64_C(0xfff0000000000000) && bits != KEYCODE_DOUBLE_NAN))
         return NULL;
     bits ^= bits >> 63 ? UINT64_C(1) << 63 : UINT64_MAX;
-    memcpy(value_out, &bits, sizeof bits);
+    memcpy(value_out, &bits, sizeof(bits));
     return from + 8;
 }
 
@@ -311,7 +311,7 @@ keycode_part_get(const uint8_t *from, const uint8_t *end, kiln_type type, bool d
     uint8_t flip = descending ? 0xff : 0;
     uint8_t byte;
 
-    memset(part_out, 0, sizeof *part_out);
+    memset(part_out, 0, sizeof(*part_out));
     if (from >= end)
         return NULL;
     byte = (uint8_t)(*from ^ flip);

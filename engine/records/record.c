@@ -16,12 +16,12 @@
 #include "ftk/bytes.h"
 #include "ftk/mem.h"
 
-enum { BODY_ROOM_FIRST = 256, ITEM_ROOM_FIRST = 16 };
+enum { BODY_CAPACITY_FIRST = 256, ITEM_CAPACITY_FIRST = 16 };
 
 void
 record_init(struct kiln_record *record)
 {
-    memset(record, 0, sizeof *record);
+    memset(record, 0, sizeof(*record));
 }
 
 void
@@ -29,7 +29,7 @@ record_release(struct kiln_record *record)
 {
     ftk_free(record->body);
     ftk_free(record->items);
-    memset(record, 0, sizeof *record);
+    memset(record, 0, sizeof(*record));
 }
 
 kiln_status
@@ -65,21 +65,21 @@ kiln_record_clear(kiln_record *record)
 ftk_status
 record_body_room(struct kiln_record *record, size_t body_bytes)
 {
-    size_t room = record->body_room != 0 ? record->body_room : BODY_ROOM_FIRST;
+    size_t capacity = record->body_capacity != 0 ? record->body_capacity : BODY_CAPACITY_FIRST;
     void *body = record->body;
     ftk_status rc;
 
-    if (body_bytes <= record->body_room)
+    if (body_bytes <= record->body_capacity)
         return FTK_OK;
     if (body_bytes > RECORD_BYTES_MAX)
         return FTK_FAIL(FTK_TOOBIG, "record of %zu bytes; the limit is %u", body_bytes,
                         RECORD_BYTES_MAX);
-    while (room < body_bytes)
-        room *= 2;
-    rc = ftk_realloc(&body, room);
+    while (capacity < body_bytes)
+        capacity *= 2;
+    rc = ftk_realloc(&body, capacity);
     if (rc == FTK_OK) {
         record->body = body;
-        record->body_room = room;
+        record->body_capacity = capacity;
     }
     return rc;
 }
@@ -87,16 +87,17 @@ record_body_room(struct kiln_record *record, size_t body_bytes)
 static ftk_status
 item_room(struct kiln_record *record)
 {
-    uint32_t room = record->item_room != 0 ? record->item_room * 2 : ITEM_ROOM_FIRST;
+    uint32_t capacity =
+        record->item_capacity != 0 ? record->item_capacity * 2 : ITEM_CAPACITY_FIRST;
     void *items = record->items;
     ftk_status rc;
 
     if (record->item_count == RECORD_ITEMS_MAX)
         return FTK_FAIL(FTK_TOOBIG, "record of more than %u fields", RECORD_ITEMS_MAX);
-    rc = ftk_realloc(&items, room * sizeof *record->items);
+    rc = ftk_realloc(&items, capacity * sizeof(*record->items));
     if (rc == FTK_OK) {
         record->items = items;
-        record->item_room = room;
+        record->item_capacity = capacity;
     }
     return rc;
 }
@@ -134,18 +135,20 @@ append(struct kiln_record *record, kiln_field field, kiln_type type, const void 
 {
     struct record_item *item;
     uint8_t *to;
+    size_t bytes_max; /* of the body with it */
     ftk_status rc;
 
     if (FTK_UNLIKELY(record == NULL || field == 0 || (data == NULL && data_bytes > 0) ||
                      data_bytes > RECORD_BYTES_MAX - RECORD_ITEM_HEAD_MAX - record->body_bytes ||
                      record->body_bytes > RECORD_BYTES_MAX - RECORD_ITEM_HEAD_MAX))
         return append_refuse(record, field, data, data_bytes);
-    if (FTK_UNLIKELY(record->body_bytes + RECORD_ITEM_HEAD_MAX + data_bytes > record->body_room)) {
-        rc = record_body_room(record, record->body_bytes + RECORD_ITEM_HEAD_MAX + data_bytes);
+    bytes_max = record->body_bytes + RECORD_ITEM_HEAD_MAX + data_bytes;
+    if (FTK_UNLIKELY(bytes_max > record->body_capacity)) {
+        rc = record_body_room(record, bytes_max);
         if (rc != FTK_OK)
             return rc;
     }
-    if (FTK_UNLIKELY(record->item_count == record->item_room)) {
+    if (FTK_UNLIKELY(record->item_count == record->item_capacity)) {
         rc = item_room(record);
         if (rc != FTK_OK)
             return rc;
@@ -157,7 +160,7 @@ append(struct kiln_record *record, kiln_field field, kiln_type type, const void 
         to = head_put(to, field, RECORD_LENGTH_FOLLOWS);
         to = ftk_varint_put(to, data_bytes);
     }
-    FTK_ASSERT((size_t)(to - record->body) + data_bytes <= record->body_room);
+    FTK_ASSERT((size_t)(to - record->body) + data_bytes <= record->body_capacity);
     item = &record->items[record->item_count++];
     item->field = field;
     item->type = (uint8_t)type;
@@ -219,7 +222,7 @@ kiln_record_double(kiln_record *record, kiln_field field, double value)
     uint64_t bits;
     uint8_t data[8];
 
-    memcpy(&bits, &value, sizeof bits);
+    memcpy(&bits, &value, sizeof(bits));
     ftk_put_be64(data, bits);
     return append(record, field, KILN_DOUBLE, data,
                   bits == 0 ? 0 : 8 - (unsigned)__builtin_ctzll(bits) / 8);
@@ -311,7 +314,7 @@ record_item_double(const struct kiln_record *record, const struct record_item *i
     FTK_DEBUG_ASSERT(item->bytes <= 8 && item->offset + item->bytes <= record->body_bytes);
     for (uint32_t i = 0; i < 8; i++)
         bits = bits << 8 | (i < item->bytes ? from[i] : 0);
-    memcpy(&value, &bits, sizeof value);
+    memcpy(&value, &bits, sizeof(value));
     return value;
 }
 
@@ -319,7 +322,7 @@ void
 record_item_value(const struct kiln_record *record, const struct record_item *item,
                   kiln_item *item_out)
 {
-    memset(item_out, 0, sizeof *item_out);
+    memset(item_out, 0, sizeof(*item_out));
     item_out->field = item->field;
     item_out->type = (kiln_type)item->type;
     item_out->depth = item->depth;
@@ -351,7 +354,7 @@ kiln_status
 kiln_walk_next(kiln_walk *walk, kiln_item *item_out)
 {
     if (item_out != NULL)
-        memset(item_out, 0, sizeof *item_out);
+        memset(item_out, 0, sizeof(*item_out));
     if (walk == NULL || item_out == NULL || walk->record == NULL)
         return FTK_FAIL(FTK_INVALID, "walk, its record or item_out is NULL");
     if (walk->position >= walk->record->item_count)
@@ -367,7 +370,7 @@ kiln_record_find(const kiln_record *record, kiln_field field, uint32_t nth, kiln
     const struct record_item *item;
 
     if (item_out != NULL)
-        memset(item_out, 0, sizeof *item_out);
+        memset(item_out, 0, sizeof(*item_out));
     if (record == NULL || item_out == NULL)
         return FTK_FAIL(FTK_INVALID, "record or item_out is NULL");
     for (uint32_t i = 0; i < record->item_count; i++) {
@@ -455,7 +458,7 @@ record_decode_in_place(struct kiln_record *record, const struct record_types *ty
     bool group;
     ftk_status rc;
 
-    FTK_ASSERT(body_bytes <= record->body_room && body_bytes <= RECORD_BYTES_MAX);
+    FTK_ASSERT(body_bytes <= record->body_capacity && body_bytes <= RECORD_BYTES_MAX);
     kiln_record_clear(record);
     if (body_bytes == 0) /* there may be no body at all */
         return FTK_OK;
@@ -465,7 +468,7 @@ record_decode_in_place(struct kiln_record *record, const struct record_types *ty
             end = ends[depth - 1];
         if (from == end)
             break;
-        if (FTK_UNLIKELY(record->item_count == record->item_room)) {
+        if (FTK_UNLIKELY(record->item_count == record->item_capacity)) {
             rc = item_room(record);
             if (rc != FTK_OK) {
                 kiln_record_clear(record);

@@ -31,8 +31,8 @@ static_assert(sizeof(struct record_item) == 16, "small: four in a cache line");
 struct kiln_record {
     uint8_t *body;
     struct record_item *items;
-    size_t body_bytes, body_room;
-    uint32_t item_count, item_room;
+    size_t body_bytes, body_capacity;
+    uint32_t item_count, item_capacity;
     uint32_t depth;                       /* open groups */
     uint32_t open[KILN_RECORD_DEPTH_MAX]; /* their items */
 };

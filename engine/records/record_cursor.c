@@ -22,7 +22,7 @@ seek(kiln_record_cursor *cursor)
 
     FTK_ASSERT(cursor->id_next != 0);
     ftk_put_be64(key, cursor->id_next);
-    return kiln_cursor_seek(cursor->cursor, key, sizeof key);
+    return kiln_cursor_seek(cursor->cursor, key, sizeof(key));
 }
 
 /* After a rollback, or at the end, the cursor below has no place; it then begins anew. */

@@ -24,7 +24,7 @@ kept_read(struct records_txn *state, const struct dict_container *container, uin
     ftk_status rc;
 
     *kept_out = 0;
-    rc = kiln_get(state->txn, container->coll, key_kept, sizeof key_kept, &value);
+    rc = kiln_get(state->txn, container->coll, key_kept, sizeof(key_kept), &value);
     if (rc == FTK_NOTFOUND)
         return FTK_OK;
     if (rc != FTK_OK)
@@ -89,30 +89,30 @@ key_put(uint8_t key[8], uint64_t id)
 static ftk_status
 gather_grow(struct record_gather *gather, size_t body_bytes)
 {
-    size_t bodies_room = gather->bodies_room == 0 ? 16384 : gather->bodies_room;
-    uint32_t room = gather->room == 0 ? 256 : gather->room * 2;
+    size_t bodies_capacity = gather->bodies_capacity == 0 ? 16384 : gather->bodies_capacity;
+    uint32_t capacity = gather->capacity == 0 ? 256 : gather->capacity * 2;
     void *memory;
     ftk_status rc = FTK_OK;
 
-    while (bodies_room - gather->bodies_bytes < body_bytes)
-        bodies_room *= 2;
-    if (bodies_room != gather->bodies_room) {
+    while (bodies_capacity - gather->bodies_bytes < body_bytes)
+        bodies_capacity *= 2;
+    if (bodies_capacity != gather->bodies_capacity) {
         memory = gather->bodies;
-        FTK_TRY(ftk_realloc(&memory, bodies_room));
+        FTK_TRY(ftk_realloc(&memory, bodies_capacity));
         gather->bodies = memory;
-        gather->bodies_room = (uint32_t)bodies_room;
+        gather->bodies_capacity = (uint32_t)bodies_capacity;
     }
-    if (gather->count == gather->room) {
+    if (gather->count == gather->capacity) {
         memory = gather->keys;
-        FTK_TRY(ftk_realloc(&memory, room * sizeof *gather->keys));
+        FTK_TRY(ftk_realloc(&memory, capacity * sizeof(*gather->keys)));
         gather->keys = memory;
         memory = gather->ends;
-        FTK_TRY(ftk_realloc(&memory, room * sizeof *gather->ends));
+        FTK_TRY(ftk_realloc(&memory, capacity * sizeof(*gather->ends)));
         gather->ends = memory;
-        gather->room = room;
+        gather->capacity = capacity;
     }
-    FTK_ASSERT(gather->count < gather->room);
-    FTK_ASSERT(gather->bodies_room - gather->bodies_bytes >= body_bytes);
+    FTK_ASSERT(gather->count < gather->capacity);
+    FTK_ASSERT(gather->bodies_capacity - gather->bodies_bytes >= body_bytes);
 out:
     return rc;
 }
@@ -123,8 +123,8 @@ gather_add(struct records_txn *state, struct record_gather *gather, uint64_t id,
 {
     ftk_status rc = FTK_OK;
 
-    if (FTK_UNLIKELY(gather->count == gather->room ||
-                     gather->bodies_room - gather->bodies_bytes < record->body_bytes))
+    if (FTK_UNLIKELY(gather->count == gather->capacity ||
+                     gather->bodies_capacity - gather->bodies_bytes < record->body_bytes))
         rc = gather_grow(gather, record->body_bytes);
     if (rc != FTK_OK)
         return rc;
@@ -299,7 +299,7 @@ record_put(struct records_txn *state, const struct dict_container *container, ui
 
     FTK_ASSERT(id != 0 && record->depth == 0); /* key 0 is the row of the highest id */
     key_put(key, id);
-    rc = extension_put(state->txn, container->coll, (kiln_slice){key, sizeof key},
+    rc = extension_put(state->txn, container->coll, (kiln_slice){key, sizeof(key)},
                        (kiln_slice){record->body, record->body_bytes}, flags);
     if (rc == FTK_EXISTS)
         rc = FTK_FAIL(FTK_EXISTS, "container '%s' has a record %llu", container->name,
@@ -458,7 +458,7 @@ keep_high(struct records_txn *state, const struct dict_container *container,
     ftk_status rc;
 
     FTK_ASSERT(gather->known && gather->high != 0 && gather->kept < gather->high);
-    rc = extension_put(state->txn, container->coll, (kiln_slice){key_kept, sizeof key_kept},
+    rc = extension_put(state->txn, container->coll, (kiln_slice){key_kept, sizeof(key_kept)},
                        (kiln_slice){value, value_bytes}, KILN_PUT_REPLACE);
     if (rc == FTK_OK)
         gather->kept = gather->high;
@@ -488,7 +488,7 @@ remove_record(struct records_txn *state, const struct dict_container *container,
     batches_mark(state, plan);
     rc = batches_push(state, &state->scan_old, container, id, INDEX_CHANGE_DELETE);
     if (rc == FTK_OK)
-        rc = extension_delete(state->txn, container->coll, (kiln_slice){key, sizeof key});
+        rc = extension_delete(state->txn, container->coll, (kiln_slice){key, sizeof(key)});
     if (rc != FTK_OK) {
         batches_cut(state, plan);
         goto out;

@@ -37,7 +37,7 @@ report(struct check *check, const char *format, ...)
 
     check->found = true;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     check->calls->finding(check->calls->context, text);
 }
@@ -225,7 +225,7 @@ index_walk(struct check *check)
     FTK_TRY(kiln_cursor_open(check->state->txn, check->index->coll, KILN_CURSOR_SCAN, &cursor));
     for (rc = kiln_cursor_first(cursor); rc == FTK_OK; rc = kiln_cursor_next(cursor)) {
         FTK_TRY(kiln_cursor_item(cursor, &key, NULL));
-        if (key.size > sizeof copy) {
+        if (key.size > sizeof(copy)) {
             report(check, "index '%s': key of %zu bytes", check->index->name, key.size);
             continue;
         }

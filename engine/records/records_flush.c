@@ -16,8 +16,8 @@ gather_drop(struct record_gather *gather, uint32_t count)
     gather->bodies_bytes -= bytes;
     if (gather->count == 0 || count == 0)
         return;
-    memmove(gather->keys, gather->keys + count, gather->count * sizeof *gather->keys);
-    memmove(gather->ends, gather->ends + count, gather->count * sizeof *gather->ends);
+    memmove(gather->keys, gather->keys + count, gather->count * sizeof(*gather->keys));
+    memmove(gather->ends, gather->ends + count, gather->count * sizeof(*gather->ends));
     memmove(gather->bodies, gather->bodies + bytes, gather->bodies_bytes);
     for (uint32_t i = 0; i < gather->count; i++)
         gather->ends[i] -= bytes;
@@ -38,7 +38,7 @@ gather_flush(struct records_txn *state, const struct dict_container *container,
     FTK_ASSERT(gather->known && state->write);
     FTK_TRY(records_slices(state, gather->count, &keys, &values));
     for (uint32_t i = 0; i < gather->count; i++) {
-        keys[i] = (kiln_slice){&gather->keys[i], sizeof gather->keys[i]};
+        keys[i] = (kiln_slice){&gather->keys[i], sizeof(gather->keys[i])};
         values[i] = (kiln_slice){gather->bodies + first, gather->ends[i] - first};
         first = gather->ends[i];
     }
@@ -59,7 +59,7 @@ records_flush_container(struct records_txn *state, const struct dict_container *
 
     if (state->used_count == 0)
         return FTK_OK;
-    FTK_ASSERT(container->position < state->gather_room);
+    FTK_ASSERT(container->position < state->gather_capacity);
     gather = &state->gathers[container->position];
     return gather->count > 0 ? gather_flush(state, container, gather) : FTK_OK;
 }
@@ -74,8 +74,8 @@ records_flush(struct records_txn *state)
     if (state->pending_bytes == 0)
         return rc;
     FTK_ASSERT(state->write);
-    FTK_ASSERT(dict->container_count <= state->gather_room);
-    FTK_ASSERT(dict->index_count <= state->batch_room);
+    FTK_ASSERT(dict->container_count <= state->gather_capacity);
+    FTK_ASSERT(dict->index_count <= state->batch_capacity);
     /* Records first: a unique index may have to look at them. */
     for (uint32_t i = 0; i < state->used_count; i++)
         FTK_TRY(records_flush_container(state, dict->containers[state->used[i]]));

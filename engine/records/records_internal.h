@@ -44,9 +44,9 @@ struct record_gather {
     uint64_t kept;  /* what key 0 of the container says; 0: nothing */
     uint64_t *keys; /* ids, BE */
     uint32_t *ends; /* of the bodies */
-    uint32_t count, room;
+    uint32_t count, capacity;
     uint8_t *bodies;
-    uint32_t bodies_bytes, bodies_room;
+    uint32_t bodies_bytes, bodies_capacity;
 };
 
 /* Values that two records of a unique index had at some time of the transaction: index_unique.c. */
@@ -74,21 +74,21 @@ struct records_txn {
     bool recalls; /* what the last commit knew of highest ids holds still */
     kiln_coll dict_coll;
     struct record_gather *gathers; /* of a transaction that writes */
-    uint32_t gather_room;
-    uint32_t *used; /* gather_room: positions of the gathers that are used, used_count of them */
+    uint32_t gather_capacity;
+    uint32_t *used; /* gather_capacity: the positions of the used_count that are used */
     uint32_t used_count;
     size_t idle_bytes; /* memory of the gathers that are not */
     struct index_batch *batches;
-    uint32_t batch_room;
+    uint32_t batch_capacity;
     size_t pending_bytes; /* gathered, all together */
     struct index_suspects *suspects;
-    uint32_t suspect_count, suspect_room;
+    uint32_t suspect_count, suspect_capacity;
     struct index_scan scan, scan_old;
     struct kiln_record record_old;
     struct index_batch keys_old, keys_new; /* of one record, for updates */
     struct index_sorter sorter;
-    kiln_slice *slices; /* 2 * slice_room: keys, values */
-    size_t slice_room;
+    kiln_slice *slices; /* 2 * slice_capacity: keys, values */
+    size_t slice_capacity;
 };
 
 /*

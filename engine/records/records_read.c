@@ -36,7 +36,7 @@ read_large(struct records_txn *state, const struct dict_container *container, co
             goto out;
         }
     }
-    FTK_ASSERT(done == bytes && bytes <= record->body_room);
+    FTK_ASSERT(done == bytes && bytes <= record->body_capacity);
     rc = record_decode_in_place(record, &state->dict->types, (size_t)bytes);
 out:
     return rc;
@@ -50,7 +50,7 @@ body_decode(struct records_txn *state, const struct dict_container *container, u
     ftk_status rc = record_decode(record, &state->dict->types, value.data, value.size);
 
     if (FTK_UNLIKELY(rc == FTK_CORRUPT)) {
-        memcpy(text, ftk_error_last()->text, sizeof text);
+        memcpy(text, ftk_error_last()->text, sizeof(text));
         rc = FTK_FAIL(FTK_CORRUPT, "container '%s', record %llu: %.160s", container->name,
                       (unsigned long long)id, text);
     }
@@ -67,7 +67,7 @@ records_read(struct records_txn *state, const struct dict_container *container, 
 
     FTK_ASSERT(id != 0); /* row 0 is no record */
     key_put(key, id);
-    rc = kiln_get(state->txn, container->coll, key, sizeof key, &value);
+    rc = kiln_get(state->txn, container->coll, key, sizeof(key), &value);
     if (FTK_LIKELY(rc == FTK_OK))
         return body_decode(state, container, id, value, record);
     kiln_record_clear(record);
@@ -89,7 +89,7 @@ records_cursor_read(struct records_txn *state, const struct dict_container *cont
         return rc;
     if (key.size != 8)
         return FTK_FAIL(FTK_CORRUPT, "container '%s': key of %zu bytes", container->name, key.size);
-    memcpy(copy, key.data, sizeof copy);
+    memcpy(copy, key.data, sizeof(copy));
     *id_out = ftk_get_be64(copy);
     if (record == NULL)
         return FTK_OK;

@@ -31,7 +31,7 @@ struct records_given {
 struct records_db {
     uint32_t number_next[3];     /* fields, containers, indexes; of the holder of the writer lock */
     struct records_given *given; /* his too */
-    uint32_t given_count, given_room;
+    uint32_t given_count, given_capacity;
     struct records_high highs[HIGHS]; /* of the holder of the writer lock */
     uint32_t high_last;
     struct ftk_mutex mutex; /* guards dict, coll_known and dict_coll; taken last of all */
@@ -72,12 +72,12 @@ state_free(struct records_txn *state)
 {
     if (state == NULL)
         return;
-    for (uint32_t i = 0; i < state->gather_room; i++) {
+    for (uint32_t i = 0; i < state->gather_capacity; i++) {
         ftk_free(state->gathers[i].keys);
         ftk_free(state->gathers[i].ends);
         ftk_free(state->gathers[i].bodies);
     }
-    for (uint32_t i = 0; i < state->batch_room; i++)
+    for (uint32_t i = 0; i < state->batch_capacity; i++)
         index_batch_release(&state->batches[i]);
     ftk_free(state->gathers);
     ftk_free(state->used);
@@ -100,7 +100,7 @@ records_db_end(void *db_state)
 
     if (db == NULL)
         return;
-    FTK_ASSERT(db->given_count <= db->given_room && db->high_last < HIGHS);
+    FTK_ASSERT(db->given_count <= db->given_capacity && db->high_last < HIGHS);
     dict_release(db->dict);
     ftk_free(db->given);
     state_free(atomic_load_explicit(&db->spare, memory_order_acquire));
@@ -112,14 +112,16 @@ records_db_end(void *db_state)
 static bool
 state_is_small(const struct records_txn *state)
 {
-    size_t bytes = state->keys_old.keys_room + state->keys_new.keys_room +
-                   state->record_old.body_room + state->slice_room * 2 * sizeof(kiln_slice) +
-                   (size_t)state->sorter.room * 2 * sizeof *state->sorter.entries;
+    size_t bytes = state->keys_old.keys_capacity + state->keys_new.keys_capacity +
+                   state->record_old.body_capacity +
+                   state->slice_capacity * 2 * sizeof(kiln_slice) +
+                   (size_t)state->sorter.capacity * 2 * sizeof(*state->sorter.entries);
 
     FTK_ASSERT(state->used_count == 0);
     bytes += state->idle_bytes;
-    for (uint32_t i = 0; i < state->batch_room; i++)
-        bytes += state->batches[i].keys_room + state->batches[i].room * sizeof(struct index_change);
+    for (uint32_t i = 0; i < state->batch_capacity; i++)
+        bytes += state->batches[i].keys_capacity +
+                 state->batches[i].capacity * sizeof(struct index_change);
     return bytes <= 4u << 20;
 }
 
@@ -146,7 +148,7 @@ records_txn_end(kiln_txn *txn)
 static size_t
 gather_bytes(const struct record_gather *gather)
 {
-    return gather->bodies_room + (size_t)gather->room * 12;
+    return gather->bodies_capacity + (size_t)gather->capacity * 12;
 }
 
 void
@@ -154,10 +156,10 @@ records_use(struct records_txn *state, const struct dict_container *container)
 {
     struct record_gather *gather = &state->gathers[container->position];
 
-    FTK_ASSERT(state->write && container->position < state->gather_room);
+    FTK_ASSERT(state->write && container->position < state->gather_capacity);
     if (FTK_LIKELY(gather->used))
         return;
-    FTK_ASSERT(state->used_count < state->gather_room && gather->count == 0 && !gather->known);
+    FTK_ASSERT(state->used_count < state->gather_capacity && gather->count == 0 && !gather->known);
     FTK_ASSERT(state->idle_bytes >= gather_bytes(gather));
     gather->used = true;
     state->idle_bytes -= gather_bytes(gather);
@@ -203,19 +205,19 @@ records_given_learn(struct records_txn *state, kiln_container container,
 {
     struct records_db *db = state->db;
     const struct records_given *given = given_place(db, container);
-    uint32_t room = db->given_room == 0 ? 16 : 2 * db->given_room;
+    uint32_t capacity = db->given_capacity == 0 ? 16 : 2 * db->given_capacity;
     ftk_status rc;
 
     FTK_ASSERT(state->write && state->dict != NULL);
     gather->given = 0;
     gather->floor = given_is(db, given, container) ? given->id : 0;
-    if (db->given_count + state->dict->container_count <= db->given_room)
+    if (db->given_count + state->dict->container_count <= db->given_capacity)
         return FTK_OK;
-    while (room < db->given_count + state->dict->container_count)
-        room *= 2;
-    rc = ftk_realloc((void **)&db->given, room * sizeof *db->given);
+    while (capacity < db->given_count + state->dict->container_count)
+        capacity *= 2;
+    rc = ftk_realloc((void **)&db->given, capacity * sizeof(*db->given));
     if (rc == FTK_OK)
-        db->given_room = room;
+        db->given_capacity = capacity;
     return rc;
 }
 
@@ -233,9 +235,9 @@ given_note(struct records_txn *state)
             continue;
         given = given_place(db, container);
         if (!given_is(db, given, container)) {
-            FTK_ASSERT(db->given_count < db->given_room);
+            FTK_ASSERT(db->given_count < db->given_capacity);
             memmove(given + 1, given,
-                    (size_t)(db->given + db->given_count - given) * sizeof *given);
+                    (size_t)(db->given + db->given_count - given) * sizeof(*given));
             *given = (struct records_given){container, 0};
             db->given_count++;
         }
@@ -258,7 +260,7 @@ records_forget(struct records_txn *state)
         state->idle_bytes += gather_bytes(gather);
     }
     state->used_count = 0;
-    for (uint32_t i = 0; i < state->batch_room; i++)
+    for (uint32_t i = 0; i < state->batch_capacity; i++)
         index_batch_clear(&state->batches[i]);
     state->pending_bytes = 0;
     dict_release(state->dict);
@@ -410,34 +412,34 @@ ftk_status
 records_positions_room(struct records_txn *state)
 {
     void *memory;
-    uint32_t room;
+    uint32_t capacity;
     ftk_status rc = FTK_OK;
 
     if (!state->write)
         return FTK_OK;
-    if (state->dict->container_count > state->gather_room) {
-        room = state->dict->container_count + state->dict->container_count / 4 + 4;
+    if (state->dict->container_count > state->gather_capacity) {
+        capacity = state->dict->container_count + state->dict->container_count / 4 + 4;
         memory = state->used;
-        FTK_TRY(ftk_realloc(&memory, room * sizeof *state->used));
+        FTK_TRY(ftk_realloc(&memory, capacity * sizeof(*state->used)));
         state->used = memory;
         memory = state->gathers;
-        FTK_TRY(ftk_realloc(&memory, room * sizeof *state->gathers));
+        FTK_TRY(ftk_realloc(&memory, capacity * sizeof(*state->gathers)));
         state->gathers = memory;
-        memset(state->gathers + state->gather_room, 0,
-               (room - state->gather_room) * sizeof *state->gathers);
-        state->gather_room = room;
+        memset(state->gathers + state->gather_capacity, 0,
+               (capacity - state->gather_capacity) * sizeof(*state->gathers));
+        state->gather_capacity = capacity;
     }
-    if (state->dict->index_count > state->batch_room) {
-        room = state->dict->index_count + 4;
+    if (state->dict->index_count > state->batch_capacity) {
+        capacity = state->dict->index_count + 4;
         memory = state->batches;
-        FTK_TRY(ftk_realloc(&memory, room * sizeof *state->batches));
+        FTK_TRY(ftk_realloc(&memory, capacity * sizeof(*state->batches)));
         state->batches = memory;
-        memset(state->batches + state->batch_room, 0,
-               (room - state->batch_room) * sizeof *state->batches);
-        state->batch_room = room;
+        memset(state->batches + state->batch_capacity, 0,
+               (capacity - state->batch_capacity) * sizeof(*state->batches));
+        state->batch_capacity = capacity;
     }
-    FTK_ASSERT(state->dict->container_count <= state->gather_room);
-    FTK_ASSERT(state->dict->index_count <= state->batch_room);
+    FTK_ASSERT(state->dict->container_count <= state->gather_capacity);
+    FTK_ASSERT(state->dict->index_count <= state->batch_capacity);
 out:
     return rc;
 }
@@ -498,23 +500,23 @@ ftk_status
 records_slices(struct records_txn *state, size_t count, kiln_slice **keys_out,
                kiln_slice **values_out)
 {
-    size_t room = state->slice_room == 0 ? 256 : state->slice_room;
+    size_t capacity = state->slice_capacity == 0 ? 256 : state->slice_capacity;
     void *memory = NULL;
     ftk_status rc = FTK_OK;
 
-    if (count > state->slice_room) {
-        while (room < count)
-            room *= 2;
-        FTK_TRY(ftk_alloc(2 * room * sizeof *state->slices, &memory));
+    if (count > state->slice_capacity) {
+        while (capacity < count)
+            capacity *= 2;
+        FTK_TRY(ftk_alloc(2 * capacity * sizeof(*state->slices), &memory));
         ftk_free(state->slices);
         state->slices = memory;
-        state->slice_room = room;
+        state->slice_capacity = capacity;
     }
-    FTK_ASSERT(count <= state->slice_room);
+    FTK_ASSERT(count <= state->slice_capacity);
     *keys_out = state->slices;
-    *values_out = state->slices + state->slice_room;
+    *values_out = state->slices + state->slice_capacity;
     if (count > 0)
-        memset(*values_out, 0, count * sizeof **values_out);
+        memset(*values_out, 0, count * sizeof(**values_out));
 out:
     return rc;
 }

@@ -16,7 +16,7 @@ fields_check(const struct dict *dict)
 {
     uint32_t named = 0;
 
-    FTK_ASSERT(dict->types.count <= dict->field_room && dict->types.count <= dict->field_next);
+    FTK_ASSERT(dict->types.count <= dict->field_capacity && dict->types.count <= dict->field_next);
     for (uint32_t n = 0; n < dict->types.count; n++) {
         const char *name = dict->field_names[n];
         FTK_ASSERT((name == NULL) == (dict->types.types[n] == 0));
@@ -54,7 +54,7 @@ containers_check(const struct dict *dict)
 {
     uint32_t last = 0;
 
-    FTK_ASSERT(dict->container_count <= dict->container_room);
+    FTK_ASSERT(dict->container_count <= dict->container_capacity);
     for (uint32_t i = 0; i < dict->container_count; i++) {
         const struct dict_container *container = dict->containers[i];
         FTK_ASSERT(container->position == i && container->number > last);
@@ -71,7 +71,7 @@ indexes_check(const struct dict *dict)
 {
     uint32_t last = 0;
 
-    FTK_ASSERT(dict->index_count <= dict->index_room && dict->index_count <= INDEX_COUNT_MAX);
+    FTK_ASSERT(dict->index_count <= dict->index_capacity && dict->index_count <= INDEX_COUNT_MAX);
     for (uint32_t i = 0; i < dict->index_count; i++) {
         const struct dict_index *index = dict->indexes[i];
         FTK_ASSERT(index->position == i && index->number > last);
@@ -93,7 +93,7 @@ dict_check(const struct dict *dict)
 {
     FTK_INVARIANT_COUNT("dictionary");
     FTK_ASSERT(atomic_load(&dict->references) > 0);
-    FTK_ASSERT(dict->name_count <= dict->name_room / 2);
+    FTK_ASSERT(dict->name_count <= dict->name_capacity / 2);
     FTK_ASSERT(dict->name_count == fields_check(dict) + dict->container_count + dict->index_count);
     containers_check(dict);
     indexes_check(dict);
@@ -107,7 +107,7 @@ batch_check(const struct index_batch *batch)
 {
     size_t offset = 0;
 
-    FTK_ASSERT(batch->count <= batch->room && batch->keys_bytes <= batch->keys_room);
+    FTK_ASSERT(batch->count <= batch->capacity && batch->keys_bytes <= batch->keys_capacity);
     for (uint32_t i = 0; i < batch->count; i++) {
         const struct index_change *change = &batch->changes[i];
         FTK_ASSERT(change->offset == offset && change->key_bytes <= KILN_KEY_MAX);
@@ -123,7 +123,8 @@ gather_check(const struct record_gather *gather)
     uint64_t last = 0;
     uint32_t end = 0;
 
-    FTK_ASSERT(gather->count <= gather->room && gather->bodies_bytes <= gather->bodies_room);
+    FTK_ASSERT(gather->count <= gather->capacity &&
+               gather->bodies_bytes <= gather->bodies_capacity);
     FTK_ASSERT(gather->known || gather->count == 0);
     FTK_ASSERT(gather->used || !gather->known);
     for (uint32_t i = 0; i < gather->count; i++) {
@@ -142,7 +143,7 @@ gather_check(const struct record_gather *gather)
 static void
 suspects_check(const struct records_txn *state)
 {
-    FTK_ASSERT(state->suspect_count <= state->suspect_room);
+    FTK_ASSERT(state->suspect_count <= state->suspect_capacity);
     for (uint32_t i = 0; i < state->suspect_count; i++) {
         const struct index_suspects *suspects = &state->suspects[i];
         FTK_ASSERT(suspects->number != 0);
@@ -164,13 +165,13 @@ records_state_check(const struct records_txn *state)
     FTK_INVARIANT_COUNT("records of a transaction");
     FTK_ASSERT(state->txn != NULL && state->db != NULL);
     FTK_ASSERT(!state->write ||
-               (containers <= state->gather_room && indexes <= state->batch_room));
-    for (uint32_t i = 0; i < state->gather_room; i++) {
+               (containers <= state->gather_capacity && indexes <= state->batch_capacity));
+    for (uint32_t i = 0; i < state->gather_capacity; i++) {
         gather_check(&state->gathers[i]);
         FTK_ASSERT(i < containers || !state->gathers[i].known);
         gathered += state->gathers[i].bodies_bytes + 16 * (size_t)state->gathers[i].count;
     }
-    for (uint32_t i = 0; i < state->batch_room; i++) {
+    for (uint32_t i = 0; i < state->batch_capacity; i++) {
         batch_check(&state->batches[i]);
         FTK_ASSERT(i < indexes || state->batches[i].count == 0);
         gathered += state->batches[i].keys_bytes;
