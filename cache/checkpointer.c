@@ -5,10 +5,11 @@
  * 1. One checkpoint at a time; its steps run without the mutex.
  * 2. A run is served by a checkpoint that began after it was asked for: tickets.  `asked` counts
  *    up; a checkpoint notes `asked` before `begin` and puts it into `served` at its end.
- * 3. The first error of a device is final: no checkpoint begins after it, throttle and run return
- *    it.  A shortage of memory passes: who asked for that checkpoint gets the error, and whatever
- *    it was wanted for, it is tried again when one is asked for, or after RETRY_NS; until then
- *    nothing else starts one, and the thread sleeps.
+ * 3. The first error of a step is final: no checkpoint begins after it, throttle and run return it.
+ *    A shortage of memory passes, and so does any error of `begin` but FTK_FAILED, for nothing was
+ *    written: who asked for that checkpoint gets the error, and whatever it was wanted for, it is
+ *    tried again when one is asked for, or after RETRY_NS; until then nothing else starts one, and
+ *    the thread sleeps.
  * 4. The mutex is taken under the pool's mutex (the pressure hook); nothing that takes the pool's
  *    mutex is called under it.
  *
@@ -33,7 +34,7 @@
 
 #define DEBT_NS 200000u         /* sleeps shorter than this are saved up */
 #define SLEEP_NS_MAX 100000000u /* longest sleep of one call: it comes by again */
-#define RETRY_NS 100000000u     /* after a shortage */
+#define RETRY_NS 100000000u     /* after an error that passes */
 #define X_MAX 0.98       /* the factor is at most 49; beyond that memory itself is the limit */
 #define RATE_FIRST 200e6 /* bytes/s, before anything was measured */
 
@@ -52,8 +53,8 @@ struct checkpointer {
     struct ftk_cond served_more;
     uint64_t asked, served;
     uint64_t succeeded; /* tickets up to this one are served by a checkpoint that succeeded */
-    uint64_t retry_ns;  /* the next one then, unless one is asked for before; 0: no shortage */
-    struct ftk_error short_of; /* the last shortage */
+    uint64_t retry_ns;  /* the next one then, unless one is asked for before; 0: all went well */
+    struct ftk_error passing; /* the last error that passes */
     uint64_t forced; /* tickets up to this one are to be served even when nothing changed */
     bool kicked, closing;
     struct ftk_error error; /* the first; status FTK_OK: none */
@@ -155,14 +156,15 @@ stats_add(struct checkpointer *self, const struct cache_write_stats *written, ui
     stats->last_total_ns = total_ns;
 }
 
-/* The mutex is held. */
+/* Rule 3.  begun: the steps followed.  The mutex is held. */
 static void
-failed(struct checkpointer *self, ftk_status rc)
+failed(struct checkpointer *self, ftk_status rc, bool begun)
 {
-    bool passes = ftk_error_passes(rc);
-    struct ftk_error *error = passes ? &self->short_of : &self->error;
+    bool passes = ftk_error_passes(rc) || (!begun && rc != FTK_FAILED);
+    struct ftk_error *error = passes ? &self->passing : &self->error;
 
     FTK_ASSERT(self->error.status == FTK_OK); /* no checkpoint begins after a final error */
+    bool again = error->status == rc && strcmp(error->text, ftk_error_last()->text) == 0;
     *error = *ftk_error_last();
     error->status = rc;
     if (passes) {
@@ -170,8 +172,9 @@ failed(struct checkpointer *self, ftk_status rc)
     } else {
         atomic_store(&self->failed, 1);
     }
-    ftk_log(self->log, passes ? FTK_LOG_WARNING : FTK_LOG_ERROR, "checkpoint failed: %s: %s",
-            ftk_status_text(rc), error->text);
+    if (!again) /* the log need not have it every RETRY_NS */
+        ftk_log(self->log, passes ? FTK_LOG_WARNING : FTK_LOG_ERROR, "checkpoint failed: %s: %s",
+                ftk_status_text(rc), error->text);
 }
 
 /* The mutex is held, but not while the steps run. */
@@ -207,10 +210,12 @@ checkpoint(struct checkpointer *self)
     ftk_mutex_lock(&self->mutex);
     if (rc == FTK_OK && due)
         stats_add(self, &written, ftk_clock_ns() - start_ns);
-    if (rc == FTK_OK)
+    if (rc == FTK_OK) {
         self->succeeded = ticket;
-    else
-        failed(self, rc);
+        self->passing.status = FTK_OK;
+    } else {
+        failed(self, rc, due);
+    }
     FTK_ASSERT(self->served <= ticket); /* one at a time */
     self->served = ticket;
     ftk_cond_broadcast(&self->served_more);
@@ -323,8 +328,9 @@ checkpointer_run(struct checkpointer *self, bool forced)
     ftk_status rc = final_error(self);
     FTK_ASSERT(rc != FTK_OK || self->served >= ticket);
     if (rc == FTK_OK && self->succeeded < ticket) {
-        ftk_error_set(&self->short_of);
-        rc = self->short_of.status;
+        FTK_ASSERT(self->passing.status != FTK_OK); /* else the last one succeeded, and served it */
+        ftk_error_set(&self->passing);
+        rc = self->passing.status;
     }
     ftk_mutex_unlock(&self->mutex);
     return rc;
@@ -394,6 +400,17 @@ note_change(struct checkpointer *self)
     }
 }
 
+/* Without a thread.  What passes is nothing to the caller, as if the thread had met it. */
+static void
+run_if_due(struct checkpointer *self)
+{
+    ftk_mutex_lock(&self->mutex);
+    bool due = is_due(self);
+    ftk_mutex_unlock(&self->mutex);
+    if (due)
+        (void)checkpointer_run(self, false);
+}
+
 ftk_status
 checkpointer_throttle(struct checkpointer *self)
 {
@@ -401,20 +418,16 @@ checkpointer_throttle(struct checkpointer *self)
     uint64_t dirty = cache_dirty_bytes(self->cache);
 
     note_change(self);
+    if (!self->threaded)
+        run_if_due(self);
     if (FTK_UNLIKELY(atomic_load(&self->failed) != 0)) {
         ftk_mutex_lock(&self->mutex);
         rc = final_error(self);
         ftk_mutex_unlock(&self->mutex);
         return rc;
     }
-    if (!self->threaded) {
-        ftk_mutex_lock(&self->mutex);
-        bool due = is_due(self);
-        ftk_mutex_unlock(&self->mutex);
-        if (due)
-            rc = checkpointer_run(self, false);
-        return rc;
-    }
+    if (!self->threaded)
+        return FTK_OK;
     if (FTK_UNLIKELY(atomic_load(&self->state) == CHECKPOINTER_IDLE && dirty_due(self)))
         checkpointer_kick(self);
     uint64_t fresh = newly_dirty(self);

@@ -23,7 +23,8 @@ enum checkpointer_state {
 
 struct checkpointer_hooks {
     /* Pin the newest committed snapshot; *limit_out goes to the seal function.  *due_out false:
-     * nothing changed since the last checkpoint. */
+     * nothing changed since the last checkpoint.  errors: nothing was begun and the next one is
+     * tried, but for FTK_FAILED, which is final. */
     ftk_status (*begin)(void *context, bool forced, uint64_t *limit_out, bool *due_out);
     /* After the dirty pages are written: write what else the checkpoint consists of (space map). */
     ftk_status (*write_more)(void *context);
@@ -59,13 +60,13 @@ void checkpointer_close(struct checkpointer *checkpointer);
 /* Ask for a checkpoint soon (the log is long, ...). */
 void checkpointer_kick(struct checkpointer *checkpointer);
 /* Checkpoint what is committed now, and wait; forced: also when nothing changed.  errors: FTK_NOMEM
- * (a shortage; nothing changed, and a later call may succeed), others are final. */
+ * (a shortage) and those of `begin`: nothing changed, and a later call may succeed; others are
+ * final. */
 ftk_status checkpointer_run(struct checkpointer *checkpointer, bool forced);
 /* By a writer, without locks, once per commit (and now and then in a long transaction): notes that
  * something changed and sleeps as long as the amount of dirty pages demands: nothing below a soft
  * mark, then growing smoothly so that dirty pages never reach the hard mark.
- * FTK_IO/FTK_NOSPACE/... when checkpoints fail (the first error, final); without a thread also
- * FTK_NOMEM, which passes. */
+ * FTK_IO/FTK_NOSPACE/... when checkpoints fail (the first error, final). */
 ftk_status checkpointer_throttle(struct checkpointer *checkpointer);
 void checkpointer_stats(struct checkpointer *checkpointer, struct checkpointer_stats *stats_out);
 

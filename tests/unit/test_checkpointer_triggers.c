@@ -15,6 +15,7 @@ struct engine {
     _Atomic uint64_t begins, forced, ends, syncs;
     _Atomic uint32_t fail_sync, hold;
     _Atomic uint32_t short_of_memory; /* so many begins */
+    _Atomic uint32_t fail_begin;      /* the status */
     _Atomic uint32_t end_status;
 };
 
@@ -28,6 +29,8 @@ hook_begin(void *context, bool forced, uint64_t *limit_out, bool *due_out)
         atomic_fetch_sub(&e->short_of_memory, 1);
         return FTK_FAIL(FTK_NOMEM, "no room for the maps");
     }
+    if (atomic_load(&e->fail_begin) != 0)
+        return FTK_FAIL((ftk_status)atomic_load(&e->fail_begin), "a page cannot be read");
     if (forced)
         atomic_fetch_add(&e->forced, 1);
     *limit_out = atomic_load(&e->committed);
@@ -288,6 +291,32 @@ a_shortage_of_memory_passes(void)
     }
 }
 
+/* Nothing was written: the next one may begin.  A database that has failed begins none. */
+static void
+what_keeps_one_from_beginning_passes(void)
+{
+    const ftk_status errors[] = {FTK_IO, FTK_CORRUPT, FTK_NOSPACE, FTK_FAILED};
+    struct engine e;
+
+    for (unsigned i = 0; i < 2 * sizeof errors / sizeof errors[0]; i++) {
+        ftk_status error = errors[i / 2];
+        engine_open(&e, i % 2 == 1, 0);
+        REQUIRE_OK(commit(&e, 0, 10));
+        atomic_store(&e.fail_begin, (uint32_t)error);
+        for (unsigned n = 0; n < 2; n++) {
+            CHECK_STATUS(checkpointer_run(e.checkpointer, n == 0), error);
+            CHECK_HAS(ftk_error_last()->text, "a page cannot be read");
+        }
+        CHECK_EQ(e.ends, 0);
+        CHECK_EQ(e.syncs, 0);
+        atomic_store(&e.fail_begin, 0);
+        CHECK_STATUS(checkpointer_run(e.checkpointer, false), error == FTK_FAILED ? error : FTK_OK);
+        CHECK_EQ(e.durable, error == FTK_FAILED ? 0 : 1);
+        CHECK_STATUS(commit(&e, 10, 10), error == FTK_FAILED ? error : FTK_OK);
+        engine_close(&e);
+    }
+}
+
 /* Nobody asks: the checkpoint that dirty pages or time wanted is tried again, and not at once. */
 static void
 what_was_due_is_tried_again_after_a_shortage(void)
@@ -394,6 +423,7 @@ TEST_MAIN("checkpointer_triggers", TEST(a_run_covers_what_is_committed),
           TEST(a_run_waits_for_one_that_began_later), TEST(time_and_dirt_start_one),
           TEST(pressure_starts_one), TEST(an_unfinished_transaction_does_not_spin),
           TEST(the_first_error_is_final), TEST(a_shortage_of_memory_passes),
+          TEST(what_keeps_one_from_beginning_passes),
           TEST(what_was_due_is_tried_again_after_a_shortage),
           TEST(what_was_asked_for_is_tried_again_after_a_shortage),
           TEST(after_a_shortage_the_thread_rests_until_it_tries_again),
