@@ -16,9 +16,9 @@
  *     stated.
  *   - The library prints nothing, never exits, and installs no signal handlers.
  *   - A call that fails (memory, room, a read that the device refuses) has changed nothing, where
- *     it is not said otherwise, and its transaction goes on.  Damage can end a transaction, and so
- *     can a read that fails while another thread waits for its outcome: KILN_STATE from then on,
- *     but for a rollback to a savepoint and the abort.
+ *     it is not said otherwise, its transaction goes on, and the call may be made again.  Only
+ *     damage that a change meets can end a transaction: KILN_CORRUPT from then on, but for a
+ *     rollback to a savepoint and the abort.
  *   - A kiln_db may be used from any thread.  A kiln_txn and its cursors may be used from any
  *     thread, but by one at a time.
  *   - Fork: an open database stays with the process that opened it.  The child has neither its lock
@@ -203,7 +203,8 @@ KILN_API kiln_status kiln_open(const char *path, const kiln_options *options, ki
  */
 KILN_API kiln_status kiln_close(kiln_db *db);
 
-/* Write a checkpoint of what is committed now and wait for it. */
+/* Write a checkpoint of what is committed now and wait for it.  A shortage of memory, or a page
+ * that must be read first and cannot be, is an error of this call alone: the next may succeed. */
 KILN_API kiln_status kiln_checkpoint(kiln_db *db);
 
 /* The memory limit of all page caches of this process together; takes effect at once, shrinking

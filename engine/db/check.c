@@ -278,7 +278,7 @@ kiln_check(kiln_db *db, const kiln_check_options *options)
     if (options != NULL)
         FTK_TRY(struct_options_read(options, "kiln_check_options", &known, sizeof(known)));
     FTK_TRY(txn_begin(db, KILN_READ, KILN_DURABILITY_DEFAULT, 0, &check.txn));
-    window_settle_all(check.txn);
+    FTK_TRY(window_settle_all(check.txn));
     space_stats(db->space, &space);
     check.pages_end = space.pages_end;
     if (db_extension_records.count(check.txn, &check.total) != FTK_OK)

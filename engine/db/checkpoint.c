@@ -35,8 +35,9 @@ begin(void *context, bool forced, uint64_t *limit_out, bool *due_out)
     rc = db_check_failed(db);
     if (rc != FTK_OK)
         return rc;
-    window_pin_all(db);
-    rc = space_checkpoint_begin(db->space, db->checkpoint + 1, pin_newest, db);
+    rc = window_pin_all(db);
+    if (rc == FTK_OK)
+        rc = space_checkpoint_begin(db->space, db->checkpoint + 1, pin_newest, db);
     if (rc != FTK_OK) {
         atomic_store(&db->checkpoint_pin, pin_before);
         return rc;

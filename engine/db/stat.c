@@ -179,7 +179,7 @@ kiln_coll_stat_get(kiln_txn *txn, kiln_coll coll, kiln_coll_stat *stat_inout)
         return txn_answer(txn, FTK_FAIL(FTK_INVALID, "kiln_coll_stat.size is not set"));
     txn_unhold(txn);
     FTK_TRY(in_place_end(txn));
-    window_settle_all(txn);
+    FTK_TRY(window_settle_all(txn));
     FTK_TRY(txn_tree(txn, coll, &tree));
     stat.keys = tree->keys;
     stat.height = tree->height;

@@ -303,8 +303,10 @@ step_leaf(kiln_cursor *cursor, bool forward, uint64_t *next_out)
         path->ref[d + 1] = ref;
         if (FTK_UNLIKELY(level == 0 && txn_is_beside(txn))) {
             cache_leave(txn->slot);
-            window_settle(txn, child);
+            rc = window_settle(txn, child);
             cache_enter(txn->fast, txn->slot);
+            if (rc != FTK_OK)
+                goto out;
         }
         FTK_TRY(tree_use(txn, cursor->tree, child, level == 0 ? fetch_flags(cursor) : 0, &again));
         FTK_TRY(tree_check_page(txn, ref, level));

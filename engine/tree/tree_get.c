@@ -161,15 +161,17 @@ group_use(struct get_group *group)
 }
 
 /* Leaves that a writer has changed in place are as they were.  Inside an epoch before and after. */
-static void
+static ftk_status
 group_settle(struct get_group *group)
 {
     kiln_txn *txn = group->txn;
+    ftk_status rc = FTK_OK;
 
     txn_leave(txn);
-    for (uint32_t i = 0; i < group->count && txn_is_beside(txn); i++)
-        window_settle(txn, group->page[i]);
+    for (uint32_t i = 0; rc == FTK_OK && i < group->count && txn_is_beside(txn); i++)
+        rc = window_settle(txn, group->page[i]);
     txn_enter(txn);
+    return rc;
 }
 
 /* All pages of the level are resident: their level, and where each key goes or is likely to be. */
@@ -200,15 +202,16 @@ group_walk(struct get_group *group)
 {
     kiln_txn *txn = group->txn;
     uint32_t height = group->tree->height;
-    ftk_status rc;
+    ftk_status rc = FTK_OK;
 
     FTK_ASSERT(height > 0 && group->count > 0 && group->count <= GROUP);
     for (uint32_t i = 0; i < group->count; i++)
         group_enter(group, i, group->tree->root);
     for (uint32_t level = height; level-- > 0;) {
         if (FTK_UNLIKELY(level == 0 && txn_is_beside(txn)))
-            group_settle(group);
-        rc = group_use(group);
+            rc = group_settle(group);
+        if (rc == FTK_OK)
+            rc = group_use(group);
         if (rc != FTK_OK)
             return rc;
         rc = group_search(group, level);

@@ -64,9 +64,11 @@ restart:
         struct node node = {cache_address(txn->fast, id), page_bytes};
         if (FTK_UNLIKELY(level == 0 && txn_is_beside(txn) && id != settled)) {
             cache_leave(txn->slot);
-            window_settle(txn, id);
+            rc = window_settle(txn, id);
             settled = id;
             cache_enter(txn->fast, txn->slot);
+            if (rc != FTK_OK)
+                goto fail;
             goto restart;
         }
         if (FTK_UNLIKELY(!tree_is_resident(txn, id))) {

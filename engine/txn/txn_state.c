@@ -48,8 +48,6 @@ txn_check_ended(const kiln_txn *txn)
     if (FTK_UNLIKELY(txn->refusal == TXN_DAMAGED))
         return FTK_FAIL(FTK_CORRUPT, "this transaction met a tree that contradicts itself (check "
                                      "says where): abort it");
-    if (FTK_UNLIKELY(txn->window != NULL && window_state(txn->window) == WINDOW_LOST))
-        return FTK_FAIL(FTK_STATE, "an earlier error ended this transaction: abort it");
     return FTK_OK;
 }
 

@@ -28,9 +28,8 @@ static const uint32_t moves[WINDOW_STATES] = {
     [WINDOW_SHUT] = TO(UNTRIED),
     [WINDOW_UNTRIED] = TO(SHUT) | TO(OPEN),
     [WINDOW_OPEN] = TO(ASKED) | TO(COMMITTING) | TO(SHUT),
-    [WINDOW_ASKED] = TO(SHUT) | TO(LOST),
+    [WINDOW_ASKED] = TO(SHUT),
     [WINDOW_COMMITTING] = TO(SHUT) | TO(OPEN),
-    [WINDOW_LOST] = TO(SHUT),
 };
 #undef TO
 
@@ -98,6 +97,7 @@ check_held(kiln_db *db)
 
     FTK_INVARIANT_COUNT("window");
     FTK_ASSERT((state == WINDOW_SHUT) == (window->txn == NULL));
+    FTK_ASSERT(!window->unreadable || state == WINDOW_ASKED);
     if (!has_leaves(state)) {
         FTK_ASSERT(window->leaf_count == 0 && window->undo.count == 0);
         FTK_ASSERT(above == UINT64_MAX);
@@ -293,6 +293,7 @@ leaves_forget(struct window *window)
     for (uint32_t i = 0; i < window->leaf_count; i++)
         window->set[window->leaves[i].slot] = 0;
     window->leaf_count = window->returned = window->next = 0;
+    window->unreadable = false;
     undo_clear(&window->undo);
     atomic_store_explicit(&window->reserved, 0, memory_order_relaxed);
     atomic_store(&window->above, UINT64_MAX);
@@ -425,17 +426,6 @@ undo_all(struct window *window)
             leaf_undo(window, &window->leaves[i]);
 }
 
-/* The changes cannot be kept.  For T the window stays, to tell it so. */
-static void
-window_lose(struct window *window, ftk_status rc)
-{
-    undo_all(window);
-    leaves_forget(window);
-    window->lost = rc;
-    window_must_move(window, WINDOW_ASKED, WINDOW_LOST);
-    FTK_DEBUG_ASSERT((check_held(window->txn->db), true));
-}
-
 /* Those that wait for the mutex get it. */
 static void
 mutex_offer(struct window *window)
@@ -468,23 +458,24 @@ is_asked(const struct window *window, uint64_t base)
 /*
  * By any thread outside an epoch; the mutex is held before and after, but is given up where a page
  * must be read.  Whoever needs the snapshot has it pinned (or is T), so no other window of it opens
- * meanwhile.
+ * meanwhile.  If the page cannot be read, the leaf stays T's, and the error is the caller's.
  */
-static void
+static ftk_status
 leaf_return(kiln_db *db, uint32_t index)
 {
     struct window *window = &db->window;
     uint64_t base = window->base, absent = 0;
     uint64_t pinned[TREE_HEIGHT_MAX];
     uint32_t pins = 0;
+    ftk_status rc = FTK_OK;
 
-    while (is_asked(window, base) && !window->leaves[index].returned) {
+    while (rc == FTK_OK && is_asked(window, base) && !window->leaves[index].returned) {
         struct window_leaf *leaf = &window->leaves[index];
-        ftk_status rc;
         if (window->copy(window->txn, leaf, &absent)) {
             leaf_undo(window, leaf);
             leaf->returned = true;
             window->returned++;
+            window->unreadable = false;
             reserved_add(window, -(uint32_t)leaf->reserve);
             break;
         }
@@ -495,20 +486,24 @@ leaf_return(kiln_db *db, uint32_t index)
         ftk_mutex_lock(&window->mutex);
         if (rc == FTK_OK)
             pinned[pins++] = absent;
-        else if (is_asked(window, base))
-            window_lose(window, rc);
+        else if (is_asked(window, base) && !window->leaves[index].returned)
+            window->unreadable = true;
+        else
+            rc = FTK_OK; /* somebody else has returned it, or T has ended */
     }
     while (pins > 0)
         cache_unpin(db->fast, pinned[--pins]);
+    return rc;
 }
 
 /* Up to `count` leaves are returned, and with the last one the window is shut.  As leaf_return;
  * others have the mutex now and then.  The window is ASKED. */
-static void
+static ftk_status
 leaves_return(kiln_db *db, uint32_t count)
 {
     struct window *window = &db->window;
     uint64_t base = window->base;
+    ftk_status rc;
 
     FTK_ASSERT(window_state(window) == WINDOW_ASKED);
     for (uint32_t n = 1; is_asked(window, base); n++) {
@@ -518,29 +513,34 @@ leaves_return(kiln_db *db, uint32_t count)
             FTK_ASSERT(window->returned == window->leaf_count);
             FTK_DEBUG_ASSERT((check_held(db), true));
             window_shut(window, WINDOW_ASKED);
-            return;
+            return FTK_OK;
         }
         if (n > count)
-            return;
-        leaf_return(db, window->next);
+            return FTK_OK;
+        rc = leaf_return(db, window->next);
+        if (rc != FTK_OK)
+            return rc;
         if (n % RETURN_BATCH == 0)
             mutex_offer(window);
     }
+    return FTK_OK;
 }
 
-void
+ftk_status
 window_pin_all(kiln_db *db)
 {
     struct window *window = &db->window;
+    ftk_status rc = FTK_OK;
 
     atomic_store(&db->checkpoint_pin, PIN_ALL); /* announced: now look */
-    while (has_leaves(window_state(window))) {
+    while (rc == FTK_OK && has_leaves(window_state(window))) {
         mutex_want(window); /* not while a commit is being decided */
         ask(window);
         if (window_state(window) == WINDOW_ASKED)
-            leaves_return(db, UINT32_MAX);
+            rc = leaves_return(db, UINT32_MAX);
         ftk_mutex_unlock(&window->mutex);
     }
+    return rc;
 }
 
 /* The mutex is held then, but for false: the reader has a window beside it no longer. */
@@ -559,36 +559,53 @@ reader_enters(kiln_txn *reader)
     return false;
 }
 
-void
+ftk_status
 window_settle(kiln_txn *reader, uint64_t page)
 {
     const struct window_leaf *leaf;
     struct window *window = reader->reader.beside;
+    ftk_status rc = FTK_OK;
 
     FTK_ASSERT(atomic_load(&reader->slot->epoch) == 0);
     if (!reader_enters(reader))
-        return;
+        return FTK_OK;
     leaf = leaf_find(window, page);
     if (leaf != NULL)
-        leaf_return(reader->db, (uint32_t)(leaf - window->leaves));
-    if (is_asked(window, reader->snapshot.id) && window->returned == window->leaf_count)
-        leaves_return(reader->db, 0); /* it was the last one */
+        rc = leaf_return(reader->db, (uint32_t)(leaf - window->leaves));
+    if (rc == FTK_OK && is_asked(window, reader->snapshot.id) &&
+        window->returned == window->leaf_count)
+        rc = leaves_return(reader->db, 0); /* it was the last one */
     ftk_mutex_unlock(&window->mutex);
+    return rc;
 }
 
-void
+ftk_status
 window_settle_all(kiln_txn *reader)
 {
     struct window *window = reader->reader.beside;
+    ftk_status rc = FTK_OK;
 
     FTK_ASSERT(atomic_load(&reader->slot->epoch) == 0);
-    while (reader_enters(reader)) {
-        leaves_return(reader->db, UINT32_MAX);
+    while (rc == FTK_OK && reader_enters(reader)) {
+        rc = leaves_return(reader->db, UINT32_MAX);
         ftk_mutex_unlock(&window->mutex);
     }
+    return rc;
 }
 
 /* ---- T --------------------------------------------------------------------------------------- */
+
+/* T is asked for its leaves and needs none of them returned itself: so it does not try again what
+ * could not be read, which may take its time, and its call, which goes on, keeps the error that it
+ * may have on its way out. */
+static void
+some_return(kiln_txn *txn)
+{
+    struct ftk_error before = *ftk_error_last();
+
+    if (!txn->window->unreadable && leaves_return(txn->db, RETURN_SOME) != FTK_OK)
+        ftk_error_set(&before);
+}
 
 void
 window_hold(kiln_txn *txn)
@@ -599,7 +616,7 @@ window_hold(kiln_txn *txn)
     ftk_mutex_lock(&window->mutex);
     FTK_ASSERT(atomic_load_explicit(&txn->slot->epoch, memory_order_relaxed) == 0);
     if (window_state(window) == WINDOW_ASKED)
-        leaves_return(txn->db, RETURN_SOME);
+        some_return(txn);
     if (has_leaves(window_state(window))) {
         window->held = true;
         return;
@@ -625,6 +642,7 @@ ftk_status
 window_end(kiln_txn *txn)
 {
     struct window *window = txn->window;
+    ftk_status rc = FTK_OK;
 
     if (window == NULL)
         return FTK_OK;
@@ -637,33 +655,34 @@ window_end(kiln_txn *txn)
     ftk_mutex_lock(&window->mutex);
     ask(window);
     if (window_state(window) == WINDOW_ASKED)
-        leaves_return(txn->db, UINT32_MAX);
+        rc = leaves_return(txn->db, UINT32_MAX);
     ftk_mutex_unlock(&window->mutex);
-    if (window_state(window) == WINDOW_LOST)
-        return FTK_FAIL(window->lost, "changes made in place could not be moved: abort");
+    if (rc != FTK_OK)
+        return rc; /* it stays, and the next call that needs its end tries again */
     FTK_ASSERT(window_state(window) == WINDOW_SHUT);
     txn->window = NULL;
     return FTK_OK;
 }
 
-bool
-window_commit_begin(kiln_txn *txn)
+ftk_status
+window_commit_begin(kiln_txn *txn, bool *decided_out)
 {
     struct window *window = txn->window;
 
+    *decided_out = true;
     if (window == NULL)
-        return true;
+        return FTK_OK;
     if (window_state(window) == WINDOW_UNTRIED)
-        return window_end(txn) == FTK_OK;
+        return window_end(txn);
     ftk_mutex_lock(&window->mutex);
     if (window_move(window, WINDOW_OPEN, WINDOW_COMMITTING)) {
         FTK_DEBUG_ASSERT((check_held(txn->db), true));
         window->held = true;
-        return true;
+        return FTK_OK;
     }
     ftk_mutex_unlock(&window->mutex);
-    (void)window_end(txn); /* LOST: the transaction is ended, as its commit finds out */
-    return window_state(window) == WINDOW_LOST;
+    *decided_out = false;
+    return window_end(txn);
 }
 
 void

@@ -25,8 +25,10 @@
  * (a few), and at once all of them by T at its commit and before a savepoint, a cursor, a large
  * value or a walk over pages, and by a checkpoint.  So a reader begins at once, and for each leaf
  * that it comes to while the writer is not done it waits for one leaf.
- * A leaf that cannot be returned (its parents cannot be read) makes the window LOST: everything is
- * undone, and T can only be aborted.
+ * A leaf that cannot be returned, because its parents cannot be read, stays as it is: who needed it
+ * has the error of the read, and the next who needs it tries again.  The window stays ASKED, which
+ * takes no leaves, so T copies from then on; it does not try by the way what has just failed, and
+ * cannot commit before all are returned.
  *
  * Invariants
  * 1. A leaf is changed in place only when its birth is above `above`: above every pinned snapshot
@@ -48,7 +50,9 @@
  *                            snapshot is still the published one, and begins anew if not.
  *    A checkpoint announces: checkpoint_pin = PIN_ALL, then reads the state: while there is a
  *                            window its leaves are returned.  Then it pins the newest snapshot:
- *                            checkpoint_pin = its id.
+ *                            checkpoint_pin = its id.  If one cannot be returned it gives up, and
+ *                            then alone puts back the id of the checkpoint before, which the
+ *                            window's `above` is not below.
  *    Of two that announce and then look, the later announcement in the one order of all seq_cst
  *    operations is followed by a look that sees the earlier.  So either the writer sees the pin
  *    (and has no window, or none below it), or the pinning one sees the window.  The checkpoint's
@@ -80,7 +84,6 @@ enum window_state {
     WINDOW_OPEN,
     WINDOW_ASKED,
     WINDOW_COMMITTING,
-    WINDOW_LOST,
     WINDOW_STATES
 };
 
@@ -108,13 +111,13 @@ struct window {
 
     /* T's own, and under the mutex while there is a window */
     kiln_txn *txn;
-    bool held;     /* by T's thread, which alone looks */
-    uint64_t base; /* the snapshot that T began from */
-    ftk_status lost;
+    bool held;                 /* by T's thread, which alone looks */
+    uint64_t base;             /* the snapshot that T began from */
     _Atomic uint32_t reserved; /* of the prepared pages: for the copies */
     uint32_t leaves_max, leaf_count, leaf_capacity;
     uint32_t returned; /* so many leaves */
     uint32_t next;     /* all before this one are returned */
+    bool unreadable;   /* the last one tried could not be: its parents cannot be read */
     struct window_leaf *leaves;
     uint32_t *set; /* page -> index in leaves + 1, open addressing */
     uint64_t last_path[TREE_HEIGHT_MAX];
@@ -143,16 +146,18 @@ window_state(const struct window *window)
  * read. */
 void db_pin(kiln_db *db, struct cache_slot *slot, struct db_snapshot *snapshot_out,
             struct window **beside_out);
-/* A checkpoint that is going to pin the newest snapshot.  When this returns there is no window, and
- * there is none until checkpoint_pin is a number again. */
-void window_pin_all(kiln_db *db);
+/* A checkpoint that is going to pin the newest snapshot.  When this returns FTK_OK there is no
+ * window, and there is none until checkpoint_pin is a number again.  errors: of reading the parents
+ * of leaves; nothing is pinned, and the caller puts back the number that was there. */
+ftk_status window_pin_all(kiln_db *db);
 
 /* ---- for readers that began beside a window; outside an epoch ---- */
 
-/* The leaf has what it had when the window opened, and keeps it. */
-void window_settle(kiln_txn *reader, uint64_t page);
-/* All leaves have. */
-void window_settle_all(kiln_txn *reader);
+/* The leaf has what it had when the window opened, and keeps it.  errors: of reading its parents;
+ * then the leaf must not be read. */
+ftk_status window_settle(kiln_txn *reader, uint64_t page);
+/* All leaves have.  errors: the same. */
+ftk_status window_settle_all(kiln_txn *reader);
 
 /* ---- for T ---- */
 
@@ -169,11 +174,13 @@ struct window_leaf *window_leaf_take(kiln_txn *txn, struct tree *tree,
                                      const struct tree_path *path);
 /* A leaf with this birth is likely to be changed in place. */
 bool window_expected(const kiln_txn *txn, uint64_t birth);
-/* It has no window from here on.  Outside an epoch.  errors: its changes could not be kept. */
+/* It has no window from here on.  Outside an epoch.  errors: of reading the parents of leaves; it
+ * has its window then as before. */
 ftk_status window_end(kiln_txn *txn);
-/* False: a window was asked for its leaves and has returned them: trees have changed, look again.
- * True: the changes stay if the log takes them; with a window its mutex is held. */
-bool window_commit_begin(kiln_txn *txn);
+/* Not decided: a window was asked for its leaves and has returned them: trees have changed, look
+ * again.  Else the changes stay if the log takes them; with a window its mutex is held.  errors: as
+ * window_end. */
+ftk_status window_commit_begin(kiln_txn *txn, bool *decided_out);
 /* The log did not: as before. */
 void window_commit_cancel(kiln_txn *txn);
 /* The snapshot is published. */

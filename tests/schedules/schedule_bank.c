@@ -6,6 +6,8 @@
 #include "ftk/bytes.h"
 #include "tests/schedules/schedule_world.h"
 
+enum { TRIES_MAX = 200 }; /* of a call that is refused half of the time */
+
 static const struct bank_shape small = BANK_SHAPE_SMALL;
 
 static kiln_db *
@@ -31,34 +33,47 @@ key_make(uint32_t k, uint8_t key[4])
     ftk_put_be32(key, k * 0x01000193u);
 }
 
+bool
+bank_is_refused(const struct bank *bank, kiln_status status)
+{
+    return bank->refused && status == KILN_CORRUPT && kiln_error_last()->status == KILN_CORRUPT &&
+           strstr(kiln_error_last()->text, "page") != NULL;
+}
+
 static void
-put(kiln_txn *txn, kiln_coll coll, uint32_t k, uint32_t version, uint32_t size)
+put(const struct bank *bank, kiln_txn *txn, uint32_t k, uint32_t version, uint32_t size)
 {
     static uint8_t value[64 << 10]; /* one writer at a time puts */
     uint8_t key[4];
     kiln_status status;
 
     key_make(k, key);
-    if (version == 0) {
-        status = kiln_delete(txn, coll, key, sizeof key);
-        MUST(status == KILN_OK || status == KILN_NOTFOUND, "delete: %s", kiln_status_name(status));
-        return;
-    }
     for (size_t i = 0; i < size; i += 4)
         ftk_put_le32(value + i, version);
-    MUST_OK(kiln_put(txn, coll, key, sizeof key, value, size, KILN_PUT_REPLACE));
+    for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
+        status = version == 0
+                     ? kiln_delete(txn, bank->coll, key, sizeof key)
+                     : kiln_put(txn, bank->coll, key, sizeof key, value, size, KILN_PUT_REPLACE);
+        if (!bank_is_refused(bank, status))
+            break;
+    }
+    MUST(status == KILN_OK || (version == 0 && status == KILN_NOTFOUND), "change of key %u: %s: %s",
+         k, kiln_status_name(status), kiln_error_last()->text);
 }
 
 /* The version of a key, 0 when it is absent; its bytes are whole. */
 static uint32_t
-get(kiln_txn *txn, kiln_coll coll, uint32_t k, uint32_t size)
+get(const struct bank *bank, kiln_txn *txn, uint32_t k, uint32_t size)
 {
     uint8_t key[4];
     kiln_slice value;
     kiln_status status;
+    unsigned tries = 0;
 
     key_make(k, key);
-    status = kiln_get(txn, coll, key, sizeof key, &value);
+    do
+        status = kiln_get(txn, bank->coll, key, sizeof key, &value);
+    while (bank_is_refused(bank, status) && ++tries < TRIES_MAX);
     if (status == KILN_NOTFOUND)
         return 0;
     MUST(status == KILN_OK, "get of key %u: %s: %s", k, kiln_status_name(status),
@@ -73,18 +88,17 @@ get(kiln_txn *txn, kiln_coll coll, uint32_t k, uint32_t size)
 void
 bank_prepare_as(struct simdisk *disk, const struct bank_shape *shape)
 {
-    kiln_db *db = open_shape(disk, shape);
+    struct bank bank = {.db = open_shape(disk, shape)};
     kiln_txn *txn;
-    kiln_coll coll;
 
-    MUST_OK(kiln_txn_begin(db, KILN_WRITE, &txn));
-    MUST_OK(kiln_coll_open(txn, "bank", KILN_COLL_CREATE, &coll));
+    MUST_OK(kiln_txn_begin(bank.db, KILN_WRITE, &txn));
+    MUST_OK(kiln_coll_open(txn, "bank", KILN_COLL_CREATE, &bank.coll));
     for (uint32_t k = 0; k < shape->keys && shape->first_bytes > 0; k++)
-        put(txn, coll, k, 1, shape->first_bytes);
+        put(&bank, txn, k, 1, shape->first_bytes);
     for (uint32_t k = 0; k < shape->keys; k++)
-        put(txn, coll, k, 1, shape->value_bytes);
+        put(&bank, txn, k, 1, shape->value_bytes);
     MUST_OK(kiln_txn_commit(txn));
-    MUST_OK(kiln_close(db));
+    MUST_OK(kiln_close(bank.db));
 }
 
 void
@@ -186,7 +200,10 @@ bank_write_in(struct bank *bank, kiln_txn *txn, struct ftk_random *random, uint3
             ftk_random_below(random, 4) == 0 && !bank->shape.keeps ? 0 : state + 1;
     for (uint32_t k = 0; k < all; k++)
         if (next[k] != bank->states[bank->newest][k])
-            put(txn, bank->coll, k, next[k], bank->shape.value_bytes);
+            put(bank, txn, k, next[k], bank->shape.value_bytes);
+    for (uint32_t k = 0; k < all && bank->refused; k++)
+        MUST(get(bank, txn, k, bank->shape.value_bytes) == next[k],
+             "the writer does not see its own version of key %u", k);
     if (!commit) {
         kiln_txn_abort(txn);
         return;
@@ -194,7 +211,12 @@ bank_write_in(struct bank *bank, kiln_txn *txn, struct ftk_random *random, uint3
     memcpy(bank->states[state], next, sizeof next);
     bank->promises[state] = durability;
     bank->newest = state;
-    MUST_OK(kiln_txn_commit(txn));
+    kiln_status status = kiln_txn_commit(txn);
+    if (bank_is_refused(bank, status)) {
+        bank->newest = state - 1;
+        return;
+    }
+    MUST_OK(status);
     raise(&bank->returned, state);
     promises_hold(bank, state);
 }
@@ -203,7 +225,7 @@ bank_write_in(struct bank *bank, kiln_txn *txn, struct ftk_random *random, uint3
 static uint32_t
 state_seen(const struct bank *bank, kiln_txn *txn, uint32_t low)
 {
-    uint32_t version = get(txn, bank->coll, 0, bank->shape.value_bytes);
+    uint32_t version = get(bank, txn, 0, bank->shape.value_bytes);
     uint32_t state = version - 1;
 
     MUST(version > 0 && state <= bank->newest, "state %u, which was never committed", state);
@@ -214,7 +236,7 @@ state_seen(const struct bank *bank, kiln_txn *txn, uint32_t low)
 static void
 key_look(const struct bank *bank, kiln_txn *txn, uint32_t state, uint32_t k)
 {
-    uint32_t version = get(txn, bank->coll, k, bank->shape.value_bytes);
+    uint32_t version = get(bank, txn, k, bank->shape.value_bytes);
 
     MUST(version == bank->states[state][k], "state %u: key %u has version %u instead of %u", state,
          k, version, bank->states[state][k]);
@@ -293,6 +315,7 @@ bank_crash_look(const struct bank *bank, struct bank_crash *crash)
 
     while (crash->disk == NULL) /* a thread of the database's is taking it */
         ftk_thread_yield();
+    after.refused = false;
     bank_open(&after, crash->disk);
     MUST_OK(kiln_txn_begin(after.db, KILN_READ, &txn));
     uint32_t state = bank_read(&after, txn, crash->low);

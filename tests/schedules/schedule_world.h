@@ -75,6 +75,9 @@ struct bank {
     uint32_t returned; /* the newest whose commit returned: a reader must see it */
     uint32_t written;  /* must survive the end of the process */
     uint32_t durable;  /* must survive a power cut */
+    /* Pages that cannot be read are in the way now and then (KILN_CORRUPT): a call that met one is
+     * made again, a commit that did has committed nothing. */
+    bool refused;
     struct bank_shape shape;
     kiln_db *db;
     kiln_coll coll;
@@ -87,6 +90,8 @@ void bank_prepare(struct simdisk *disk); /* BANK_SHAPE_SMALL */
 void bank_init_as(struct bank *bank, struct simdisk *disk, const struct bank_shape *shape);
 void bank_init(struct bank *bank, struct simdisk *disk); /* BANK_SHAPE_SMALL */
 void bank_open(struct bank *bank, struct simdisk *disk); /* again, in the state it has */
+/* The call met a page that cannot be read, and says so. */
+bool bank_is_refused(const struct bank *bank, kiln_status status);
 /* One write transaction that changes about `keys` keys; commit, or abort.  From any thread. */
 void bank_write(struct bank *bank, struct ftk_random *random, uint32_t keys,
                 kiln_durability durability, bool commit);

@@ -398,6 +398,14 @@ shut_with_leaves(void *context)
 }
 
 static void
+unasked_leaf_unreadable(void *context)
+{
+    (void)context;
+    db->window.unreadable = true;
+    window_check(db);
+}
+
+static void
 window_below_a_pin(void *context)
 {
     (void)context;
@@ -456,6 +464,7 @@ a_broken_window_dies(void)
     window_check(db);
     CHECK_DIES(window_of_nobody, NULL, "window->txn == NULL");
     CHECK_DIES(shut_with_leaves, NULL, "window->leaf_count == 0");
+    CHECK_DIES(unasked_leaf_unreadable, NULL, "!window->unreadable");
     CHECK_DIES(window_below_a_pin, NULL, "above < window->base");
     CHECK_DIES(leaf_of_another_birth, NULL, "birth <= window->base");
     CHECK_DIES(leaf_missing_in_the_set, NULL, "window->set[");

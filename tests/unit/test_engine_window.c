@@ -7,137 +7,7 @@
  * an abort.  Each case opens a window on purpose and comes with what could write.
  */
 #include "ftk/clock.h"
-#include "tests/unit/engine_testing.h"
-
-enum {
-    KEYS = 24000,
-    VALUE = 150,
-    MIB = 1 << 20,
-    OLD = 'o',
-    NEW = 'N',
-};
-
-struct place {
-    struct simdisk *disk;
-    kiln_db *db;
-    kiln_coll coll;
-};
-
-/* Keys in no order of their numbers. */
-static void
-scattered_key(uint64_t i, uint8_t key[8])
-{
-    ftk_put_be64(key, i * UINT64_C(0x9e3779b97f4a7c15));
-}
-
-static kiln_status
-put_values(kiln_txn *txn, kiln_coll coll, uint64_t from, uint64_t to, int value)
-{
-    uint8_t key[8], data[VALUE];
-    kiln_status rc = KILN_OK;
-
-    memset(data, value, sizeof data);
-    for (uint64_t i = from; i < to && rc == KILN_OK; i++) {
-        scattered_key(i, key);
-        rc = kiln_put(txn, coll, key, sizeof key, data, sizeof data, KILN_PUT_REPLACE);
-    }
-    return rc;
-}
-
-static struct place
-place_new(void)
-{
-    struct place place = {.disk = simdisk_new(NULL)};
-    kiln_options options = engine_options(KILN_CREATE);
-    kiln_txn *txn;
-
-    options.durability = KILN_LAZY;
-    options.checkpoint_ms = UINT32_MAX;
-    options.cache_bytes = 64 * MIB;
-    options.dirty_bytes_max = 60 * MIB;
-    options.rfl_bytes_max = UINT64_C(1) << 40;
-    REQUIRE_OK(engine_try_open(place.disk, &options, &place.db));
-    txn = engine_begin(place.db, KILN_WRITE);
-    place.coll = engine_coll(txn, "c");
-    OK(put_values(txn, place.coll, 0, KEYS, OLD));
-    OK(kiln_txn_commit(txn));
-    return place;
-}
-
-/* All keys, and nothing beside them, have this value. */
-static void
-expect_values(struct place *place, int value)
-{
-    kiln_txn *txn = engine_begin(place->db, KILN_READ);
-    uint64_t count = 0;
-    uint8_t key[8];
-    kiln_slice got;
-
-    for (uint64_t i = 0; i < KEYS; i++) {
-        scattered_key(i, key);
-        OK(kiln_get(txn, place->coll, key, sizeof key, &got));
-        REQUIRE_MSG(got.size == VALUE && *(const uint8_t *)got.data == value,
-                    "key %llu: %zu bytes of %c, wanted %c", (unsigned long long)i, got.size,
-                    *(const uint8_t *)got.data, value);
-    }
-    OK(kiln_coll_count(txn, place->coll, &count));
-    CHECK_EQ(count, KEYS);
-    kiln_txn_abort(txn);
-    OK(kiln_check(place->db, NULL));
-}
-
-static void
-place_free(struct place *place)
-{
-    OK(kiln_close(place->db));
-    simdisk_free(place->disk);
-    REQUIRE_OK(cache_limit_set(256 * MIB));
-}
-
-/* A write transaction that has so many keys changed in place. */
-static kiln_txn *
-windowed(struct place *place, uint64_t keys)
-{
-    kiln_txn *txn = engine_begin(place->db, KILN_WRITE);
-
-    OK(put_values(txn, place->coll, 0, keys, NEW));
-    REQUIRE(window_state(&place->db->window) == WINDOW_OPEN);
-    return txn;
-}
-
-enum change { REPLACES, BATCHES, DELETES, INSERTS, RUNS, CHANGES };
-
-/* Many more changes of one kind, of keys that are not among the first. */
-static void
-change_many(struct place *place, kiln_txn *txn, enum change change)
-{
-    enum { FIRST = KEYS / 8, COUNT = KEYS / 2 };
-    static uint8_t keys[COUNT][8], data[VALUE], large[300000];
-    static kiln_slice key_slices[COUNT], value_slices[COUNT];
-
-    memset(data, NEW, sizeof data);
-    for (uint64_t i = 0; i < COUNT; i++) {
-        scattered_key(FIRST + i, keys[i]);
-        key_slices[i] = (kiln_slice){keys[i], 8};
-        value_slices[i] = (kiln_slice){data, sizeof data};
-    }
-    switch (change) {
-    case REPLACES: OK(put_values(txn, place->coll, FIRST, FIRST + COUNT, NEW)); break;
-    case BATCHES:
-        for (uint64_t i = 0; i < COUNT; i += COUNT / 8)
-            OK(kiln_put_many(txn, place->coll, key_slices + i, value_slices + i, COUNT / 8,
-                             KILN_PUT_REPLACE, NULL));
-        break;
-    case DELETES:
-        for (uint64_t i = 0; i < COUNT; i++)
-            OK(kiln_delete(txn, place->coll, keys[i], 8));
-        break;
-    case INSERTS: OK(put_values(txn, place->coll, KEYS, 2 * KEYS, NEW)); break;
-    default:
-        for (unsigned i = 0; i < 40; i++)
-            OK(kiln_put(txn, place->coll, &i, sizeof i, large, sizeof large, KILN_PUT_REPLACE));
-    }
-}
+#include "tests/unit/window_testing.h"
 
 /* The limit falls to an eighth while leaves are changed: nothing of it survives the abort, in the
  * cache, in the file, or after a power cut. */
@@ -225,17 +95,6 @@ a_checkpoint_leaves_its_number_as_the_pin(void)
 
 /* ---- readers beside a window ----------------------------------------------------------------- */
 
-static bool
-value_is(kiln_txn *txn, kiln_coll coll, uint64_t i, int value)
-{
-    uint8_t key[8];
-    kiln_slice got;
-
-    scattered_key(i, key);
-    return kiln_get(txn, coll, key, sizeof key, &got) == KILN_OK && got.size == VALUE &&
-           *(const uint8_t *)got.data == value;
-}
-
 static void
 a_reader_begins_without_returning_leaves(void)
 {
@@ -265,24 +124,6 @@ a_reader_begins_without_returning_leaves(void)
 
 /* Reads everything in some way; the number of items with the old value. */
 typedef uint64_t read_way(struct place *place, kiln_txn *reader);
-
-static uint64_t
-by_get(struct place *place, kiln_txn *reader)
-{
-    uint64_t old = 0;
-
-    for (uint64_t i = 0; i < KEYS; i++)
-        old += value_is(reader, place->coll, i, OLD);
-    return old;
-}
-
-static int
-count_old(void *context, size_t index, kiln_slice value)
-{
-    (void)index;
-    *(uint64_t *)context += value.size == VALUE && *(const uint8_t *)value.data == OLD;
-    return 0;
-}
 
 static uint64_t
 by_get_many(struct place *place, kiln_txn *reader)
@@ -423,53 +264,6 @@ a_leaf_takes_a_bounded_number_of_changes(void)
     place_free(&place);
 }
 
-static bool
-copy_needs_a_page_that_cannot_be(kiln_txn *txn, const struct window_leaf *leaf,
-                                 uint64_t *absent_out)
-{
-    (void)leaf;
-    *absent_out = txn->fast->pages_max;
-    return false;
-}
-
-/* The reader has what it wants, by undoing everything; the writer can only be aborted. */
-static void
-leaves_that_cannot_be_returned_end_the_transaction(void)
-{
-    for (unsigned who = 0; who < 4; who++) {
-        struct place place = place_new();
-        window_copy *copy = place.db->window.copy;
-        kiln_txn *txn = windowed(&place, 100), *reader = NULL;
-        place.db->window.copy = copy_needs_a_page_that_cannot_be;
-        switch (who) {
-        case 0:
-            reader = engine_begin(place.db, KILN_READ);
-            CHECK(value_is(reader, place.coll, 0, OLD));
-            break;
-        case 1: STATUS(kiln_savepoint(txn), KILN_CORRUPT); break;
-        case 2: OK(kiln_checkpoint(place.db)); break;
-        default:
-            reader = engine_begin(place.db, KILN_READ);
-            STATUS(kiln_txn_commit(txn), KILN_STATE);
-            txn = NULL;
-        }
-        place.db->window.copy = copy;
-        if (txn != NULL) {
-            CHECK_EQ(window_state(&place.db->window), WINDOW_LOST);
-            STATUS(put_values(txn, place.coll, 0, 1, NEW), KILN_STATE);
-            window_check(place.db);
-            if (who == 1)
-                STATUS(kiln_txn_commit(txn), KILN_STATE);
-            else
-                kiln_txn_abort(txn);
-        }
-        kiln_txn_abort(reader);
-        CHECK_EQ(window_state(&place.db->window), WINDOW_SHUT);
-        expect_values(&place, OLD);
-        place_free(&place);
-    }
-}
-
 /* ---- threads --------------------------------------------------------------------------------- */
 
 struct beside {
@@ -597,6 +391,5 @@ TEST_MAIN("engine_window", TEST(a_limit_that_falls_writes_nothing_of_a_window),
           TEST(every_way_of_reading_sees_the_state_before),
           TEST(a_commit_has_what_its_own_steps_returned),
           TEST(a_leaf_takes_a_bounded_number_of_changes),
-          TEST(leaves_that_cannot_be_returned_end_the_transaction),
           TEST(appends_and_changes_beside_readers_that_begin),
           TEST(the_file_grows_without_the_mutex_of_the_window))
