@@ -114,6 +114,7 @@ LIBRARIES := $(if $(LIB_SRC),$(LIB_STATIC) $(BUILD)/lib/libkiln.so)
 PROGRAMS  := $(if $(UTILS_SRC),$(BUILD)/bin/kiln) $(if $(GIGA_SRC),$(BUILD)/bin/gigatest) \
              $(if $(KILND_SRC),$(BUILD)/bin/kilnd)
 TESTS     := $(patsubst %.c,$(BUILD)/%,$(TEST_SRC) $(FUZZ_SRC))
+WORLDS    := $(patsubst %.c,$(BUILD)/%,$(WORLD_SRC))
 EXAMPLES  := $(patsubst %.c,$(BUILD)/%,$(EXAMPLE_SRC))
 
 .PHONY: all
@@ -214,7 +215,7 @@ $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(DRIVER_OBJ) $(INT
 	$(Q)$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 	    $(LDFLAGS_ALL) $(LIBS_PROGRAM) $(LIBS_SCREEN)
 
-$(BUILD)/tests/schedules/world_%: $(BUILD)/obj/tests/schedules/world_%.o $(WORLDS_OBJ) $(INTERNAL) $(INTERNAL_AUX)
+$(WORLDS): $(BUILD)/tests/schedules/world_%: $(BUILD)/obj/tests/schedules/world_%.o $(WORLDS_OBJ) $(INTERNAL) $(INTERNAL_AUX)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \

@@ -25,10 +25,16 @@
  * wrong there (Sen: Race Directed Random Testing of Concurrent Programs, PLDI 2008).  A word is
  * known by its name in the source, since addresses differ from one process to the next.
  *
+ * Patience, where a world asks for it, in half of its schedules: a thread that stands still, or has
+ * fallen below all others, does not go on because the others sleep, as those do who wait for a
+ * device.  Finds what needs one thread held while another does I/O from beginning to end.
+ *
  * 1. A thread that yields falls below all others, and one that took STREAK_MAX steps in a row, too:
  *    who spins for another lets it go on.
  * 2. Time stands still but for FTK_SCHEDULE_STEP_NS a step.  It jumps to the next deadline when
- *    nobody is ready, or all who are ready spin; and now and then by chance, in half of the seeds.
+ *    nobody is ready, or all who are ready spin; with patience also when all who are ready stand
+ *    still, and up to PATIENCE_MAX times before the one that fell goes on (it may be the one that
+ *    others sleep for); and now and then by chance, in half of the seeds.
  * 3. Nothing outside of the seed and of the threads themselves enters a choice: no address, no
  *    clock, no number of the operating system's.
  */
@@ -49,6 +55,7 @@ enum {
     THREADS_MAX = 64,
     CHANGES_MAX = 5,
     TOUCHES = 256,
+    PATIENCE_MAX = 128,
     MEETING_STEPS = 2000, /* a thread waits so long to meet another */
     STACK_BYTES = 512 << 10,
     GUARD_BYTES = 64 << 10,
@@ -68,8 +75,9 @@ static struct {
     unsigned count;
     struct ftk_schedule_thread *self;
     ucontext_t outside;
-    bool exploring, hasty;
-    uint32_t one_in; /* steps (WALK, DELAYS), places (PLACES) */
+    bool exploring, hasty, patient;
+    uint32_t patience; /* so often time may pass before the one that fell goes on */
+    uint32_t one_in;   /* steps (WALK, DELAYS), places (PLACES) */
     uint32_t place_seed;
     uint32_t visit_one_in; /* visits of a place that count */
     uint32_t delay_bits;   /* a delay is up to 2^this steps */
@@ -365,6 +373,18 @@ delay_end(void)
     return run.steps + 1 + ftk_random_below(&run.random, most);
 }
 
+/* Until the next of those who sleep may go on.  False: that is far away, or nobody sleeps. */
+static bool
+time_passes(void)
+{
+    uint64_t next = deadline_next();
+
+    if (next >= run.now_ns + JUMP_NS_MAX)
+        return false;
+    time_set(next);
+    return true;
+}
+
 static struct ftk_schedule_thread *
 highest(const struct ready *ready)
 {
@@ -373,6 +393,20 @@ highest(const struct ready *ready)
     for (unsigned i = 1; i < ready->count; i++)
         if (ready->threads[i]->priority > best->priority)
             best = ready->threads[i];
+    return best;
+}
+
+/* The same; but one that has fallen goes on only when nobody else will soon. */
+static struct ftk_schedule_thread *
+highest_soon(struct ready *ready)
+{
+    struct ftk_schedule_thread *best = highest(ready);
+
+    while (best->priority <= 0 && run.patience > 0 && time_passes()) {
+        run.patience--;
+        ready_find(ready);
+        best = highest(ready);
+    }
     return best;
 }
 
@@ -417,9 +451,21 @@ choose_first(struct ftk_schedule_thread *self, struct ftk_schedule_thread *met)
     return first;
 }
 
+static void
+moving_find(const struct ready *ready, const struct ftk_schedule_thread *without,
+            struct ready *moving)
+{
+    moving->count = 0;
+    for (unsigned i = 0; i < ready->count; i++) {
+        struct ftk_schedule_thread *thread = ready->threads[i];
+        if (thread->still_until <= run.steps && thread != without)
+            moving->threads[moving->count++] = thread;
+    }
+}
+
 /* Those that do not stand still; or, if all do, the one whose delay ends first. */
 static struct ftk_schedule_thread *
-choose_delayed(struct ftk_schedule_thread *self, const struct ready *ready, bool stays)
+choose_delayed(struct ftk_schedule_thread *self, struct ready *ready, bool stays)
 {
     struct ready moving = {.count = 0};
     struct ftk_schedule_thread *first = ready->threads[0], *met = run.next;
@@ -439,14 +485,17 @@ choose_delayed(struct ftk_schedule_thread *self, const struct ready *ready, bool
     }
     if (stays && self->still_until <= run.steps)
         return self;
-    for (unsigned i = 0; i < ready->count; i++) {
-        struct ftk_schedule_thread *thread = ready->threads[i];
-        if (thread->still_until <= run.steps && (thread != self || stays))
-            moving.threads[moving.count++] = thread;
-        if (thread->still_until < first->still_until)
-            first = thread;
+    moving_find(ready, stays ? NULL : self, &moving);
+    while (moving.count == 0 && run.patient && time_passes()) {
+        ready_find(ready);
+        moving_find(ready, NULL, &moving);
     }
-    return moving.count > 0 ? by_chance(&moving) : first;
+    if (moving.count > 0)
+        return by_chance(&moving);
+    for (unsigned i = 0; i < ready->count; i++)
+        if (ready->threads[i]->still_until < first->still_until)
+            first = ready->threads[i];
+    return first;
 }
 
 static struct ftk_schedule_thread *
@@ -474,8 +523,10 @@ choose(struct ftk_schedule_thread *self, bool yields)
     if (yields || run.streak > STREAK_MAX || change_due(self)) {
         self->priority = run.lowest--;
         run.streak = 0;
+        if (run.patient && !yields)
+            run.patience = PATIENCE_MAX >> ftk_random_below(&run.random, 8);
     }
-    return highest(&ready);
+    return highest_soon(&ready);
 }
 
 static void
@@ -642,8 +693,9 @@ plan(void)
     if (run.options.kind == FTK_SCHEDULE_BY_SEED)
         run.options.kind = kinds[draw % (sizeof(kinds) / sizeof(kinds[0]))];
     run.hasty = (draw >> 8) % 2 == 0;
+    run.patient = run.options.patient && (draw >> 56) % 2 == 0;
     run.one_in = UINT32_C(4) << (draw >> 16) % 5;
-    run.delay_bits = 3 + (uint32_t)((draw >> 32) % 8);
+    run.delay_bits = (run.patient ? 5 : 3) + (uint32_t)((draw >> 32) % 8);
     run.place_seed = (uint32_t)ftk_random_next(&run.random);
     run.visit_one_in = UINT32_C(1) << (1 + ftk_random_below(&run.random, 5));
     run.met_bits = 4 + (uint32_t)ftk_random_below(&run.random, 8);

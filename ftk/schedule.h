@@ -57,6 +57,7 @@ struct ftk_schedule_options {
     enum ftk_schedule_kind kind;
     uint64_t steps_expected; /* over which the points of change are drawn; 0: 1000 */
     uint64_t steps_max;      /* more is a livelock; 0: 400,000 */
+    bool patient;            /* half of the schedules are: see the head of ftk/schedule.c */
     bool trace;              /* every step on stderr */
 };
 

@@ -40,6 +40,19 @@ bank_is_refused(const struct bank *bank, kiln_status status)
            strstr(kiln_error_last()->text, "page") != NULL;
 }
 
+static uint32_t
+size_of(const struct bank_shape *shape, uint32_t k)
+{
+    return shape->value_bytes + (shape->keys - 1 - k) * shape->step_bytes;
+}
+
+/* Each four bytes of a value tell its version and where they stand. */
+static uint32_t
+word_at(uint32_t version, size_t at)
+{
+    return version + (uint32_t)at * 0x10001u;
+}
+
 static void
 put(const struct bank *bank, kiln_txn *txn, uint32_t k, uint32_t version, uint32_t size)
 {
@@ -48,8 +61,9 @@ put(const struct bank *bank, kiln_txn *txn, uint32_t k, uint32_t version, uint32
     kiln_status status;
 
     key_make(k, key);
+    MUST(size <= sizeof value && size % 4 == 0, "a value of %u bytes", size);
     for (size_t i = 0; i < size; i += 4)
-        ftk_put_le32(value + i, version);
+        ftk_put_le32(value + i, word_at(version, i));
     for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
         status = version == 0
                      ? kiln_delete(txn, bank->coll, key, sizeof key)
@@ -59,6 +73,14 @@ put(const struct bank *bank, kiln_txn *txn, uint32_t k, uint32_t version, uint32
     }
     MUST(status == KILN_OK || (version == 0 && status == KILN_NOTFOUND), "change of key %u: %s: %s",
          k, kiln_status_name(status), kiln_error_last()->text);
+}
+
+static void
+bytes_look(const uint8_t *bytes, size_t size, uint32_t k, uint32_t version, size_t at)
+{
+    for (size_t i = 0; i < size; i += 4)
+        MUST(ftk_get_le32(bytes + i) == word_at(version, at + i), "key %u is torn at %zu", k,
+             at + i);
 }
 
 /* The version of a key, 0 when it is absent; its bytes are whole. */
@@ -80,10 +102,104 @@ get(const struct bank *bank, kiln_txn *txn, uint32_t k, uint32_t size)
          kiln_error_last()->text);
     MUST(value.size == size, "key %u has %zu bytes", k, value.size);
     uint32_t version = ftk_get_le32(value.data);
-    for (size_t i = 0; i < value.size; i += 4)
-        MUST(ftk_get_le32((const uint8_t *)value.data + i) == version, "key %u is torn", k);
+    bytes_look(value.data, value.size, k, version, 0);
     return version;
 }
+
+/* ---- in pieces ------------------------------------------------------------------------------- */
+
+enum { PIECE_BYTES = 5000, PIECE_STAND_STEPS = 200 };
+
+struct source {
+    kiln_txn *txn;
+    const struct bank *bank;
+    struct ftk_random *random;
+    uint32_t version, at;
+    bool gives_up;
+};
+
+/* Whoever delivers takes its time, and looks at others of the transaction perhaps. */
+static int
+deliver(void *context, void *buffer, size_t size)
+{
+    struct source *source = context;
+    const struct bank *bank = source->bank;
+
+    for (size_t i = 0; i < size; i += 4)
+        ftk_put_le32((uint8_t *)buffer + i, word_at(source->version, source->at + i));
+    source->at += (uint32_t)size;
+    schedule_stand(source->random, PIECE_STAND_STEPS);
+    if (ftk_random_below(source->random, 4) == 0) {
+        uint32_t k = (uint32_t)ftk_random_below(source->random, bank->shape.keys);
+        (void)get(bank, source->txn, k, size_of(&bank->shape, k));
+    }
+    return source->gives_up;
+}
+
+static kiln_status
+put_pieces(struct source *source, uint32_t k)
+{
+    uint8_t key[4];
+
+    key_make(k, key);
+    return kiln_value_write(source->txn, source->bank->coll, key, sizeof key,
+                            size_of(&source->bank->shape, k), deliver, source);
+}
+
+/* The same key and version as `get` has just found, or nothing where it is absent. */
+static void
+read_pieces(kiln_txn *txn, const struct bank *bank, uint32_t k, uint32_t version)
+{
+    uint32_t size = size_of(&bank->shape, k);
+    uint8_t key[4], bytes[PIECE_BYTES];
+    uint64_t whole;
+    size_t done;
+
+    key_make(k, key);
+    MUST_OK(kiln_value_size(txn, bank->coll, key, sizeof key, &whole));
+    MUST(whole == size, "key %u has %llu bytes", k, (unsigned long long)whole);
+    for (uint32_t at = 0; at < size; at += (uint32_t)done) {
+        MUST_OK(kiln_value_read(txn, bank->coll, key, sizeof key, at, bytes, sizeof bytes, &done));
+        MUST(done > 0, "key %u ends at %u", k, at);
+        bytes_look(bytes, done, k, version, at);
+    }
+}
+
+/* What leaves no trace: a value given up half way, or taken back. */
+static void
+detour(const struct bank *bank, kiln_txn *txn, struct ftk_random *random)
+{
+    uint32_t k = (uint32_t)ftk_random_below(random, bank->shape.keys);
+    struct source source = {.txn = txn, .bank = bank, .random = random, .version = BANK_STATES + 1};
+
+    if (ftk_random_below(random, 2) == 0) {
+        source.gives_up = true;
+        MUST(put_pieces(&source, k) == KILN_CANCELED, "a value that was given up is there");
+        return;
+    }
+    MUST_OK(kiln_savepoint(txn));
+    MUST_OK(put_pieces(&source, k));
+    put(bank, txn, k, ftk_random_below(random, 2) == 0 ? 0 : BANK_STATES + 1,
+        size_of(&bank->shape, k));
+    MUST_OK(kiln_savepoint_rollback(txn));
+}
+
+/* A key of the next state, one way or the other. */
+static void
+put_some_way(const struct bank *bank, kiln_txn *txn, struct ftk_random *random, uint32_t k,
+             uint32_t version)
+{
+    struct source source = {.txn = txn, .bank = bank, .random = random, .version = version};
+
+    if (bank->shape.pieces && ftk_random_below(random, 4) == 0)
+        detour(bank, txn, random);
+    if (bank->shape.pieces && version > 0 && ftk_random_below(random, 2) == 0)
+        MUST_OK(put_pieces(&source, k));
+    else
+        put(bank, txn, k, version, size_of(&bank->shape, k));
+}
+
+/* ---- states ---------------------------------------------------------------------------------- */
 
 void
 bank_prepare_as(struct simdisk *disk, const struct bank_shape *shape)
@@ -96,7 +212,7 @@ bank_prepare_as(struct simdisk *disk, const struct bank_shape *shape)
     for (uint32_t k = 0; k < shape->keys && shape->first_bytes > 0; k++)
         put(&bank, txn, k, 1, shape->first_bytes);
     for (uint32_t k = 0; k < shape->keys; k++)
-        put(&bank, txn, k, 1, shape->value_bytes);
+        put(&bank, txn, k, 1, size_of(shape, k));
     MUST_OK(kiln_txn_commit(txn));
     MUST_OK(kiln_close(bank.db));
 }
@@ -200,9 +316,9 @@ bank_write_in(struct bank *bank, kiln_txn *txn, struct ftk_random *random, uint3
             ftk_random_below(random, 4) == 0 && !bank->shape.keeps ? 0 : state + 1;
     for (uint32_t k = 0; k < all; k++)
         if (next[k] != bank->states[bank->newest][k])
-            put(bank, txn, k, next[k], bank->shape.value_bytes);
+            put_some_way(bank, txn, random, k, next[k]);
     for (uint32_t k = 0; k < all && bank->refused; k++)
-        MUST(get(bank, txn, k, bank->shape.value_bytes) == next[k],
+        MUST(get(bank, txn, k, size_of(&bank->shape, k)) == next[k],
              "the writer does not see its own version of key %u", k);
     if (!commit) {
         kiln_txn_abort(txn);
@@ -225,7 +341,7 @@ bank_write_in(struct bank *bank, kiln_txn *txn, struct ftk_random *random, uint3
 static uint32_t
 state_seen(const struct bank *bank, kiln_txn *txn, uint32_t low)
 {
-    uint32_t version = get(bank, txn, 0, bank->shape.value_bytes);
+    uint32_t version = get(bank, txn, 0, size_of(&bank->shape, 0));
     uint32_t state = version - 1;
 
     MUST(version > 0 && state <= bank->newest, "state %u, which was never committed", state);
@@ -236,10 +352,12 @@ state_seen(const struct bank *bank, kiln_txn *txn, uint32_t low)
 static void
 key_look(const struct bank *bank, kiln_txn *txn, uint32_t state, uint32_t k)
 {
-    uint32_t version = get(bank, txn, k, bank->shape.value_bytes);
+    uint32_t version = get(bank, txn, k, size_of(&bank->shape, k));
 
     MUST(version == bank->states[state][k], "state %u: key %u has version %u instead of %u", state,
          k, version, bank->states[state][k]);
+    if (bank->shape.pieces && version > 0)
+        read_pieces(txn, bank, k, version);
 }
 
 uint32_t
@@ -262,6 +380,22 @@ bank_glance(struct bank *bank, kiln_txn *txn, uint32_t low, struct ftk_random *r
         key_look(bank, txn, state, 1 + (uint32_t)ftk_random_below(random, bank->shape.keys - 1));
     promises_hold(bank, state);
     return state;
+}
+
+static void
+finding(void *context, const char *text)
+{
+    (void)context;
+    MUST(false, "check: %s", text);
+}
+
+void
+bank_check(const struct bank *bank)
+{
+    kiln_check_options check = KILN_CHECK_OPTIONS_INIT;
+
+    check.finding = finding;
+    MUST_OK(kiln_check(bank->db, &check));
 }
 
 uint32_t
@@ -299,18 +433,10 @@ bank_crash_take(const struct bank *bank, struct bank_crash *crash, struct simdis
     crash->disk = clone;
 }
 
-static void
-finding(void *context, const char *text)
-{
-    (void)context;
-    MUST(false, "check: %s", text);
-}
-
 void
 bank_crash_look(const struct bank *bank, struct bank_crash *crash)
 {
     struct bank after = *bank;
-    kiln_check_options check = KILN_CHECK_OPTIONS_INIT;
     kiln_txn *txn;
 
     while (crash->disk == NULL) /* a thread of the database's is taking it */
@@ -321,8 +447,7 @@ bank_crash_look(const struct bank *bank, struct bank_crash *crash)
     uint32_t state = bank_read(&after, txn, crash->low);
     kiln_txn_abort(txn);
     MUST(state <= crash->high, "after the crash state %u, which came later", state);
-    check.finding = finding;
-    MUST_OK(kiln_check(after.db, &check));
+    bank_check(&after);
     bank_abandon(&after);
     simdisk_free(crash->disk);
     crash->disk = NULL;

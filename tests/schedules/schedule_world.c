@@ -116,6 +116,7 @@ one(uint64_t seed, enum ftk_schedule_kind kind, uint64_t steps_expected)
                                            .kind = kind,
                                            .steps_expected = steps_expected,
                                            .steps_max = now.world->steps_max,
+                                           .patient = now.world->patient,
                                            .trace = now.trace};
     struct ftk_schedule_result result;
     struct ftk_random random, system;

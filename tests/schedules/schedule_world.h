@@ -19,6 +19,7 @@ struct schedule_world {
     void (*prepare)(struct simdisk *disk);
     /* One schedule.  Not explored until ftk_schedule_explore(true); files are closed at the end. */
     void (*scenario)(struct simdisk *disk, struct ftk_random *random);
+    bool patient;       /* one thread must stand long while others do I/O: ftk/schedule.h */
     uint64_t steps_max; /* 0: the scheduler's own */
 };
 
@@ -47,6 +48,27 @@ void schedule_must_ok(ftk_status status, const char *call, const char *file, int
 /* Whoever comes beside others comes at some time of their work, up to so many steps later. */
 void schedule_stand(struct ftk_random *random, uint32_t steps);
 
+/* ---- others that fill the cache -------------------------------------------------------------- */
+
+/*
+ * The lowest cache limit is 4 MiB, and a database that fills it costs milliseconds to open and to
+ * read.  So most of it is another database's: a cache beside it, whose pages are dirty or pinned
+ * and of which no byte is ever touched.
+ */
+enum { SCHEDULE_OTHERS_LIMIT = 4 << 20 };
+struct schedule_others {
+    struct ftk_file *file;
+    struct ftk_iobufs *bufs;
+    struct cache *cache;
+};
+/* Below SCHEDULE_OTHERS_LIMIT they leave so many bytes, of which a writer's share is so many (see
+ * cache_share). */
+void schedule_others_open(struct schedule_others *others, struct simdisk *disk, uint64_t left_bytes,
+                          uint64_t share_bytes);
+/* They want memory, and give it back at once: what can be evicted goes.  From one thread. */
+void schedule_others_press(struct schedule_others *others, uint64_t bytes);
+void schedule_others_close(struct schedule_others *others);
+
 /* ---- a database whose every state is known --------------------------------------------------- */
 
 enum { BANK_KEYS_MAX = 144, BANK_STATES = 64 };
@@ -56,7 +78,9 @@ struct bank_shape {
     uint32_t keys, value_bytes;
     uint32_t first_bytes; /* of the values put first: leaves are cut by these; 0: value_bytes */
     uint64_t cache_bytes;
-    bool keeps; /* no key is ever deleted, so that leaves stay as they are */
+    uint32_t step_bytes; /* each value has so many more than that of the key behind */
+    bool keeps;          /* no key is ever deleted, so that leaves stay as they are */
+    bool pieces; /* some values are written and read in pieces, and some are given up half way */
 };
 /* Sixteen keys, four to a leaf; the cache is below the size that gets huge pages. */
 #define BANK_SHAPE_SMALL                                                                           \
@@ -106,6 +130,7 @@ uint32_t bank_read(struct bank *bank, kiln_txn *txn, uint32_t low);
 uint32_t bank_glance(struct bank *bank, kiln_txn *txn, uint32_t low, struct ftk_random *random);
 /* A write transaction that only reads, and commits: what it saw is promised from then on. */
 uint32_t bank_write_nothing(struct bank *bank);
+void bank_check(const struct bank *bank); /* kiln_check finds nothing */
 void bank_close(struct bank *bank);
 void bank_abandon(struct bank *bank); /* as a crash would; quick */
 

@@ -4,25 +4,18 @@
  *
  * A transaction that changes every leaf, some of them in place, has to write pages out before it
  * commits when the limit falls, and half of these transactions abort.  Nothing of an aborted one is
- * seen, then or after a crash.
- *
- * The lowest limit is 4 MiB, and a database that fills it costs milliseconds to open and to read.
- * So most of it is another database's: a cache beside it, whose pages are dirty or pinned and of
- * which no byte is ever touched.  What is left is some dozens of pages.
+ * seen, then or after a crash.  Others leave it some dozens of pages of the lower limit.
  */
 #include <string.h>
 
-#include "cache/cache.h"
 #include "tests/schedules/schedule_world.h"
 
 enum {
     TRANSACTIONS = 2,
-    LIMIT_LOW = 4 << 20,
+    LIMIT_LOW = SCHEDULE_OTHERS_LIMIT,
     LIMIT_HIGH = 120 << 20, /* much is prepared below it, more than the lower one has room for */
     LIMIT_MIDDLE = 9 << 19, /* a window has up to 9 leaves below it: the others are copied */
-    OTHER_PAGE = 16 << 10,
-    OTHER_PAGES = 256,
-    LEFT_MIN = 24, /* pages that the others leave, at least, and up to so many more */
+    LEFT_MIN = 24,          /* pages that the others leave, at least, and up to so many more */
     LEFT_MORE = 64,
     SHARE_MIN = 8, /* of a writer, below the lower limit; see cache_share */
     SHARE_MORE = 48,
@@ -35,78 +28,6 @@ static const struct bank_shape shape = {.page_bytes = 4096,
                                         .first_bytes = 904,
                                         .cache_bytes = LIMIT_HIGH,
                                         .keeps = true};
-
-/* ---- the others ------------------------------------------------------------------------------ */
-
-struct others {
-    struct ftk_file *file;
-    struct ftk_iobufs *bufs;
-    struct cache *cache;
-};
-
-static bool
-others_seal(void *context, uint64_t id, void *page, uint64_t limit)
-{
-    (void)context, (void)id, (void)page, (void)limit;
-    return false; /* of a transaction that does not end */
-}
-
-static ftk_status
-others_verify(void *context, uint64_t id, const void *page)
-{
-    (void)context, (void)page;
-    MUST(false, "page %llu of the others is read", (unsigned long long)id);
-    return FTK_OK;
-}
-
-/* Below the lower limit: a writer's share, and what they leave, in pages of the database. */
-static void
-others_open(struct others *others, struct simdisk *disk, struct ftk_random *random)
-{
-    struct ftk_iobufs_options io = FTK_IOBUFS_OPTIONS_INIT;
-    struct cache_options options = {.page_bytes = OTHER_PAGE,
-                                    .pages_want = OTHER_PAGES,
-                                    .pages_need = OTHER_PAGES,
-                                    .seal = others_seal,
-                                    .verify = others_verify};
-    uint64_t left = LEFT_MIN + ftk_random_below(random, LEFT_MORE);
-    uint64_t share = SHARE_MIN + ftk_random_below(random, SHARE_MORE);
-    struct cache_stats stats;
-
-    io.disk = simdisk_disk(disk);
-    io.count = 1;
-    MUST_OK(ftk_file_open(io.disk, "/others", FTK_OPEN_CREATE | FTK_OPEN_DIRECT, &others->file));
-    MUST_OK(ftk_iobufs_open(&io, &others->bufs));
-    options.file = others->file;
-    options.bufs = others->bufs;
-    MUST_OK(cache_open(&options, &others->cache));
-    cache_stats(others->cache, &stats);
-    uint64_t budget = LIMIT_LOW - stats.meta_bytes - LIMIT_LOW / 64; /* and the database's states */
-    uint64_t pages = (budget - left * shape.page_bytes) / OTHER_PAGE;
-    uint64_t dirty = (budget / 4 * 3 - 2 * share * shape.page_bytes) / OTHER_PAGE;
-    FTK_ASSERT(dirty < pages && pages <= OTHER_PAGES);
-    MUST_OK(cache_reserve(others->cache, pages));
-    for (uint64_t id = 0; id < pages; id++) {
-        MUST(cache_new(others->cache, id), "page %llu was not reserved", (unsigned long long)id);
-        if (id < dirty)
-            cache_dirty(others->cache, cache_fast(others->cache), id);
-        else
-            MUST_OK(cache_fetch(others->cache, id, 0));
-    }
-}
-
-static void
-others_close(struct others *others)
-{
-    struct cache_stats stats;
-
-    cache_stats(others->cache, &stats);
-    for (uint64_t id = stats.dirty_bytes / OTHER_PAGE; id < stats.used_bytes / OTHER_PAGE; id++)
-        cache_unpin(cache_fast(others->cache), id);
-    cache_close(others->cache);
-    ftk_iobufs_close(others->bufs);
-    ftk_file_close(others->file);
-}
 
 /* ---- threads --------------------------------------------------------------------------------- */
 
@@ -182,15 +103,18 @@ scenario(struct simdisk *disk, struct ftk_random *random)
 {
     static struct scene scene;
     struct bank_crash crash = {.disk = NULL};
-    struct others others;
+    struct schedule_others others;
     struct ftk_thread writer, limiter, beside;
+    uint64_t left, share;
 
     memset(&scene, 0, sizeof scene);
     bank_init_as(&scene.bank, disk, &shape);
     ftk_random_seed(&scene.write_random, ftk_random_next(random));
     bank_write(&scene.bank, &scene.write_random, 2 * shape.keys, KILN_LAZY, true);
     ftk_random_seed(&scene.limit_random, ftk_random_next(random));
-    others_open(&others, disk, random);
+    left = LEFT_MIN + ftk_random_below(random, LEFT_MORE);
+    share = SHARE_MIN + ftk_random_below(random, SHARE_MORE);
+    schedule_others_open(&others, disk, left * shape.page_bytes, share * shape.page_bytes);
     scene.limit = ftk_random_below(random, 2) == 0 ? LIMIT_MIDDLE : LIMIT_HIGH;
     MUST_OK(kiln_cache_limit(scene.limit));
     scene.reads = ftk_random_below(random, 4) == 0;
@@ -205,7 +129,7 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     ftk_thread_join(&beside);
     ftk_schedule_explore(false);
 
-    others_close(&others);
+    schedule_others_close(&others);
     look_at_all(&scene.bank);
     MUST_OK(
         kiln_checkpoint(scene.bank.db)); /* what is clean by then must be as it is in the file */
