@@ -163,4 +163,4 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     bank_crash_look(&scene.bank, &crash);
 }
 
-SCHEDULE_WORLD(.name = "close", .prepare = bank_prepare, .scenario = scenario)
+SCHEDULE_WORLD(.name = "close", .prepare = bank_prepare, .scenario = scenario, .patient = true)
