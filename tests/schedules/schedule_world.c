@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -110,7 +111,7 @@ random_fill(void *context, void *memory, size_t size)
 }
 
 static struct ftk_schedule_result
-one(uint64_t seed, enum ftk_schedule_kind kind, uint64_t steps_expected)
+one_here(uint64_t seed, enum ftk_schedule_kind kind, uint64_t steps_expected)
 {
     struct ftk_schedule_options options = {.seed = seed,
                                            .kind = kind,
@@ -127,6 +128,38 @@ one(uint64_t seed, enum ftk_schedule_kind kind, uint64_t steps_expected)
     ftk_random_system_use(random_fill, &system);
     ftk_schedule_run(&options, scenario_run, &random, &result);
     return result;
+}
+
+/* In a child, which says itself what is wrong. */
+static struct ftk_schedule_result
+one_forked(uint64_t seed, enum ftk_schedule_kind kind, uint64_t steps_expected)
+{
+    struct ftk_schedule_result result = {0};
+    int ends[2], status = 0;
+
+    fflush(NULL);
+    MUST(pipe(ends) == 0, "pipe");
+    pid_t child = fork();
+    MUST(child >= 0, "fork");
+    if (child == 0) {
+        result = one_here(seed, kind, steps_expected);
+        _exit(write(ends[1], &result, sizeof result) == (ssize_t)sizeof result ? 0 : 3);
+    }
+    close(ends[1]);
+    ssize_t size = read(ends[0], &result, sizeof result);
+    close(ends[0]);
+    MUST(waitpid(child, &status, 0) == child, "waitpid");
+    if (status != 0)
+        exit(1);
+    MUST(size == (ssize_t)sizeof result, "a child said nothing");
+    return result;
+}
+
+static struct ftk_schedule_result
+one(uint64_t seed, enum ftk_schedule_kind kind, uint64_t steps_expected)
+{
+    return now.world->forks ? one_forked(seed, kind, steps_expected)
+                            : one_here(seed, kind, steps_expected);
 }
 
 /* ---- many ------------------------------------------------------------------------------------ */

@@ -20,6 +20,7 @@ struct schedule_world {
     /* One schedule.  Not explored until ftk_schedule_explore(true); files are closed at the end. */
     void (*scenario)(struct simdisk *disk, struct ftk_random *random);
     bool patient;       /* one thread must stand long while others do I/O: ftk/schedule.h */
+    bool forks;         /* each schedule in a process of its own */
     uint64_t steps_max; /* 0: the scheduler's own */
 };
 
