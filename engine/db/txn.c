@@ -172,6 +172,18 @@ begin_read(kiln_db *db, kiln_txn **txn_out)
     return FTK_OK;
 }
 
+/* Pages are taken out of it with what lies between their entries, which goes to the file: so the
+ * program's memory is cleared out of it, once. */
+static ftk_status
+scratch_new(const kiln_db *db, uint8_t **scratch_out)
+{
+    ftk_status rc = ftk_alloc_aligned(64, db->page_bytes, (void **)scratch_out);
+
+    if (rc == FTK_OK)
+        memset(*scratch_out, 0, db->page_bytes);
+    return rc;
+}
+
 /* The writer lock is held. */
 static ftk_status
 begin_write(kiln_db *db, kiln_txn **txn_out)
@@ -182,7 +194,7 @@ begin_write(kiln_db *db, kiln_txn **txn_out)
     if (rc != FTK_OK)
         return rc;
     if (txn->writer.page_scratch == NULL)
-        rc = ftk_alloc_aligned(64, db->page_bytes, (void **)&txn->writer.page_scratch);
+        rc = scratch_new(db, &txn->writer.page_scratch);
     if (rc != FTK_OK) {
         txn_free(txn);
         return rc;
