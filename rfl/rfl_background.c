@@ -103,94 +103,7 @@ flusher_run(void *context)
     ftk_mutex_unlock(&log->mutex);
 }
 
-/* ---- keeper ---- */
-
-void
-rfl__keeper_wake(struct rfl_log *log)
-{
-    log->keeper_wanted = true;
-    ftk_cond_signal(&log->keeper_wake);
-}
-
-void
-rfl__prepare_wake(struct rfl_log *log)
-{
-    log->lsn_prepare = UINT64_MAX;
-    log->prepare_wanted = true;
-    rfl__keeper_wake(log);
-}
-
-/* With the mutex, which is dropped meanwhile. */
-static void
-prepare_ahead(struct rfl_log *log)
-{
-    uint32_t ready = log->spare_segments;
-    ftk_status rc;
-
-    if (ready < 1 + RFL_RESERVE_SEGMENTS)
-        ready = 1 + RFL_RESERVE_SEGMENTS;
-    rc = rfl__segments_prepare(log, ready, true);
-    FTK_ASSERT(rc != FTK_FAILED || log->failed);
-    if (rc == FTK_OK || log->failed)
-        return;
-    log->lsn_prepare = log->lsn_end + log->segment_bytes / 16; /* try again then */
-    ftk_mutex_unlock(&log->mutex);
-    ftk_log(log->messages, FTK_LOG_WARNING, "%s: no log segment could be prepared ahead: %s",
-            log->dir, ftk_error_last()->text);
-    ftk_mutex_lock(&log->mutex);
-}
-
-static void
-keeper_run(void *context)
-{
-    struct rfl_log *log = context;
-
-    ftk_mutex_lock(&log->mutex);
-    while (!log->stop) {
-        if (!log->keeper_wanted) {
-            ftk_cond_wait(&log->keeper_wake, &log->mutex);
-            continue;
-        }
-        log->keeper_wanted = false;
-        if (log->failed)
-            continue;
-        if (log->prepare_wanted) {
-            log->prepare_wanted = false;
-            prepare_ahead(log);
-        }
-        ftk_mutex_unlock(&log->mutex);
-        rfl__recycle(log);
-        ftk_mutex_lock(&log->mutex);
-    }
-    ftk_mutex_unlock(&log->mutex);
-}
-
-ftk_status
-rfl__threads_start(struct rfl_log *log)
-{
-    ftk_status rc;
-
-    if (!log->background)
-        return FTK_OK;
-    rc = ftk_thread_start(&log->flusher, "rfl-flusher", flusher_run, log);
-    if (rc == FTK_OK)
-        rc = ftk_thread_start(&log->keeper, "rfl-keeper", keeper_run, log);
-    return rc;
-}
-
-void
-rfl__threads_stop(struct rfl_log *log)
-{
-    ftk_mutex_lock(&log->mutex);
-    log->stop = true;
-    ftk_cond_broadcast(&log->flusher_wake);
-    ftk_cond_broadcast(&log->keeper_wake);
-    ftk_mutex_unlock(&log->mutex);
-    ftk_thread_join(&log->flusher);
-    ftk_thread_join(&log->keeper);
-}
-
-/* ---- release, archive, recycle ---- */
+/* ---- archive, recycle ---- */
 
 /* The oldest segment if it may leave now; marked, so that nobody begins to read it. */
 static struct rfl__segment *
@@ -256,17 +169,15 @@ segment_leave(struct rfl_log *log, struct rfl__segment *s)
     return rc == FTK_OK;
 }
 
-void
-rfl__recycle(struct rfl_log *log)
+/* Archive and recycle what the owner released.  With the mutex, which is given up meanwhile. */
+static void
+recycle(struct rfl_log *log)
 {
     struct rfl__segment *s;
     bool gone = true;
 
-    ftk_mutex_lock(&log->mutex);
-    if (log->recycling) {
-        ftk_mutex_unlock(&log->mutex);
+    if (log->recycling)
         return;
-    }
     log->recycling = true;
     while (gone && (s = leaving_begin(log)) != NULL) {
         ftk_mutex_unlock(&log->mutex);
@@ -283,8 +194,94 @@ rfl__recycle(struct rfl_log *log)
     FTK_ASSERT(log->recycling);
     log->recycling = false;
     FTK_DEBUG_ASSERT(rfl__check(log));
+}
+
+/* ---- keeper ---- */
+
+void
+rfl__keeper_wake(struct rfl_log *log)
+{
+    log->keeper_wanted = true;
+    ftk_cond_signal(&log->keeper_wake);
+}
+
+void
+rfl__prepare_wake(struct rfl_log *log)
+{
+    log->lsn_prepare = UINT64_MAX;
+    log->prepare_wanted = true;
+    rfl__keeper_wake(log);
+}
+
+/* With the mutex, which is dropped meanwhile. */
+static void
+prepare_ahead(struct rfl_log *log)
+{
+    uint32_t ready = log->spare_segments;
+    ftk_status rc;
+
+    if (ready < 1 + RFL_RESERVE_SEGMENTS)
+        ready = 1 + RFL_RESERVE_SEGMENTS;
+    rc = rfl__segments_prepare(log, ready, true);
+    FTK_ASSERT(rc != FTK_FAILED || log->failed);
+    if (rc == FTK_OK || log->failed)
+        return;
+    log->lsn_prepare = log->lsn_end + log->segment_bytes / 16; /* try again then */
+    ftk_mutex_unlock(&log->mutex);
+    ftk_log(log->messages, FTK_LOG_WARNING, "%s: no log segment could be prepared ahead: %s",
+            log->dir, ftk_error_last()->text);
+    ftk_mutex_lock(&log->mutex);
+}
+
+static void
+keeper_run(void *context)
+{
+    struct rfl_log *log = context;
+
+    ftk_mutex_lock(&log->mutex);
+    while (!log->stop) {
+        if (!log->keeper_wanted) {
+            ftk_cond_wait(&log->keeper_wake, &log->mutex);
+            continue;
+        }
+        log->keeper_wanted = false;
+        if (log->failed)
+            continue;
+        if (log->prepare_wanted) {
+            log->prepare_wanted = false;
+            prepare_ahead(log);
+        }
+        recycle(log);
+    }
     ftk_mutex_unlock(&log->mutex);
 }
+
+ftk_status
+rfl__threads_start(struct rfl_log *log)
+{
+    ftk_status rc;
+
+    if (!log->background)
+        return FTK_OK;
+    rc = ftk_thread_start(&log->flusher, "rfl-flusher", flusher_run, log);
+    if (rc == FTK_OK)
+        rc = ftk_thread_start(&log->keeper, "rfl-keeper", keeper_run, log);
+    return rc;
+}
+
+void
+rfl__threads_stop(struct rfl_log *log)
+{
+    ftk_mutex_lock(&log->mutex);
+    log->stop = true;
+    ftk_cond_broadcast(&log->flusher_wake);
+    ftk_cond_broadcast(&log->keeper_wake);
+    ftk_mutex_unlock(&log->mutex);
+    ftk_thread_join(&log->flusher);
+    ftk_thread_join(&log->keeper);
+}
+
+/* ---- release ---- */
 
 ftk_status
 rfl_release(struct rfl_log *log, uint64_t lsn)
@@ -303,8 +300,8 @@ rfl_release(struct rfl_log *log, uint64_t lsn)
     log->released = true;
     if (log->background)
         rfl__keeper_wake(log);
+    else if (rc == FTK_OK)
+        recycle(log);
     ftk_mutex_unlock(&log->mutex);
-    if (rc == FTK_OK && !log->background)
-        rfl__recycle(log);
     return rc;
 }

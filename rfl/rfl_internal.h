@@ -296,7 +296,5 @@ void rfl__threads_stop(struct rfl_log *log);
 void rfl__flusher_wake(struct rfl_log *log); /* with the mutex; so the others */
 void rfl__keeper_wake(struct rfl_log *log);  /* to release */
 void rfl__prepare_wake(struct rfl_log *log); /* to prepare ahead */
-/* Archive and recycle what the owner released.  Without the mutex. */
-void rfl__recycle(struct rfl_log *log);
 
 #endif
