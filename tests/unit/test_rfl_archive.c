@@ -11,7 +11,7 @@
 
 #define SEGMENTS_MAX 400
 
-enum how { COPIED, MOVED, MOVED_AND_REFUSED, LINKED, LINKED_AND_LOST, REFUSED };
+enum how { COPIED, MOVED, MOVED_AND_REFUSED, LINKED, LINKED_AND_LOST, OPENED, REFUSED };
 
 static struct simdisk *disk;
 static struct rfl_options options;
@@ -24,20 +24,27 @@ static struct {
     uint64_t lsn_end; /* everything below is in the archive */
     bool hole;
     char paths[SEGMENTS_MAX][300]; /* of linked ones */
+    FILE *files[SEGMENTS_MAX];     /* of those that are still read */
     uint64_t sums[SEGMENTS_MAX];
     unsigned count;
 } archived;
 
+/* Of an open file, from its beginning; it is closed. */
 static uint64_t
-sum_of(const char *path)
+sum_and_close(FILE *file)
 {
     static uint8_t bytes[RFL_SEGMENT_BYTES_MIN];
-    FILE *file = fopen(path, "rb");
     size_t n = file == NULL ? 0 : fread(bytes, 1, sizeof bytes, file);
 
     if (file != NULL)
         fclose(file);
     return ftk_checksum(bytes, n, 0);
+}
+
+static uint64_t
+sum_of(const char *path)
+{
+    return sum_and_close(fopen(path, "rb"));
 }
 
 static ftk_status
@@ -70,6 +77,12 @@ archive(void *context, const char *path, uint64_t lsn_begin, uint64_t lsn_end)
         REQUIRE(link(path, to) == 0);
         archived.sums[archived.count++] = sum_of(to);
         return archived.how == LINKED ? FTK_OK : FTK_IO;
+    }
+    if (archived.how == OPENED) {
+        REQUIRE(archived.count < SEGMENTS_MAX);
+        archived.files[archived.count] = fopen(path, "rb");
+        setvbuf(archived.files[archived.count], NULL, _IONBF, 0);
+        archived.sums[archived.count++] = sum_of(path);
     }
     return FTK_OK;
 }
@@ -216,6 +229,23 @@ a_segment_that_was_linked_is_never_written_again(void)
         CHECK_EQ(sum_of(archived.paths[i]), archived.sums[i]);
 }
 
+/* Whoever copies in the background has the file open, and no name of it. */
+static void
+nor_one_that_the_archive_still_reads(void)
+{
+    memset(&archived, 0, sizeof archived);
+    archived.how = OPENED;
+    options = testing_options(ftk_disk_native(), test_path("log"));
+    options.archive = archive;
+    REQUIRE_OK(rfl_open(&options, true, 0, &log_));
+    for (int i = 0; i < 4; i++)
+        work(45);
+    CHECK_OK(rfl_close(log_));
+    CHECK(archived.count >= 12);
+    for (unsigned i = 0; i < archived.count; i++)
+        CHECK_EQ(sum_and_close(archived.files[i]), archived.sums[i]);
+}
+
 /* The function took a link, and what it said was lost with the process; then archiving is given up:
  * the archive has the files that the log is about to use again. */
 static void
@@ -318,5 +348,5 @@ TEST_MAIN("rfl_archive", TEST(a_segment_that_was_moved_away_is_archived),
           TEST(a_refused_segment_stops_the_row),
           TEST(an_open_without_the_function_keeps_all_segments),
           TEST(a_segment_that_was_linked_is_never_written_again),
-          TEST(nor_once_archiving_was_given_up), TEST(segments_below_a_gap_are_left_alone),
-          TEST(lives_with_crashes_leave_no_hole))
+          TEST(nor_one_that_the_archive_still_reads), TEST(nor_once_archiving_was_given_up),
+          TEST(segments_below_a_gap_are_left_alone), TEST(lives_with_crashes_leave_no_hole))
