@@ -61,6 +61,16 @@ api_lent_copy(const kiln_txn *txn, struct api_lent *lent, size_t count)
     return FTK_OK;
 }
 
+bool
+api_any_lent(const kiln_txn *txn, const struct api_lent *lent, size_t count)
+{
+    size_t bytes = 0;
+
+    return count_lent(txn, lent->keys, count, &bytes) +
+               count_lent(txn, lent->values, count, &bytes) >
+           0;
+}
+
 void
 api_lent_free(struct api_lent *lent)
 {

@@ -34,6 +34,8 @@ struct api_lent {
 /* Those of `count` keys and values that were lent are copied; keys or values may be NULL.  The
  * slices have been checked.  errors: FTK_NOMEM. */
 ftk_status api_lent_copy(const kiln_txn *txn, struct api_lent *lent, size_t count);
+/* Do any of them lie in lent pages? */
+bool api_any_lent(const kiln_txn *txn, const struct api_lent *lent, size_t count);
 void api_lent_free(struct api_lent *lent);
 
 #endif
