@@ -382,6 +382,32 @@ bank_glance(struct bank *bank, kiln_txn *txn, uint32_t low, struct ftk_random *r
     return state;
 }
 
+void
+bank_crash_draw(struct bank_crash *crash, const struct bank *bank, struct simdisk *disk,
+                struct ftk_random *random)
+{
+    crash->bank = bank;
+    crash->running = disk;
+    crash->kind = (enum bank_crash_kind)ftk_random_below(random, BANK_CRASH_KINDS);
+    crash->seed = ftk_random_next(random);
+}
+
+void
+bank_crash_now(struct bank_crash *crash)
+{
+    bank_crash_take(crash->bank, crash, crash->running, crash->kind, crash->seed);
+}
+
+void
+bank_crash_at_step(void *context, struct simdisk *disk, uint64_t step)
+{
+    struct bank_crash *crash = context;
+
+    (void)disk;
+    if (step == crash->step)
+        bank_crash_now(crash);
+}
+
 static void
 finding(void *context, const char *text)
 {

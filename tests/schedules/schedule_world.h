@@ -144,6 +144,10 @@ enum bank_crash_kind {
 
 /* What a crash may leave: the states in [low, high]. */
 struct bank_crash {
+    const struct bank *bank; /* drawn: whose, of which disk, how, and when */
+    struct simdisk *running;
+    enum bank_crash_kind kind;
+    uint64_t seed, step;  /* of the disk; 0: at none */
     bool begun;           /* someone takes it, or has */
     struct simdisk *disk; /* NULL: not there yet */
     uint32_t low, high;
@@ -151,6 +155,12 @@ struct bank_crash {
 /* The disk as it is now, after the crash.  Only the first call counts. */
 void bank_crash_take(const struct bank *bank, struct bank_crash *crash, struct simdisk *disk,
                      enum bank_crash_kind kind, uint64_t seed);
+/* How it will be; the world says when: it sets the step, or calls bank_crash_now. */
+void bank_crash_draw(struct bank_crash *crash, const struct bank *bank, struct simdisk *disk,
+                     struct ftk_random *random);
+void bank_crash_now(struct bank_crash *crash);
+/* For simdisk_hook; context: struct bank_crash. */
+void bank_crash_at_step(void *context, struct simdisk *disk, uint64_t step);
 /* Open it, look, check, abandon, free. */
 void bank_crash_look(const struct bank *bank, struct bank_crash *crash);
 

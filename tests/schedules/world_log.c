@@ -16,11 +16,8 @@ enum { WRITERS = 3, TRANSACTIONS = 3, READS = 12, STAND_STEPS = 400, SEGMENT_BYT
 
 struct scene {
     struct bank bank;
-    struct simdisk *disk;
     struct ftk_random random[WRITERS], read_random;
     struct bank_crash crash;
-    enum bank_crash_kind crash_kind;
-    uint64_t crash_step, crash_seed;
     unsigned crash_write; /* after so many transactions */
     uint32_t stand;
     bool crash_read; /* when more is seen than has returned */
@@ -32,12 +29,6 @@ struct writer {
     struct ftk_thread thread;
 };
 
-static void
-crash_now(struct scene *scene)
-{
-    bank_crash_take(&scene->bank, &scene->crash, scene->disk, scene->crash_kind, scene->crash_seed);
-}
-
 /* A commit without a change returns when what it has read is as durable as was promised. */
 static void
 nothing_once(struct scene *scene)
@@ -46,7 +37,7 @@ nothing_once(struct scene *scene)
 
     bank_write_nothing(&scene->bank);
     if (scene->crash_read && scene->bank.durable + scene->bank.written > promised)
-        crash_now(scene);
+        bank_crash_now(&scene->crash);
 }
 
 static void
@@ -62,7 +53,7 @@ write_some(void *context)
         if (ftk_random_below(random, 3) == 0)
             nothing_once(writer->scene);
         if (writer->scene->crash_write > 0 && --writer->scene->crash_write == 0)
-            crash_now(writer->scene);
+            bank_crash_now(&writer->scene->crash);
     }
 }
 
@@ -79,7 +70,7 @@ read_some(void *context)
         uint32_t promised = scene->bank.durable + scene->bank.written;
         bank_glance(&scene->bank, txn, low, &scene->read_random);
         if (scene->crash_read && scene->bank.durable + scene->bank.written > promised)
-            crash_now(scene); /* seen before its commit has returned */
+            bank_crash_now(&scene->crash); /* seen before its commit has returned */
         kiln_txn_abort(txn);
     }
 }
@@ -90,16 +81,6 @@ checkpoint_once(void *context)
     struct scene *scene = context;
 
     MUST_OK(kiln_checkpoint(scene->bank.db));
-}
-
-static void
-after_step(void *context, struct simdisk *disk, uint64_t step)
-{
-    struct scene *scene = context;
-
-    (void)disk;
-    if (step == scene->crash_step)
-        crash_now(scene);
 }
 
 /* The log is a few kilobytes from the end of its segment. */
@@ -134,19 +115,17 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     struct ftk_thread reader, checkpoint;
 
     memset(&scene, 0, sizeof scene);
-    scene.disk = disk;
     bank_init(&scene.bank, disk);
-    scene.crash_kind = (enum bank_crash_kind)ftk_random_below(random, BANK_CRASH_KINDS);
-    scene.crash_seed = ftk_random_next(random);
+    bank_crash_draw(&scene.crash, &scene.bank, disk, random);
     switch (ftk_random_below(random, 4)) {
     case 0:
     case 1: scene.crash_read = true; break;
     case 2: scene.crash_write = 1 + (unsigned)ftk_random_below(random, 8); break;
-    default: scene.crash_step = simdisk_steps(disk) + 1 + ftk_random_below(random, 60);
+    default: scene.crash.step = simdisk_steps(disk) + 1 + ftk_random_below(random, 60);
     }
-    if (scene.crash_step == 0 && scene.crash_kind == BANK_POWER)
-        scene.crash_kind = BANK_HARD; /* it is about what must be there */
-    simdisk_hook(disk, after_step, &scene);
+    if (scene.crash.step == 0 && scene.crash.kind == BANK_POWER)
+        scene.crash.kind = BANK_HARD; /* it is about what must be there */
+    simdisk_hook(disk, bank_crash_at_step, &scene.crash);
     ftk_random_seed(&scene.read_random, ftk_random_next(random));
     scene.stand = ftk_random_below(random, 4) == 0 ? 0 : STAND_STEPS;
 
@@ -165,7 +144,7 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     ftk_schedule_explore(false);
 
     simdisk_hook(disk, NULL, NULL);
-    crash_now(&scene);
+    bank_crash_now(&scene.crash);
     bank_crash_look(&scene.bank, &scene.crash);
     bank_abandon(&scene.bank);
 }

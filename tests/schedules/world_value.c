@@ -40,8 +40,6 @@ struct scene {
     struct simdisk *disk;
     struct ftk_random write_random, read_random, checkpoint_random, press_random;
     struct bank_crash crash;
-    enum bank_crash_kind crash_kind;
-    uint64_t crash_step, crash_seed;
     uint32_t checkpoint_stand, press_stand, reads;
     struct ftk_mutex press_mutex;
     bool presses;
@@ -114,22 +112,6 @@ press_some(void *context)
 
 /* ---- the world ------------------------------------------------------------------------------- */
 
-static void
-crash_now(struct scene *scene)
-{
-    bank_crash_take(&scene->bank, &scene->crash, scene->disk, scene->crash_kind, scene->crash_seed);
-}
-
-static void
-after_step(void *context, struct simdisk *disk, uint64_t step)
-{
-    struct scene *scene = context;
-
-    (void)disk;
-    if (step == scene->crash_step)
-        crash_now(scene);
-}
-
 /* All of it comes from the file: what is there after a checkpoint, and nothing of it in memory. */
 static void
 look_at_all(struct scene *scene)
@@ -162,10 +144,9 @@ draw(struct scene *scene, struct ftk_random *random)
     scene->checkpoint_stand = STAND_STEPS_MIN << ftk_random_below(random, 4);
     scene->press_stand = STAND_STEPS_MIN << ftk_random_below(random, 6);
     scene->reads = (uint32_t)ftk_random_below(random, 5);
-    scene->crash_kind = (enum bank_crash_kind)ftk_random_below(random, BANK_CRASH_KINDS);
-    scene->crash_seed = ftk_random_next(random);
+    bank_crash_draw(&scene->crash, &scene->bank, scene->disk, random);
     if (ftk_random_below(random, 2) == 0) /* else at the end */
-        scene->crash_step = simdisk_steps(scene->disk) + 1 + ftk_random_below(random, 100);
+        scene->crash.step = simdisk_steps(scene->disk) + 1 + ftk_random_below(random, 100);
 }
 
 static void
@@ -183,7 +164,7 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     schedule_others_open(&scene.others, disk, left * shape.page_bytes, share * shape.page_bytes);
     draw(&scene, random);
     bank_write(&scene.bank, random, KEYS_CHANGED, KILN_LAZY, true); /* the first checkpoint's */
-    simdisk_hook(disk, after_step, &scene);
+    simdisk_hook(disk, bank_crash_at_step, &scene.crash);
 
     ftk_schedule_explore(true);
     MUST_OK(ftk_thread_start(&writer, "writer", write_some, &scene));
@@ -198,7 +179,7 @@ scenario(struct simdisk *disk, struct ftk_random *random)
 
     simdisk_hook(disk, NULL, NULL);
     look_at_all(&scene);
-    crash_now(&scene);
+    bank_crash_now(&scene.crash);
     schedule_others_close(&scene.others);
     bank_crash_look(&scene.bank, &scene.crash);
     bank_abandon(&scene.bank);

@@ -30,14 +30,11 @@ enum {
 
 struct scene {
     struct bank bank;
-    struct simdisk *disk;
     struct ftk_random writer_random, reader_random, checkpoint_random;
     kiln_txn *old_readers[OLD_READERS];
     struct bank_crash crash;
-    uint64_t crash_step, crash_seed;
     uint32_t transactions, keys, stand;
     uint32_t checkpoints, crash_after, reads, glances, old_reader_count;
-    enum bank_crash_kind crash_kind;
 };
 
 static struct {
@@ -60,12 +57,6 @@ refusal_begin(struct bank *bank, struct ftk_random *random)
     refusal.honest = bank->db->window.copy;
     if (bank->refused)
         bank->db->window.copy = copy_or_refuse;
-}
-
-static void
-crash_now(struct scene *scene)
-{
-    bank_crash_take(&scene->bank, &scene->crash, scene->disk, scene->crash_kind, scene->crash_seed);
 }
 
 static void
@@ -117,7 +108,7 @@ checkpoint_some(void *context)
         if (!bank_is_refused(&scene->bank, status))
             MUST_OK(status);
         if (i == scene->crash_after)
-            crash_now(scene);
+            bank_crash_now(&scene->crash);
     }
 }
 
@@ -137,16 +128,6 @@ old_readers_end(struct scene *scene)
         MUST(bank_read(&scene->bank, scene->old_readers[0], 0) == 0, "an old snapshot has moved");
     for (unsigned i = 0; i < scene->old_reader_count; i++)
         kiln_txn_abort(scene->old_readers[i]);
-}
-
-static void
-after_step(void *context, struct simdisk *disk, uint64_t step)
-{
-    struct scene *scene = context;
-
-    (void)disk;
-    if (step == scene->crash_step)
-        crash_now(scene);
 }
 
 /* Few readers: windows stay open longer.  Small transactions: there are more of them. */
@@ -173,7 +154,6 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     struct ftk_thread writer, reader, checkpoint;
 
     memset(&scene, 0, sizeof scene);
-    scene.disk = disk;
     bank_init(&scene.bank, disk);
     scene.old_reader_count = ftk_random_below(random, 4) == 0 ? OLD_READERS : 0;
     old_readers_begin(&scene);
@@ -181,16 +161,15 @@ scenario(struct simdisk *disk, struct ftk_random *random)
     ftk_random_seed(&scene.reader_random, ftk_random_next(random));
     ftk_random_seed(&scene.checkpoint_random, ftk_random_next(random));
     bank_write(&scene.bank, &scene.writer_random, 4 * scene.bank.shape.keys, KILN_LAZY, true);
-    scene.crash_kind = (enum bank_crash_kind)ftk_random_below(random, BANK_CRASH_KINDS);
-    scene.crash_seed = ftk_random_next(random);
+    bank_crash_draw(&scene.crash, &scene.bank, disk, random);
     scene.checkpoints = 1 + (uint32_t)ftk_random_below(random, 9);
     shape_draw(&scene, random);
     refusal_begin(&scene.bank, random);
     /* A crash after a checkpoint, or at some step, or, if there are not so many, at the end. */
     scene.crash_after = (uint32_t)ftk_random_below(random, scene.checkpoints + 2);
     if (scene.crash_after == 0)
-        scene.crash_step = simdisk_steps(disk) + 1 + ftk_random_below(random, 60);
-    simdisk_hook(disk, after_step, &scene);
+        scene.crash.step = simdisk_steps(disk) + 1 + ftk_random_below(random, 60);
+    simdisk_hook(disk, bank_crash_at_step, &scene.crash);
 
     ftk_schedule_explore(true);
     MUST_OK(ftk_thread_start(&writer, "writer", write_some, &scene));
@@ -203,7 +182,7 @@ scenario(struct simdisk *disk, struct ftk_random *random)
 
     simdisk_hook(disk, NULL, NULL);
     old_readers_end(&scene);
-    crash_now(&scene);
+    bank_crash_now(&scene.crash);
     bank_crash_look(&scene.bank, &scene.crash);
     bank_abandon(&scene.bank);
 }

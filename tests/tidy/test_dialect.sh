@@ -8,13 +8,7 @@ faults=0
 (cd "$KILN_SRC" && sh tests/tidy/dialect.sh ftk cache rfl engine gigatest utils) ||
     { echo "another dialect, see above"; faults=1; }
 
-canary() { # WANTED LINE
-    local said=good
-    mkdir -p tree
-    printf '%s\n' "$2" >tree/a.c
-    sh "$check" tree >said.txt || said=bad
-    [ $said = "$1" ] || { echo "canary: '$2' must be $1, the check said $said"; faults=1; }
-}
+. "$KILN_SRC/tests/tidy/line_canary.sh"
 canary bad '    memset(&none, 0, sizeof none);'
 canary bad '    rc = ftk_alloc(count * sizeof *list, &list);'
 canary bad '    uint32_t count, room;'

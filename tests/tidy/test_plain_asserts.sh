@@ -8,13 +8,7 @@ faults=0
 (cd "$KILN_SRC" && sh tests/tidy/plain_asserts.sh ftk cache rfl engine utils gigatest) ||
     { echo "assertions that do something, see above: do it first, assert what came of it"; faults=1; }
 
-canary() { # WANTED LINE
-    local said=good
-    mkdir -p tree
-    printf '%b\n' "$2" >tree/a.c
-    sh "$check" tree >said.txt || said=bad
-    [ $said = "$1" ] || { echo "canary: '$2' must be $1, the check said $said"; faults=1; }
-}
+. "$KILN_SRC/tests/tidy/line_canary.sh"
 canary bad '    FTK_ASSERT(atomic_fetch_add(&x->references, 1) > 0);'
 canary bad '    FTK_ASSERT(!atomic_exchange(&x->open, true));'
 canary bad '    FTK_ASSERT(count++ < room);'

@@ -8,13 +8,7 @@ faults=0
 (cd "$KILN_SRC" && sh tests/tidy/plain_errors.sh ftk cache rfl engine) ||
     { echo "errors without words, see above: use FTK_FAIL or FTK_ANSWER"; faults=1; }
 
-canary() { # WANTED LINE
-    local said=good
-    mkdir -p tree
-    printf '%s\n' "$2" >tree/a.c
-    sh "$check" tree >said.txt || said=bad
-    [ $said = "$1" ] || { echo "canary: '$2' must be $1, the check said $said"; faults=1; }
-}
+. "$KILN_SRC/tests/tidy/line_canary.sh"
 canary bad '    return FTK_NOTFOUND;'
 canary bad '    return KILN_NOTFOUND;'
 canary bad '    rc = FTK_IO;'

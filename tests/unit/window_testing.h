@@ -40,18 +40,27 @@ put_values(kiln_txn *txn, kiln_coll coll, uint64_t from, uint64_t to, int value)
     return rc;
 }
 
-static inline struct place
-place_new(void)
+/* Nothing but a call begins a checkpoint. */
+static inline kiln_options
+place_options(uint32_t flags)
 {
-    struct place place = {.disk = simdisk_new(NULL)};
-    kiln_options options = engine_options(KILN_CREATE);
-    kiln_txn *txn;
+    kiln_options options = engine_options(flags);
 
     options.durability = KILN_LAZY;
     options.checkpoint_ms = UINT32_MAX;
     options.cache_bytes = 64 * MIB;
     options.dirty_bytes_max = 60 * MIB;
     options.rfl_bytes_max = UINT64_C(1) << 40;
+    return options;
+}
+
+static inline struct place
+place_new(void)
+{
+    struct place place = {.disk = simdisk_new(NULL)};
+    kiln_options options = place_options(KILN_CREATE);
+    kiln_txn *txn;
+
     REQUIRE_OK(engine_try_open(place.disk, &options, &place.db));
     txn = engine_begin(place.db, KILN_WRITE);
     place.coll = engine_coll(txn, "c");
